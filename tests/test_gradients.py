@@ -1,0 +1,73 @@
+"""Every gradient against centred differences, on every rung, over the whole table and at AlexNet's own shapes."""
+
+import numpy as np
+import pytest
+from shape_table import Case, cases, conv, lrn, lrn_within, normal, places, pool, rung
+
+from tinynet.backend import to_device, to_numpy
+from tinynet.gradcheck import compare, numeric_gradient
+
+TOLERANCE = 1e-6
+SAMPLES = {"reference": 20}  # a loop per index is slow: a sample of each array. Other rungs: up to ENOUGH
+ENOUGH = 150
+
+
+def gradient_check(rung, case, device="cpu", samples=ENOUGH, tolerance=TOLERANCE):
+    """AssertionError unless backward gives the slope of sum(forward * dy) in every argument that has a gradient.
+
+    dy is random. `samples`: how many elements of each array are nudged; all, if it has no more.
+    """
+    host = case.arrays()
+    arrays = case.arrays(device=device)
+    made = case.forward(rung, arrays)
+    y_shape = next(iter(made.values())).shape
+    dy = case.upstream(y_shape)
+    gradients = case.backward(rung, to_device(dy, device), arrays, made)
+    rng = np.random.default_rng(0)
+    for name, gradient in gradients.items():
+        assert gradient.shape == host[name].shape, f"{case}: d{name} has shape {gradient.shape}, not {host[name].shape}"
+
+        def f(name=name):
+            nudged = {**arrays, name: to_device(host[name], device)}
+            y = next(iter(case.forward(rung, nudged).values()))
+            return float(np.sum(to_numpy(y) * dy))
+
+        flat = rng.permutation(host[name].size)[:samples]
+        indices = [tuple(map(int, np.unravel_index(i, host[name].shape))) for i in flat]
+        numeric = numeric_gradient(f, host[name], indices=indices)
+        report = compare(f"{case} d{name}", to_numpy(gradient), numeric, indices, tolerance)
+        assert report.ok, report
+
+
+DIFFERENTIABLE = [parameter for parameter in cases(smooth_only=True) if parameter.values[0].has_backward]
+
+
+@pytest.mark.parametrize("case", DIFFERENTIABLE)
+@pytest.mark.parametrize("name, device", places())
+def test_gradients(name, device, case):
+    gradient_check(rung(name), case, device, SAMPLES.get(name, ENOUGH))
+
+
+# AlexNet's layers as the paper has them, one image. Sizes and offsets that only matter when they are large (more columns
+# than fit in one piece, a row of pixels that no window reaches) are seen here or nowhere.
+ALEXNET = [
+    conv("conv1", (1, 3, 227, 227), (96, 3, 11, 11), stride=4),
+    conv("conv2", (1, 96, 27, 27), (256, 48, 5, 5), pad=2, groups=2),
+    conv("conv3", (2, 256, 13, 13), (384, 256, 3, 3), pad=1),
+    conv("conv4", (1, 384, 13, 13), (384, 192, 3, 3), pad=1, groups=2),
+    conv("conv5", (1, 384, 13, 13), (256, 192, 3, 3), pad=1, groups=2),
+    pool("pool1", (1, 96, 55, 55)),
+    pool("pool2", (1, 256, 27, 27)),
+    pool("pool5", (2, 256, 13, 13)),
+    lrn("lrn1", (1, 96, 55, 55)),
+    lrn("lrn1 on two GPUs", (1, 96, 55, 55), groups=2),
+    lrn("lrn2", (2, 256, 27, 27)),
+    lrn_within("within the maps of layer 2", (1, 256, 13, 13)),
+    Case("linear", "fc6", normal(x=(2, 9216), w=(4096, 9216), b=(4096,)), {}),
+    Case("linear", "fc8", normal(x=(2, 4096), w=(1000, 4096), b=(1000,)), {}),
+]
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name.replace(" ", "_")) for case in ALEXNET])
+def test_gradients_at_alexnets_shapes(case):
+    gradient_check(rung("ops"), case, samples=24)

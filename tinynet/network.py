@@ -1,0 +1,164 @@
+"""A network of layers in a row."""
+
+import dataclasses
+import importlib
+import math
+
+from tinynet import backend, checkpoint, shapes
+
+RUNGS = ("reference", "ops")
+
+
+class Sequential:
+    """Layers, each fed by the one before.
+
+    Args     layers: of tinynet.layers, with names of their own; in_shape (C, H, W) of one image;
+             rng: numpy.random.Generator, for the initial weights and the dropout masks; dtype: "float32" or "float64"
+    """
+
+    def __init__(self, layers, in_shape, rng, dtype="float32"):
+        self.layers, self.in_shape, self.rng, self.dtype = list(layers), tuple(in_shape), rng, dtype
+        names = [layer.name for layer in self.layers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"layers need names of their own, these repeat: {sorted({n for n in names if names.count(n) > 1})}")
+        shape = (1, *self.in_shape)
+        for layer in self.layers:
+            layer.build(shape, rng, dtype)
+            shape = layer.output_shape(shape)
+
+    def __getitem__(self, name):
+        """net["conv1"]: the layer of that name."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(f"no layer {name!r}; there are {', '.join(layer.name for layer in self.layers)}")
+
+    def forward(self, x):
+        """x (N, *in_shape) -> what the last layer puts out.
+
+        Raises   ShapeError in the name of the layer where shapes part; TypeError for another dtype than the network's
+        """
+        if x.dtype != self.dtype:
+            raise TypeError(f"the network computes in {self.dtype}, x is {x.dtype}: use x.astype({self.dtype!r})")
+        shapes.require_shape("the network", "x", x.shape, (*x.shape[:1], *self.in_shape))
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, dy):
+        """dL/dy of the last layer -> dL/dx of the first, or None where that has need_dx=False. Fills every layer's grads."""
+        for layer in reversed(self.layers):
+            dy = layer.backward(dy)
+        return dy
+
+    def train(self):
+        """From now on forward keeps what backward needs, and dropout drops."""
+        for layer in self.layers:
+            layer.training = True
+
+    def eval(self):
+        """From now on forward keeps nothing, and dropout lets every unit speak."""
+        for layer in self.layers:
+            layer.training = False
+
+    def use(self, rung):
+        """Compute with another rung: "reference" or "ops". Raises ValueError for any other."""
+        if rung not in RUNGS:
+            raise ValueError(f"no rung {rung!r}; there are {', '.join(RUNGS)}")
+        for layer in self.layers:
+            layer.ops = importlib.import_module(f"tinynet.{rung}")
+
+    def to(self, device):
+        """Move the parameters to "cpu" or "gpu". Raises DeviceError, with the remedy, where there is no usable GPU."""
+        backend.require_device(device)
+        for layer in self.layers:
+            layer.params = {key: backend.to_device(array, device) for key, array in layer.params.items()}
+            layer.grads = {}
+
+    def named_params(self):
+        """{"conv1.w": array, ...}, the arrays themselves: to write to them is to change the network."""
+        return {f"{layer.name}.{key}": array for layer in self.layers for key, array in layer.params.items()}
+
+    def named_grads(self):
+        """{"conv1.w": dL/dw, ...} as the last backward left them."""
+        return {f"{layer.name}.{key}": array for layer in self.layers for key, array in layer.grads.items()}
+
+    def save(self, path):
+        """Write the parameters to an .npz file, whole or not at all."""
+        checkpoint.save_arrays(path, {name: backend.to_numpy(array) for name, array in self.named_params().items()})
+
+    def load(self, path):
+        """Read parameters that save wrote for a network of the same shapes.
+
+        Raises   CheckpointError, with the first difference; the network is then as it was
+        """
+        arrays, params = checkpoint.load_arrays(path), self.named_params()
+        for name in [*params, *arrays]:
+            if name not in arrays or name not in params:
+                owner = path if name in arrays else "the network"
+                raise checkpoint.CheckpointError(f"{path}: made for another network; only {owner} has {name}")
+            if arrays[name].shape != params[name].shape or arrays[name].dtype != params[name].dtype:
+                raise checkpoint.CheckpointError(
+                    f"{path}: made for another network; its {name} is {arrays[name].dtype} {arrays[name].shape}, "
+                    f"the network's {params[name].dtype} {params[name].shape}")
+        for name, array in params.items():
+            array[...] = backend.like(arrays[name], array)
+
+    def summary(self):
+        """Output shape, parameters, multiply-accumulates and memory of every layer, for one image. print() shows a table."""
+        rows, shape = [], (1, *self.in_shape)
+        for layer in self.layers:
+            macs, shape = layer.macs(shape), layer.output_shape(shape)
+            params = sum(array.size for array in layer.params.values())
+            rows.append(SummaryRow(layer.name, type(layer).__name__, shape[1:], params, macs,
+                                   math.prod(shape) * (4 if self.dtype == "float32" else 8)))
+        return Summary(self.in_shape, rows)
+
+
+@dataclasses.dataclass
+class SummaryRow:
+    """One layer: output_shape without the batch; params; macs and activation_bytes of one image."""
+
+    name: str
+    kind: str
+    output_shape: tuple
+    params: int
+    macs: int
+    activation_bytes: int
+
+
+@dataclasses.dataclass
+class Summary:
+    """What Sequential.summary() returns: the rows, their totals, and a table for print()."""
+
+    in_shape: tuple
+    rows: list
+
+    @property
+    def params(self):
+        return sum(row.params for row in self.rows)
+
+    @property
+    def macs(self):
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def activation_bytes(self):
+        return sum(row.activation_bytes for row in self.rows)
+
+    def __str__(self):
+        def line(name, kind, shape, params, macs, size):
+            return f"{name:<10} {kind:<10} {shape:>14} {params:>12} {macs:>14} {size:>12}"
+
+        def numbers(entry):
+            return f"{entry.params:,}", f"{entry.macs:,}", f"{entry.activation_bytes / 1024:,.0f} KiB"
+
+        def times(shape):
+            return " x ".join(str(size) for size in shape)
+
+        head = line("layer", "kind", "output", "parameters", "MACs", "activations")
+        rows = [line(row.name, row.kind, times(row.output_shape), *numbers(row)) for row in self.rows]
+        return "\n".join([head, line("input", "", times(self.in_shape), "", "", ""), *rows,
+                          "-" * len(head), line("total", "", "", *numbers(self))])
+
+    __repr__ = __str__

@@ -1,0 +1,21 @@
+"""Dropout: multiply by a mask, forward and backward."""
+
+from tinynet.shapes import require_shape
+
+
+def dropout_forward(x, mask):
+    """Silence the units whose mask is 0.
+
+    Paper    4.2: in training the mask is 1 with probability keep = 0.5, else 0; at test it is keep for every unit
+    Args     x, any shape; mask: an array of x's shape, or one number for all units
+    Returns  y, x's shape
+    Differs  inverted dropout (Caffe, PyTorch): in training the mask is 1 / keep or 0, at test 1
+    """
+    if not isinstance(mask, (int, float)):
+        require_shape("dropout_forward", "mask", mask.shape, x.shape)
+    return x * mask
+
+
+def dropout_backward(dy, mask):
+    """The units that were silent learn nothing: dx = dy * mask."""
+    return dropout_forward(dy, mask)

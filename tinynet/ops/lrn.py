@@ -1,0 +1,81 @@
+"""Local response normalisation, vectorised: the sum over neighbours as shifted additions.
+
+    N images  C channels  H W  |  G groups
+"""
+
+from tinynet.backend import array_module
+from tinynet.shapes import lrn_shape, require_shape
+
+
+def lrn_forward(x, n, k, alpha, beta, groups=1):
+    """Divide each activation by a power of the energy of its neighbours across channels.
+
+    Paper    3.3  y_c = x_c / (k + alpha * sum_j x_j^2)^beta, j within n // 2 of c and inside its group
+    Args     x (N, C, H, W) float32 or float64; n odd, in channels; groups: windows stop at the borders between them,
+             as they did between the two GPUs
+    Returns  y, scale: (N, C, H, W); lrn_backward needs scale
+    Raises   ShapeError unless x has 4 axes; ValueError unless n is odd
+    Memory   four arrays the size of x
+    Differs  the 2012 code divides alpha by n; so do Caffe and PyTorch
+    """
+    lrn_shape("lrn_forward", x.shape, n, groups)
+    scale = k + alpha * channel_window_sum(x * x, n, groups)              # (N, C, H, W)
+    return x * scale**-beta, scale
+
+
+def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
+    """The gradient of lrn_forward: what x did to itself, less what it did to its neighbours.
+
+    Args     dy, x, y, scale (N, C, H, W): y and scale as lrn_forward returned them
+    Returns  dx (N, C, H, W)
+    """
+    lrn_shape("lrn_backward", x.shape, n, groups)
+    require_shape("lrn_backward", "dy", dy.shape, x.shape)
+    cross = channel_window_sum(dy * y / scale, n, groups)                 # what each x did to its neighbours
+    return dy * scale**-beta - 2 * alpha * beta * x * cross
+
+
+def lrn_within_forward(x, n, k, alpha, beta):
+    """The same along height and width: each activation is divided by the energy of its n x n surroundings in its map.
+
+    Source   the 2012 code has this layer after the second LRN (n=5, k=1, alpha=0.001/25); the paper does not mention it
+    Args     x (N, C, H, W); n odd, in pixels
+    Returns  y, scale: (N, C, H, W)
+    Raises   ShapeError unless x has 4 axes; ValueError unless n is odd
+    """
+    lrn_shape("lrn_within_forward", x.shape, n)
+    scale = k + alpha * map_window_sum(x * x, n)                          # (N, C, H, W)
+    return x * scale**-beta, scale
+
+
+def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
+    """The gradient of lrn_within_forward: lrn_backward with the window in the map.
+
+    Args     dy, x, y, scale (N, C, H, W)
+    Returns  dx (N, C, H, W)
+    """
+    lrn_shape("lrn_within_backward", x.shape, n)
+    require_shape("lrn_within_backward", "dy", dy.shape, x.shape)
+    cross = map_window_sum(dy * y / scale, n)                             # (N, C, H, W)
+    return dy * scale**-beta - 2 * alpha * beta * x * cross
+
+
+def channel_window_sum(a, n, groups):
+    """Sum over the n channels around each channel. A group is summed as if it were an image of its own."""
+    N, C, H, W = a.shape
+    return window_sum(a.reshape(N * groups, C // groups, H, W), n, axis=1).reshape(N, C, H, W)
+
+
+def map_window_sum(a, n):
+    """Sum over the n x n pixels around each pixel: first down, then across."""
+    return window_sum(window_sum(a, n, axis=2), n, axis=3)
+
+
+def window_sum(a, n, axis):
+    xp = array_module(a)
+    total = a.copy()
+    sums, terms = xp.moveaxis(total, axis, 0), xp.moveaxis(a, axis, 0)    # views with the summed axis in front
+    for step in range(1, n // 2 + 1):
+        sums[:-step] += terms[step:]                                      # the neighbour above
+        sums[step:] += terms[:-step]                                      # the neighbour below; past the edge: none
+    return total

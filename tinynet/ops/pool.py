@@ -1,0 +1,79 @@
+"""Overlapping max-pooling, vectorised: one comparison of whole arrays per position in the window.
+
+    N images  C channels  H W  |  KH KW window  |  OH OW output
+"""
+
+import numpy as np
+
+from tinynet.backend import array_module
+from tinynet.shapes import maxpool_shape, pair, require_shape
+
+
+def maxpool_forward(x, size, stride, ceil=False):
+    """The largest activation of each window, and where in the window it was.
+
+    Paper    3.4, windows of z = 3 pixels, s = 2 apart: they overlap by one
+    Args     x (N, C, H, W); size, stride: int or (height, width), in pixels;
+             ceil: a last window may reach past the end, where it is clipped
+    Returns  y (N, C, OH, OW); argmax, the same shape, unsigned integers: KW * row + column inside the window,
+             the first in row-major order where several are largest. NaN goes through to y
+    Raises   ShapeError
+    Memory   y, argmax (a byte an output) and three temporaries of y's shape
+    Differs  Caffe and the 2012 code size with ceil, PyTorch with floor; for AlexNet's 55, 27 and 13 all agree
+    """
+    xp = array_module(x)
+    N, C, H, W = x.shape
+    y_shape = maxpool_shape("maxpool_forward", x.shape, size, stride, ceil)
+    padded_shape = _padded_shape(x.shape, y_shape, size, stride)
+    padded = x
+    if padded_shape != x.shape:
+        padded = xp.full(padded_shape, -np.inf, x.dtype)  # never the largest: the window is clipped
+        padded[:, :, :H, :W] = x
+    y = xp.full(y_shape, -np.inf, x.dtype)
+    argmax = xp.zeros(y_shape, argmax_dtype(size))
+    for position, seen in enumerate(_positions(y_shape, size, stride)):
+        candidate = padded[seen]                                          # (N, C, OH, OW)
+        argmax = xp.where(candidate > y, argmax.dtype.type(position), argmax)
+        y = xp.maximum(y, candidate)
+    return y, argmax
+
+
+def maxpool_backward(dy, argmax, in_shape, size, stride, ceil=False):
+    """Send each gradient to the pixel that was largest; a pixel that won several windows adds theirs up.
+
+    Args     dy, argmax (N, C, OH, OW); in_shape (N, C, H, W)
+    Returns  dx (N, C, H, W)
+    Raises   ShapeError
+    Differs  on a tie the 2012 code gives the whole gradient to every winner, Caffe and we to the first
+    """
+    xp = array_module(dy)
+    N, C, H, W = in_shape
+    y_shape = maxpool_shape("maxpool_backward", in_shape, size, stride, ceil)
+    require_shape("maxpool_backward", "dy", dy.shape, y_shape)
+    require_shape("maxpool_backward", "argmax", argmax.shape, y_shape)
+    padded = xp.zeros(_padded_shape(in_shape, y_shape, size, stride), dy.dtype)
+    for position, seen in enumerate(_positions(y_shape, size, stride)):
+        padded[seen] += xp.where(argmax == position, dy, 0)               # (N, C, OH, OW)
+    return xp.ascontiguousarray(padded[:, :, :H, :W])
+
+
+def argmax_dtype(size):
+    """The smallest unsigned integer that can number the pixels of a window: uint8 for AlexNet's nine."""
+    KH, KW = pair(size)
+    return np.min_scalar_type(KH * KW - 1)
+
+
+def _positions(y_shape, size, stride):
+    """For each pixel of the window, in row-major order, the slice of x that holds it for all windows."""
+    OH, OW = y_shape[2:]
+    (KH, KW), (SH, SW) = pair(size), pair(stride)
+    for i in range(KH):
+        for j in range(KW):
+            yield slice(None), slice(None), slice(i, i + SH * OH, SH), slice(j, j + SW * OW, SW)
+
+
+def _padded_shape(x_shape, y_shape, size, stride):
+    """x, longer where the last window reaches past the end."""
+    (N, C, H, W), (OH, OW) = x_shape, y_shape[2:]
+    (KH, KW), (SH, SW) = pair(size), pair(stride)
+    return N, C, max(H, (OH - 1) * SH + KH), max(W, (OW - 1) * SW + KW)

@@ -1,0 +1,113 @@
+"""Local response normalisation, index by index.   N images  C channels  H W  |  G groups"""
+
+import numpy as np
+
+from tinynet.reference.limit import require_small
+from tinynet.shapes import lrn_shape, require_shape
+
+
+def lrn_forward(x, n, k, alpha, beta, groups=1):
+    """Divide each activation by a power of the energy of its neighbours across channels.
+
+    Paper    3.3  y_c = x_c / (k + alpha * sum_j x_j^2)^beta, j within n // 2 of c and inside its group
+    Args     x (N, C, H, W) float32 or float64; n odd, in channels
+    Returns  y, scale: (N, C, H, W); lrn_backward needs scale
+    Raises   ShapeError unless x has 4 axes; ValueError unless n is odd, or where it would take too long
+    """
+    N, C, H, W = lrn_shape("lrn_forward", x.shape, n, groups)
+    require_small("lrn_forward", N * C * H * W * n)
+    y, scale = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+    for image in range(N):
+        for c in range(C):
+            first, last = _neighbours(c, n, C // groups)
+            for h in range(H):
+                for w in range(W):
+                    energy = 0
+                    for j in range(first, last + 1):
+                        energy += x[image, j, h, w] ** 2
+                    scale[image, c, h, w] = k + alpha * energy
+                    y[image, c, h, w] = x[image, c, h, w] / scale[image, c, h, w] ** beta
+    return y, scale
+
+
+def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
+    """What x did to its own y, less what it did to every y whose energy it had a part in.
+
+    Formula  dx_c = dy_c / scale_c^beta - 2 * alpha * beta * x_c * sum_j dy_j * y_j / scale_j,  j as in lrn_forward
+    Args     dy, x, y, scale (N, C, H, W): y and scale as lrn_forward returned them
+    Returns  dx (N, C, H, W)
+    """
+    N, C, H, W = lrn_shape("lrn_backward", x.shape, n, groups)
+    require_shape("lrn_backward", "dy", dy.shape, x.shape)
+    require_small("lrn_backward", N * C * H * W * n)
+    dx = np.empty(x.shape, x.dtype)
+    for image in range(N):
+        for c in range(C):
+            first, last = _neighbours(c, n, C // groups)  # n is odd: whoever c looks at looks at c
+            for h in range(H):
+                for w in range(W):
+                    cross = 0
+                    for j in range(first, last + 1):
+                        cross += dy[image, j, h, w] * y[image, j, h, w] / scale[image, j, h, w]
+                    own = dy[image, c, h, w] / scale[image, c, h, w] ** beta
+                    dx[image, c, h, w] = own - 2 * alpha * beta * x[image, c, h, w] * cross
+    return dx
+
+
+def lrn_within_forward(x, n, k, alpha, beta):
+    """The same along height and width: each activation is divided by the energy of its n x n surroundings in its map.
+
+    Source   the 2012 code; the paper does not mention it
+    Formula  y_h,w = x_h,w / (k + alpha * sum_i,j x_i,j^2)^beta, i and j within n // 2 of h and w and inside the map
+    Args     x (N, C, H, W); n odd, in pixels
+    Returns  y, scale: (N, C, H, W)
+    Raises   ShapeError unless x has 4 axes; ValueError unless n is odd, or where it would take too long
+    """
+    N, C, H, W = lrn_shape("lrn_within_forward", x.shape, n)
+    require_small("lrn_within_forward", N * C * H * W * n * n)
+    y, scale = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+    for image in range(N):
+        for c in range(C):
+            for h in range(H):
+                top, bottom = _neighbours(h, n, H)
+                for w in range(W):
+                    left, right = _neighbours(w, n, W)
+                    energy = 0
+                    for i in range(top, bottom + 1):
+                        for j in range(left, right + 1):
+                            energy += x[image, c, i, j] ** 2
+                    scale[image, c, h, w] = k + alpha * energy
+                    y[image, c, h, w] = x[image, c, h, w] / scale[image, c, h, w] ** beta
+    return y, scale
+
+
+def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
+    """lrn_backward with the window in the map.
+
+    Formula  dx_h,w = dy_h,w / scale_h,w^beta - 2 * alpha * beta * x_h,w * sum_i,j dy_i,j * y_i,j / scale_i,j
+    Args     dy, x, y, scale (N, C, H, W)
+    Returns  dx (N, C, H, W)
+    """
+    N, C, H, W = lrn_shape("lrn_within_backward", x.shape, n)
+    require_shape("lrn_within_backward", "dy", dy.shape, x.shape)
+    require_small("lrn_within_backward", N * C * H * W * n * n)
+    dx = np.empty(x.shape, x.dtype)
+    for image in range(N):
+        for c in range(C):
+            for h in range(H):
+                top, bottom = _neighbours(h, n, H)
+                for w in range(W):
+                    left, right = _neighbours(w, n, W)
+                    cross = 0
+                    for i in range(top, bottom + 1):
+                        for j in range(left, right + 1):
+                            cross += dy[image, c, i, j] * y[image, c, i, j] / scale[image, c, i, j]
+                    own = dy[image, c, h, w] / scale[image, c, h, w] ** beta
+                    dx[image, c, h, w] = own - 2 * alpha * beta * x[image, c, h, w] * cross
+    return dx
+
+
+def _neighbours(c, n, size):
+    """First and last index within n // 2 of c, inside the group of `size` that c belongs to."""
+    start = c // size * size
+    return max(start, c - n // 2), min(start + size - 1, c + n // 2)

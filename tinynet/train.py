@@ -1,0 +1,93 @@
+"""The pieces of a training loop. The loop itself is in examples/train_alexnet.py."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from tinynet import backend
+from tinynet.metrics import top_k_wrong
+
+
+class NotFinite(ArithmeticError):
+    """The loss has become infinite or not a number; the message says at which step."""
+
+
+def train_step(net, loss, sgd, x, labels):
+    """Forward, backward, update: one step down the gradient of one batch.
+
+    Args     x (N, *net.in_shape), where the network lives; labels (N,) integers, on the host
+    Returns  the loss before the update, where the network lives: float() reads it, and waits for a GPU
+    """
+    value = loss.forward(net.forward(x), labels)
+    net.backward(loss.backward())
+    sgd.step()
+    return value
+
+
+def require_finite(value, step):
+    """The loss as a float. Raises NotFinite, naming the step, where it is none."""
+    value = float(value)
+    if not math.isfinite(value):
+        raise NotFinite(f"step {step}: the loss is {value}; a lower --lr usually helps")
+    return value
+
+
+@dataclasses.dataclass
+class Evaluation:
+    """Errors in [0, 1], the loss in nats, over `images` pictures."""
+
+    top1_error: float
+    top5_error: float
+    loss: float
+    images: int
+
+
+def evaluate(net, loss, batches):
+    """Top-1 and top-5 error and mean loss over batches of (x, labels), in evaluation mode; training mode comes back after.
+
+    Raises   ValueError where there is not one picture
+    """
+    training = [layer.training for layer in net.layers]
+    net.eval()
+    wrong1 = wrong5 = images = 0
+    total = 0.0
+    for x, labels in batches:
+        value = float(loss.forward(net.forward(x), labels))
+        probs = backend.to_numpy(loss.probs)
+        wrong1 += int(top_k_wrong(probs, labels, 1).sum())
+        wrong5 += int(top_k_wrong(probs, labels, 5).sum())
+        total += value * len(labels)
+        images += len(labels)
+    for layer, mode in zip(net.layers, training):
+        layer.training = mode
+    if not images:
+        raise ValueError("evaluate: there is not one picture")
+    return Evaluation(wrong1 / images, wrong5 / images, total / images, images)
+
+
+class StallHint:
+    """Notices a network that has learnt nothing: a loss that has sat within 1 % of ln(classes).
+
+    The commonest AlexNet complaint. With std 0.01 everywhere and biases of 1, as the paper's text has them, the constant
+    biases drown what the picture says: at fc7 images differ by 1 % of the mean. The authors' own 0.03 in conv3 to conv5
+    makes it 14 %, and Caffe's biases of 0.1 make it 5 % (of 20 photographs, one seed).
+
+    Args     num_classes; patience: in steps. With two classes or fewer chance is too close to a good loss: no hint
+    """
+
+    def __init__(self, num_classes, patience=300):
+        self.chance, self.patience, self.sat = math.log(num_classes) if num_classes > 2 else None, patience, 0
+
+    def update(self, value):
+        """Tell it the loss of a step. Returns the hint, once, when it is due; else None."""
+        if self.chance is None:
+            return None
+        near = abs(value - self.chance) <= 0.01 * self.chance
+        self.sat = self.sat + 1 if near else max(0, self.sat - 10)  # one noisy batch is no escape, ten are
+        if self.sat < self.patience:
+            return None
+        self.patience = np.inf
+        return (f"hint: the loss has sat at {self.chance:.2f} = ln(classes), which is chance, for {self.sat} steps. "
+                "Initial weights are the usual reason: use --recipe code-2012 (std 0.03 in conv3 to conv5 under biases "
+                "of 1) or caffe (biases of 0.1); or a lower --lr")
