@@ -10,10 +10,6 @@ from tinynet.backend import why_no_gpu
 no_gpu = functools.cache(why_no_gpu)
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "gpu: needs CuPy and an NVIDIA GPU; TINYNET_REQUIRE_GPU=1 turns the skip into a failure")
-
-
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu") and no_gpu():
         skip_unless_required("TINYNET_REQUIRE_GPU", no_gpu())

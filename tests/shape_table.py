@@ -1,7 +1,7 @@
 """The one table of shapes: which ops there are, on what they are tried, and where they run.
 
-Parity, gradients, contract and mutants all walk this table. A rung that lands adds its name to RUNGS; if it takes CuPy
-arrays, to GPU_RUNGS too.
+Parity, gradients, contract and mutants all walk this table. A rung that lands adds its name to RUNGS if it takes NumPy
+arrays, to GPU_RUNGS if it takes CuPy arrays.
 """
 
 import dataclasses
@@ -16,17 +16,17 @@ from tinynet.backend import to_device
 
 RUNGS = ["reference", "ops"]
 GPU_RUNGS = ["ops"]
+ALL_RUNGS = list(dict.fromkeys(RUNGS + GPU_RUNGS))
 
 
 def rung(name):
     return importlib.import_module(f"tinynet.{name}")
 
 
-def places(*without):
-    """Parameters (rung name, device): every rung on the CPU, and those that can on the GPU."""
-    return [*[pytest.param(name, "cpu", id=f"{name}-cpu") for name in RUNGS if name not in without],
-            *[pytest.param(name, "gpu", id=f"{name}-gpu", marks=pytest.mark.gpu)
-              for name in GPU_RUNGS if name not in without]]
+def places():
+    """Parameters (rung name, device): each rung where it can run."""
+    return [*[pytest.param(name, "cpu", id=f"{name}-cpu") for name in RUNGS],
+            *[pytest.param(name, "gpu", id=f"{name}-gpu", marks=pytest.mark.gpu) for name in GPU_RUNGS]]
 
 
 # ---- the ops -------------------------------------------------------------------------------------------------------
@@ -137,13 +137,18 @@ def transposed(a):
     return a.T.copy().T
 
 
+def channels_last(a):
+    """The same numbers, stored with the channels of a pixel side by side."""
+    return a.swapaxes(1, -1).copy().swapaxes(1, -1) if a.ndim > 2 else a
+
+
 def every_second(a):
     """The same numbers, every second element of a longer array."""
     longer = a.repeat(2, axis=-1)
     return longer[..., ::2]
 
 
-LAYOUTS = {"C": lambda a: a, "transposed": transposed, "every second": every_second}
+LAYOUTS = {"C": lambda a: a, "transposed": transposed, "channels last": channels_last, "every second": every_second}
 
 
 def normal(**shapes):
@@ -219,6 +224,7 @@ CASES = [
     conv("groups 2", (2, 4, 5, 5), (6, 2, 3, 3), pad=1, groups=2),
     conv("groups 3", (1, 6, 4, 5), (3, 2, 2, 2), groups=3),
     conv("groups 2 with a stride", (2, 4, 7, 6), (2, 2, 3, 3), stride=2, pad=1, groups=2),
+    conv("N 5", (5, 2, 4, 4), (4, 1, 3, 3), groups=2),
     conv("N 1", (1, 3, 5, 5), (2, 3, 3, 3)),
     conv("one kernel on one channel", (2, 1, 4, 4), (1, 1, 2, 2)),
     conv("11x11 stride 4", (1, 3, 23, 27), (2, 3, 11, 11), stride=4),
@@ -228,6 +234,7 @@ CASES = [
     conv("ceil, window larger than x without its padding", (2, 2, 2, 3), (2, 2, 4, 5), stride=3, pad=1, ceil=True),
     conv("ceil, stride over the end", (1, 2, 7, 5), (2, 2, 2, 1), stride=(4, 3), ceil=True),
     conv("transposed", (2, 4, 5, 6), (4, 2, 3, 3), stride=2, pad=1, groups=2, layout="transposed"),
+    conv("channels last", (2, 3, 5, 6), (4, 3, 3, 3), pad=1, layout="channels last"),
     conv("every second", (2, 2, 6, 5), (3, 2, 3, 2), layout="every second"),
 
     columns("3x3 stride 1", (2, 2, 5, 6), 3, 3),
@@ -261,6 +268,7 @@ CASES = [
     pool("all equal", (1, 2, 5, 5), fill=lambda shape: constant(shape, -3.0), smooth=False),
     pool("nothing but -inf", (1, 2, 5, 5), fill=lambda shape: constant(shape, -np.inf), smooth=False),
     pool("transposed", (2, 3, 7, 6), layout="transposed"),
+    pool("channels last", (2, 3, 7, 6), layout="channels last"),
     pool("transposed, ceil", (2, 3, 6, 6), ceil=True, layout="transposed"),
 
     lrn("n 5", (2, 8, 3, 4)),
@@ -274,17 +282,20 @@ CASES = [
     lrn("groups 3 smaller than n", (1, 6, 2, 3), groups=3, alpha=0.7),
     lrn("whole numbers", (1, 6, 2, 2), k=2, alpha=1, beta=1),
     lrn("transposed", (2, 6, 3, 4), groups=2, layout="transposed"),
+    lrn("channels last", (2, 6, 3, 4), layout="channels last"),
 
     lrn_within("n 5", (2, 2, 7, 6)),
     lrn_within("n 3, H is not W", (1, 2, 3, 8), n=3, alpha=0.15),
     lrn_within("n 1", (2, 2, 2, 3), n=1, alpha=1.0),
     lrn_within("map smaller than n", (2, 3, 2, 1), alpha=0.5),
     lrn_within("transposed", (2, 2, 5, 4), n=3, alpha=0.2, layout="transposed"),
+    lrn_within("channels last", (2, 3, 5, 4), n=3, alpha=0.2, layout="channels last"),
 
     *[Case(op, name, off_zero(shape, 3.0), settings, layout=layout)
       for op, settings in (("relu", {}), ("leaky_relu", {"slope": 0.1}), ("tanh", {}), ("sigmoid", {}))
       for name, shape, layout in (("maps", (2, 3, 3, 4), "C"), ("rows", (3, 7), "C"),
-                                  ("transposed", (2, 3, 4, 2), "transposed"))],
+                                  ("transposed", (2, 3, 4, 2), "transposed"),
+                                  ("channels last", (2, 3, 4, 2), "channels last"))],
     Case("relu", "all negative and zero", constant((2, 3), -0.0), {}, smooth=False),
     Case("leaky_relu", "zero", constant((2, 3), 0.0), {"slope": 0.25}, smooth=False),
     Case("tanh", "saturated", constant((2, 3), 1e4), {}, smooth=False),

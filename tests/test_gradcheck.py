@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from test_network import small_net
 
 import tinynet
-from test_network import small_net
 from tinynet import gradcheck, layers
 from tinynet.gradcheck import check_layer, check_network, compare, numeric_gradient
 
@@ -51,7 +51,8 @@ def test_whole_network_sampled(recipe):
 def test_small_network_in_full():
     net = small_net()
     x = np.random.default_rng(1).standard_normal((2, 3, 13, 11))
-    reports = check_network(net, tinynet.SoftmaxCrossEntropy(), x, np.array([0, 2]), np.random.default_rng(2), samples=None)
+    loss, rng = tinynet.SoftmaxCrossEntropy(), np.random.default_rng(2)
+    reports = check_network(net, loss, x, np.array([0, 2]), rng, samples=None)
     assert [report.name for report in reports] == [*net.named_params(), "x"]
     for report in reports:
         assert report.ok, report

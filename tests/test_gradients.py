@@ -18,7 +18,7 @@ def gradient_check(rung, case, device="cpu", samples=ENOUGH, tolerance=TOLERANCE
     dy is random. `samples`: how many elements of each array are nudged; all, if it has no more.
     """
     host = case.arrays()
-    arrays = case.arrays(device=device)
+    arrays = host if device == "cpu" else case.arrays(device=device)
     made = case.forward(rung, arrays)
     y_shape = next(iter(made.values())).shape
     dy = case.upstream(y_shape)
@@ -28,11 +28,10 @@ def gradient_check(rung, case, device="cpu", samples=ENOUGH, tolerance=TOLERANCE
         assert gradient.shape == host[name].shape, f"{case}: d{name} has shape {gradient.shape}, not {host[name].shape}"
 
         def f(name=name):
-            nudged = {**arrays, name: to_device(host[name], device)}
-            y = next(iter(case.forward(rung, nudged).values()))
+            y = next(iter(case.forward(rung, {**arrays, name: to_device(host[name], device)}).values()))
             return float(np.sum(to_numpy(y) * dy))
 
-        flat = rng.permutation(host[name].size)[:samples]
+        flat = rng.choice(host[name].size, min(samples, host[name].size), replace=False)
         indices = [tuple(map(int, np.unravel_index(i, host[name].shape))) for i in flat]
         numeric = numeric_gradient(f, host[name], indices=indices)
         report = compare(f"{case} d{name}", to_numpy(gradient), numeric, indices, tolerance)
@@ -48,17 +47,23 @@ def test_gradients(name, device, case):
     gradient_check(rung(name), case, device, SAMPLES.get(name, ENOUGH))
 
 
-# AlexNet's layers as the paper has them, one image. Sizes and offsets that only matter when they are large (more columns
-# than fit in one piece, a row of pixels that no window reaches) are seen here or nowhere.
+def drawn(shape):
+    """So many `distinct` numbers would be large ones, whose sums lose digits. And in none of the few windows that the
+    sample touches are the two largest within a nudge of each other."""
+    return normal(x=shape)
+
+
+# AlexNet's layers as the paper has them. What only goes wrong at size (an index that overflows, columns that are cut
+# into pieces) is seen here or nowhere.
 ALEXNET = [
-    conv("conv1", (1, 3, 227, 227), (96, 3, 11, 11), stride=4),
+    conv("conv1", (4, 3, 227, 227), (96, 3, 11, 11), stride=4),
     conv("conv2", (1, 96, 27, 27), (256, 48, 5, 5), pad=2, groups=2),
     conv("conv3", (2, 256, 13, 13), (384, 256, 3, 3), pad=1),
     conv("conv4", (1, 384, 13, 13), (384, 192, 3, 3), pad=1, groups=2),
     conv("conv5", (1, 384, 13, 13), (256, 192, 3, 3), pad=1, groups=2),
-    pool("pool1", (1, 96, 55, 55)),
-    pool("pool2", (1, 256, 27, 27)),
-    pool("pool5", (2, 256, 13, 13)),
+    pool("pool1", (1, 96, 55, 55), fill=drawn),
+    pool("pool2", (1, 256, 27, 27), fill=drawn),
+    pool("pool5", (2, 256, 13, 13), fill=drawn),
     lrn("lrn1", (1, 96, 55, 55)),
     lrn("lrn1 on two GPUs", (1, 96, 55, 55), groups=2),
     lrn("lrn2", (2, 256, 27, 27)),
@@ -70,4 +75,4 @@ ALEXNET = [
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name.replace(" ", "_")) for case in ALEXNET])
 def test_gradients_at_alexnets_shapes(case):
-    gradient_check(rung("ops"), case, samples=24)
+    gradient_check(rung("ops"), case, samples=8 if case.name == "fc6" else 24)  # fc6 reads 300 MB for every nudge

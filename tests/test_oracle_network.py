@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 import tinynet
-from tinynet.layers import (
-    LRN, Conv2d, Dropout, Flatten, LeakyReLU, Linear, LRNWithin, MaxPool, ReLU, Sigmoid, Tanh)
+from tinynet.layers import LRN, Conv2d, Dropout, Flatten, LeakyReLU, Linear, LRNWithin, MaxPool, ReLU, Sigmoid, Tanh
 
 
 def torch_paper(torch):
     """The paper's net once more, in PyTorch's words: its LRN divides alpha by n, hence alpha * 5."""
     nn = torch.nn
     return nn.Sequential(
-        nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(), nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2), nn.MaxPool2d(3, 2),
+        nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(), nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2),
+        nn.MaxPool2d(3, 2),
         nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2),
         nn.MaxPool2d(3, 2),
         nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(),

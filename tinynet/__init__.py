@@ -11,5 +11,5 @@ from tinynet.shapes import ShapeError
 
 __version__ = "0.1.0"
 __all__ = ["RECIPES", "SGD", "AlexNet", "CheckpointError", "DeviceError", "Plateau", "Sequential", "ShapeError",
-           "SoftmaxCrossEntropy", "StepDecay", "backend", "checkpoint", "gradcheck", "layers", "metrics", "ops", "shapes",
-           "train"]
+           "SoftmaxCrossEntropy", "StepDecay", "backend", "checkpoint", "gradcheck", "layers", "metrics", "ops",
+           "shapes", "train"]

@@ -48,7 +48,7 @@ def code_2012(classes):
         Conv2d("conv1", 96, 11, stride=4, ceil=True, std=0.01, bias=0, **twice, need_dx=False),  # ceil: 224 -> 55
         LRN("lrn1", n=5, k=2, alpha=1e-4 / 5, beta=0.75, groups=2),       # before the ReLU; alpha / n; per GPU
         MaxPool("pool1", 3, stride=2, ceil=True),                         # ceil
-        ReLU("relu1"),                                                    # last, the same as before pooling, but cheaper
+        ReLU("relu1"),                                                    # after pooling: the same, but cheaper
         Conv2d("conv2", 256, 5, pad=2, groups=2, ceil=True, std=0.01, bias=1, **twice),
         ReLU("relu2"),
         LRN("lrn2", n=5, k=2, alpha=1e-4 / 5, beta=0.75, groups=2),       # alpha / n; per GPU
@@ -141,7 +141,7 @@ class Recipe:
 
 
 RECIPES = {
-    "paper": Recipe(paper, 227),          # the text says 224, which its own geometry refuses: (224 - 11) / 4 is not whole
+    "paper": Recipe(paper, 227),          # the text says 224, but (224 - 11) / 4 is not whole
     "code-2012": Recipe(code_2012, 224),
     "caffe": Recipe(caffe, 227),
     "owt": Recipe(owt, 224),

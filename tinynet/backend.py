@@ -18,6 +18,11 @@ def array_module(x):
     return cupy if cupy is not None and isinstance(x, cupy.ndarray) else np
 
 
+def contiguous(x):
+    """x, or a C-contiguous copy if it is not: elementwise operations keep the layout of what they are given."""
+    return x if x.flags.c_contiguous else array_module(x).ascontiguousarray(x)
+
+
 def to_numpy(x):
     """x on the host: a copy if it was on the GPU, x itself if not."""
     return np.asarray(x) if array_module(x) is np else x.get()
@@ -75,11 +80,14 @@ def require_device(device):
 
 
 def choose_device(wanted):
-    """"auto" -> "gpu" where one is usable, else "cpu"; "cpu" and "gpu" are taken at their word or refused."""
+    """The device to use and why, in a few words: "auto" takes the GPU where one is usable, "cpu" and "gpu" are taken at
+    their word or refused with a DeviceError.
+    """
     if wanted == "auto":
-        return "gpu" if has_gpu() else "cpu"
+        reason = why_no_gpu()
+        return ("cpu", reason) if reason else ("gpu", "one is usable")
     require_device(wanted)
-    return wanted
+    return wanted, "as asked"
 
 
 def _cupy():

@@ -33,13 +33,13 @@ def atomic_write(path):
 
 
 def save_arrays(path, arrays):
-    """Write a dict of NumPy arrays as an .npz file. Raises OSError where it cannot be written; then path is untouched."""
+    """Write a dict of NumPy arrays as an .npz file. Raises OSError, and leaves path as it was, where it cannot."""
     with atomic_write(path) as file:
         np.savez(file, **arrays)
 
 
 def load_arrays(path):
-    """Read what save_arrays wrote: {name: array}. Raises CheckpointError, naming the file, where it is missing or damaged."""
+    """Read what save_arrays wrote: {name: array}. Raises CheckpointError where the file is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

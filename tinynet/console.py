@@ -1,7 +1,11 @@
 """What the command lines share: one-line errors, exit codes, progress with and without a terminal."""
 
 import argparse
+import os
+import pathlib
+import signal
 import sys
+import tempfile
 import time
 
 from tqdm import tqdm
@@ -32,6 +36,29 @@ def positive_float(text):
     return value
 
 
+def seed(text):
+    """An argparse type: what a random generator starts from, a whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+class FolderError(ValueError):
+    """A folder that results cannot be written to; one line for the user."""
+
+
+def writable_folder(path):
+    """Make a folder for results, and see that it can be written to. Raises FolderError."""
+    folder = pathlib.Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FolderError(f"--out {path}: cannot be written to ({error.strerror or error})") from None
+    return folder
+
+
 class Progress:
     """A tqdm bar on a terminal; elsewhere a plain line every `every` seconds; nothing at all when quiet.
 
@@ -55,7 +82,8 @@ class Progress:
         elif not self.quiet and time.monotonic() - self.printed >= self.every:
             self.printed = time.monotonic()
             left = (self.printed - self.started) / self.done * (self.total - self.done)
-            self.say(f"{self.label}: {self.done}/{self.total} {self.unit}, {note + ', ' if note else ''}{left:.0f} s left")
+            note = f"{note}, " if note else ""
+            self.say(f"{self.label}: {self.done}/{self.total} {self.unit}, {note}{left:.0f} s left")
 
     def say(self, line):
         """A line of its own, above the bar."""
@@ -71,3 +99,38 @@ class Progress:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Interrupt:
+    """Ctrl-C once: `requested` turns True, for a loop to stop at a clean place. Twice: stop at once."""
+
+    def __enter__(self):
+        self.requested = False
+        self._before = signal.signal(signal.SIGINT, self._notice)
+        return self
+
+    def __exit__(self, *_):
+        signal.signal(signal.SIGINT, self._before)
+
+    def _notice(self, *_):
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+def run(main, mistakes):
+    """Call main() and leave with its exit code. `mistakes`: the exceptions that mean a user's mistake.
+
+    A mistake is one line and code 2, a fault of the run one line and code 1, Ctrl-C code 130.
+    """
+    name = os.path.basename(sys.argv[0])
+    try:
+        sys.exit(main())
+    except mistakes as error:
+        code, text = 2, str(error)
+    except (ArithmeticError, OSError, MemoryError) as error:
+        code, text = 1, str(error) or type(error).__name__
+    except KeyboardInterrupt:
+        code, text = 130, "stopped"
+    print(f"{name}: {text}", file=sys.stderr)
+    sys.exit(code)

@@ -8,11 +8,13 @@ from tinynet.checkpoint import atomic_write
 LOSS, TRAIN, TEST, DROP = "#7f7f7f", "#1f77b4", "#d62728", "#bbbbbb"
 
 
-def draw_curves(path, steps, losses, lrs, tests):
+def draw_curves(path, rows):
     """The loss of every step, and the held-out error after each epoch; a vertical line where the rate was cut.
 
-    Args     steps, losses, lrs: one per step; tests: a list of (step, top-1 error, top-5 error), errors in [0, 1]
+    Args     rows: of metrics.csv, dicts with step, lr, loss, and top1_error and top5_error (in [0, 1]) where measured
     """
+    steps, losses, lrs = ([row[key] for row in rows] for key in ("step", "loss", "lr"))
+    tests = [(row["step"], row["top1_error"], row["top5_error"]) for row in rows if "top1_error" in row]
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(steps, losses, color=LOSS, linewidth=0.6, label="each step")

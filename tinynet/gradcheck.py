@@ -136,7 +136,7 @@ def _check(name, f, array, analytic, rng, samples, eps, tolerance):
 
 
 def _restart(owner):
-    """A function that puts the owner's generator back to where it is now: every forward draws the same dropout masks."""
+    """A function that puts the owner's generator back to where it is now: forward draws the same masks again."""
     rng = getattr(owner, "rng", None)
     state = copy.deepcopy(rng.bit_generator.state) if rng is not None else None
 

@@ -18,9 +18,11 @@ class Sequential:
 
     def __init__(self, layers, in_shape, rng, dtype="float32"):
         self.layers, self.in_shape, self.rng, self.dtype = list(layers), tuple(in_shape), rng, dtype
+        self.device = "cpu"
         names = [layer.name for layer in self.layers]
         if len(set(names)) < len(names):
-            raise ValueError(f"layers need names of their own, these repeat: {sorted({n for n in names if names.count(n) > 1})}")
+            repeated = sorted({name for name in names if names.count(name) > 1})
+            raise ValueError(f"layers need names of their own, these repeat: {', '.join(repeated)}")
         shape = (1, *self.in_shape)
         for layer in self.layers:
             layer.build(shape, rng, dtype)
@@ -46,7 +48,7 @@ class Sequential:
         return x
 
     def backward(self, dy):
-        """dL/dy of the last layer -> dL/dx of the first, or None where that has need_dx=False. Fills every layer's grads."""
+        """dL/dy of the last layer -> dL/dx of the first (None if that has need_dx=False). Fills every layer's grads."""
         for layer in reversed(self.layers):
             dy = layer.backward(dy)
         return dy
@@ -74,6 +76,7 @@ class Sequential:
         for layer in self.layers:
             layer.params = {key: backend.to_device(array, device) for key, array in layer.params.items()}
             layer.grads = {}
+        self.device = device
 
     def named_params(self):
         """{"conv1.w": array, ...}, the arrays themselves: to write to them is to change the network."""
@@ -105,7 +108,7 @@ class Sequential:
             array[...] = backend.like(arrays[name], array)
 
     def summary(self):
-        """Output shape, parameters, multiply-accumulates and memory of every layer, for one image. print() shows a table."""
+        """Output shape, parameters, multiply-accumulates and memory of every layer, for one image; print() it."""
         rows, shape = [], (1, *self.in_shape)
         for layer in self.layers:
             macs, shape = layer.macs(shape), layer.output_shape(shape)

@@ -17,18 +17,22 @@ class SGD:
 
     def __init__(self, net, lr=0.01, momentum=0.9, weight_decay=0.0005):
         if not lr >= 0 or not 0 <= momentum < 1 or not weight_decay >= 0:
-            raise ValueError(f"lr={lr} and weight_decay={weight_decay} must be at least 0, momentum={momentum} in [0, 1)")
+            raise ValueError(f"lr={lr}, weight_decay={weight_decay}: at least 0; momentum={momentum}: 0 to below 1")
         self.net, self.lr, self.momentum, self.weight_decay = net, float(lr), float(momentum), float(weight_decay)
         self.lr_mult = {f"{layer.name}.{key}": m for layer in net.layers for key, m in layer.lr_mult.items()}
         self.decay_mult = {f"{layer.name}.{key}": m for layer in net.layers for key, m in layer.decay_mult.items()}
         self.velocity = {name: np.zeros(w.shape, w.dtype) for name, w in net.named_params().items()}
 
     def step(self):
-        """Move every parameter once, in place. Raises RuntimeError where a gradient is missing, TypeError where a dtype differs."""
+        """Move every parameter once, in place.
+
+        Raises   RuntimeError where a gradient is missing, TypeError where its dtype is not the parameter's
+        """
         for layer in self.net.layers:
             for key, w in layer.params.items():
                 name = f"{layer.name}.{key}"
                 lr = self.lr * float(self.lr_mult.get(name, 1))
+                weight_decay = self.weight_decay * float(self.decay_mult.get(name, 1))
                 if lr == 0:
                     continue
                 if key not in layer.grads:
@@ -37,7 +41,7 @@ class SGD:
                 if dw.dtype != w.dtype:
                     raise TypeError(f"the gradient of {name} is {dw.dtype}, the parameter {w.dtype}")
                 v = self.velocity[name] = backend.like(self.velocity[name], w)
-                layer.ops.sgd_step_(w, v, dw, lr, self.momentum, self.weight_decay * float(self.decay_mult.get(name, 1)))
+                layer.ops.sgd_step_(w, v, dw, lr, self.momentum, weight_decay)
 
 
 class StepDecay:

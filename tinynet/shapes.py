@@ -25,7 +25,7 @@ def output_size(size, kernel, stride, pad=0, ceil=False):
     """How many windows of `kernel` pixels, `stride` apart, fit into `size` pixels padded by `pad` on both sides.
 
     Paper    3.5 prints 224 -> 55, which needs ceil: (224 - 11) / 4 is 53.25
-    Args     all in pixels; ceil: a last window may reach past the end (the 2012 code), floor: it may not (Caffe, PyTorch)
+    Args     all in pixels; ceil: a last window may reach past the end (as in the 2012 code), not ceil: it may not
     Raises   ShapeError where not a single window fits whole
     """
     if min(size, kernel, stride) < 1 or pad < 0:
@@ -87,11 +87,13 @@ def linear_shape(where, x_shape, w_shape):
 
 
 def require_axes(where, name, shape, count):
+    """Refuse an array of another number of axes."""
     if len(shape) != count:
         raise ShapeError(f"{where}: {name} needs {count} axes, {name} {tuple(shape)} has {len(shape)}")
 
 
 def require_shape(where, name, shape, expected):
+    """Refuse an array of another shape."""
     if tuple(shape) != tuple(expected):
         raise ShapeError(f"{where}: {name} must have shape {tuple(expected)}, {name} has {tuple(shape)}")
 

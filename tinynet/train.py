@@ -16,10 +16,10 @@ class NotFinite(ArithmeticError):
 def train_step(net, loss, sgd, x, labels):
     """Forward, backward, update: one step down the gradient of one batch.
 
-    Args     x (N, *net.in_shape), where the network lives; labels (N,) integers, on the host
+    Args     x (N, *net.in_shape), moved to where the network lives; labels (N,) integers, on the host
     Returns  the loss before the update, where the network lives: float() reads it, and waits for a GPU
     """
-    value = loss.forward(net.forward(x), labels)
+    value = loss.forward(net.forward(backend.to_device(x, net.device)), labels)
     net.backward(loss.backward())
     sgd.step()
     return value
@@ -29,7 +29,7 @@ def require_finite(value, step):
     """The loss as a float. Raises NotFinite, naming the step, where it is none."""
     value = float(value)
     if not math.isfinite(value):
-        raise NotFinite(f"step {step}: the loss is {value}; a lower --lr usually helps")
+        raise NotFinite(f"step {step}: the loss is {value}; the weights saved last are good; a lower rate often helps")
     return value
 
 
@@ -44,7 +44,7 @@ class Evaluation:
 
 
 def evaluate(net, loss, batches):
-    """Top-1 and top-5 error and mean loss over batches of (x, labels), in evaluation mode; training mode comes back after.
+    """Top-1 and top-5 error and mean loss over batches of (x, labels), in evaluation mode; then the mode is put back.
 
     Raises   ValueError where there is not one picture
     """
@@ -53,7 +53,7 @@ def evaluate(net, loss, batches):
     wrong1 = wrong5 = images = 0
     total = 0.0
     for x, labels in batches:
-        value = float(loss.forward(net.forward(x), labels))
+        value = float(loss.forward(net.forward(backend.to_device(x, net.device)), labels))
         probs = backend.to_numpy(loss.probs)
         wrong1 += int(top_k_wrong(probs, labels, 1).sum())
         wrong5 += int(top_k_wrong(probs, labels, 5).sum())
@@ -69,9 +69,9 @@ def evaluate(net, loss, batches):
 class StallHint:
     """Notices a network that has learnt nothing: a loss that has sat within 1 % of ln(classes).
 
-    The commonest AlexNet complaint. With std 0.01 everywhere and biases of 1, as the paper's text has them, the constant
-    biases drown what the picture says: at fc7 images differ by 1 % of the mean. The authors' own 0.03 in conv3 to conv5
-    makes it 14 %, and Caffe's biases of 0.1 make it 5 % (of 20 photographs, one seed).
+    The commonest AlexNet complaint. With std 0.01 everywhere and biases of 1, as the paper's text has them, the
+    constant biases drown what the picture says: at fc7 images differ by 1 % of the mean. The authors' own 0.03 in conv3
+    to conv5 makes it 14 %, and Caffe's biases of 0.1 make it 5 % (of 20 photographs, one seed).
 
     Args     num_classes; patience: in steps. With two classes or fewer chance is too close to a good loss: no hint
     """

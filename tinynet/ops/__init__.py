@@ -1,8 +1,15 @@
 """Rung 2: every op vectorised, on NumPy or CuPy arrays alike. Read it beside `reference/`, file by file."""
 
 from tinynet.ops.activation import (
-    leaky_relu_backward, leaky_relu_forward, relu_backward, relu_forward, sigmoid_backward, sigmoid_forward,
-    tanh_backward, tanh_forward)
+    leaky_relu_backward,
+    leaky_relu_forward,
+    relu_backward,
+    relu_forward,
+    sigmoid_backward,
+    sigmoid_forward,
+    tanh_backward,
+    tanh_forward,
+)
 from tinynet.ops.conv import col2im, conv2d_backward, conv2d_forward, im2col
 from tinynet.ops.dropout import dropout_backward, dropout_forward
 from tinynet.ops.linear import linear_backward, linear_forward

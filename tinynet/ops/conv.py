@@ -69,9 +69,9 @@ def im2col(x, kh, kw, stride, pad, ceil=False):
     Returns  cols (C*KH*KW, N*OH*OW): row = which pixel of the window, column = which window; zeros past the edges
     """
     xp = array_module(x)
+    OH, OW = windows_shape("im2col", x.shape, (kh, kw), stride, pad, ceil)
     N, C, H, W = x.shape
     (SH, SW), (PH, PW) = pair(stride), pair(pad)
-    OH, OW = windows_shape("im2col", x.shape, (kh, kw), stride, pad, ceil)
     padded = xp.zeros(_padded_shape(x.shape, kh, kw, OH, OW, stride, pad), x.dtype)
     padded[:, :, PH:PH + H, PW:PW + W] = x
     cols = xp.empty((C, kh, kw, N, OH, OW), x.dtype)
@@ -89,9 +89,9 @@ def col2im(cols, in_shape, kh, kw, stride, pad, ceil=False):
     Returns  x (N, C, H, W)
     """
     xp = array_module(cols)
+    OH, OW = windows_shape("col2im", in_shape, (kh, kw), stride, pad, ceil)
     N, C, H, W = in_shape
     (SH, SW), (PH, PW) = pair(stride), pair(pad)
-    OH, OW = windows_shape("col2im", in_shape, (kh, kw), stride, pad, ceil)
     cols = cols.reshape(C, kh, kw, N, OH, OW)
     padded = xp.zeros(_padded_shape(in_shape, kh, kw, OH, OW, stride, pad), cols.dtype)
     for i in range(kh):

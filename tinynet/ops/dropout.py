@@ -1,5 +1,6 @@
 """Dropout: multiply by a mask, forward and backward."""
 
+from tinynet.backend import contiguous
 from tinynet.shapes import require_shape
 
 
@@ -11,11 +12,16 @@ def dropout_forward(x, mask):
     Returns  y, x's shape
     Differs  inverted dropout (Caffe, PyTorch): in training the mask is 1 / keep or 0, at test 1
     """
-    if not isinstance(mask, (int, float)):
-        require_shape("dropout_forward", "mask", mask.shape, x.shape)
-    return x * mask
+    _require_mask("dropout_forward", mask, x)
+    return contiguous(x * mask)
 
 
 def dropout_backward(dy, mask):
     """The units that were silent learn nothing: dx = dy * mask."""
-    return dropout_forward(dy, mask)
+    _require_mask("dropout_backward", mask, dy)
+    return contiguous(dy * mask)
+
+
+def _require_mask(where, mask, x):
+    if not isinstance(mask, (int, float)):
+        require_shape(where, "mask", mask.shape, x.shape)

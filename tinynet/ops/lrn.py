@@ -30,7 +30,8 @@ def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
     Returns  dx (N, C, H, W)
     """
     lrn_shape("lrn_backward", x.shape, n, groups)
-    require_shape("lrn_backward", "dy", dy.shape, x.shape)
+    for name, array in (("dy", dy), ("y", y), ("scale", scale)):
+        require_shape("lrn_backward", name, array.shape, x.shape)
     cross = channel_window_sum(dy * y / scale, n, groups)                 # what each x did to its neighbours
     return dy * scale**-beta - 2 * alpha * beta * x * cross
 
@@ -55,7 +56,8 @@ def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
     Returns  dx (N, C, H, W)
     """
     lrn_shape("lrn_within_backward", x.shape, n)
-    require_shape("lrn_within_backward", "dy", dy.shape, x.shape)
+    for name, array in (("dy", dy), ("y", y), ("scale", scale)):
+        require_shape("lrn_within_backward", name, array.shape, x.shape)
     cross = map_window_sum(dy * y / scale, n)                             # (N, C, H, W)
     return dy * scale**-beta - 2 * alpha * beta * x * cross
 
@@ -72,6 +74,7 @@ def map_window_sum(a, n):
 
 
 def window_sum(a, n, axis):
+    """Sum over the n neighbours along one axis, itself included."""
     xp = array_module(a)
     total = a.copy()
     sums, terms = xp.moveaxis(total, axis, 0), xp.moveaxis(a, axis, 0)    # views with the summed axis in front

@@ -22,8 +22,8 @@ def maxpool_forward(x, size, stride, ceil=False):
     Differs  Caffe and the 2012 code size with ceil, PyTorch with floor; for AlexNet's 55, 27 and 13 all agree
     """
     xp = array_module(x)
-    N, C, H, W = x.shape
     y_shape = maxpool_shape("maxpool_forward", x.shape, size, stride, ceil)
+    H, W = x.shape[2:]
     padded_shape = _padded_shape(x.shape, y_shape, size, stride)
     padded = x
     if padded_shape != x.shape:
@@ -47,8 +47,8 @@ def maxpool_backward(dy, argmax, in_shape, size, stride, ceil=False):
     Differs  on a tie the 2012 code gives the whole gradient to every winner, Caffe and we to the first
     """
     xp = array_module(dy)
-    N, C, H, W = in_shape
     y_shape = maxpool_shape("maxpool_backward", in_shape, size, stride, ceil)
+    H, W = in_shape[2:]
     require_shape("maxpool_backward", "dy", dy.shape, y_shape)
     require_shape("maxpool_backward", "argmax", argmax.shape, y_shape)
     padded = xp.zeros(_padded_shape(in_shape, y_shape, size, stride), dy.dtype)

@@ -3,7 +3,7 @@
     N images  C classes
 """
 
-from tinynet.backend import array_module
+from tinynet.backend import array_module, contiguous
 from tinynet.shapes import require_axes, require_shape
 
 
@@ -11,7 +11,7 @@ def softmax_cross_entropy_forward(logits, labels):
     """The mean over the batch of -log softmax(logits)[label].
 
     Paper    3.5, the multinomial logistic regression objective (there maximised: the same with the sign turned)
-    Args     logits (N, C), stable at any size: the largest of each row is taken off first; labels (N,) integers in [0, C)
+    Args     logits (N, C), stable at any size: the largest of each row is taken off first; labels (N,) in [0, C)
     Returns  loss, 0 axes, in nats; probs (N, C), rows sum to 1
     Raises   ShapeError
     """
@@ -19,6 +19,7 @@ def softmax_cross_entropy_forward(logits, labels):
     require_axes("softmax_cross_entropy_forward", "logits", logits.shape, 2)
     N = logits.shape[0]
     require_shape("softmax_cross_entropy_forward", "labels", labels.shape, (N,))
+    logits = contiguous(logits)
     shifted = logits - logits.max(axis=1, keepdims=True)                  # (N, C), largest 0
     exps = xp.exp(shifted)                                                # (N, C)
     totals = exps.sum(axis=1, keepdims=True)                              # (N, 1), at least 1
@@ -33,7 +34,8 @@ def softmax_cross_entropy_backward(probs, labels):
     Returns  dlogits (N, C)
     """
     xp = array_module(probs)
+    require_axes("softmax_cross_entropy_backward", "probs", probs.shape, 2)
     require_shape("softmax_cross_entropy_backward", "labels", labels.shape, probs.shape[:1])
     N, C = probs.shape
     onehot = labels.reshape(N, 1) == xp.arange(C)                         # (N, C)
-    return (probs - onehot) / N
+    return contiguous((probs - onehot) / N)

@@ -5,8 +5,15 @@ is stored. Work that would take more than some ten seconds is refused.
 """
 
 from tinynet.reference.activation import (
-    leaky_relu_backward, leaky_relu_forward, relu_backward, relu_forward, sigmoid_backward, sigmoid_forward,
-    tanh_backward, tanh_forward)
+    leaky_relu_backward,
+    leaky_relu_forward,
+    relu_backward,
+    relu_forward,
+    sigmoid_backward,
+    sigmoid_forward,
+    tanh_backward,
+    tanh_forward,
+)
 from tinynet.reference.conv import col2im, conv2d_backward, conv2d_forward, im2col
 from tinynet.reference.dropout import dropout_backward, dropout_forward
 from tinynet.reference.linear import linear_backward, linear_forward

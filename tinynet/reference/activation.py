@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from tinynet.reference.limit import require_small
+from tinynet.shapes import require_shape
 
 
 def relu_forward(x):
@@ -23,6 +24,7 @@ def relu_forward(x):
 
 def relu_backward(dy, y):
     """dy where the unit was on, 0 where it was off or at exactly 0."""
+    require_shape("relu_backward", "dy", dy.shape, y.shape)
     require_small("relu_backward", y.size, "elements")
     dx = np.empty(y.shape, dy.dtype)
     for index in np.ndindex(y.shape):
@@ -41,6 +43,7 @@ def leaky_relu_forward(x, slope):
 
 def leaky_relu_backward(dy, y, slope):
     """dy where y is positive, slope * dy where not: y has the sign of x."""
+    require_shape("leaky_relu_backward", "dy", dy.shape, y.shape)
     require_small("leaky_relu_backward", y.size, "elements")
     dx = np.empty(y.shape, dy.dtype)
     for index in np.ndindex(y.shape):
@@ -59,6 +62,7 @@ def tanh_forward(x):
 
 def tanh_backward(dy, y):
     """dy * (1 - y^2)."""
+    require_shape("tanh_backward", "dy", dy.shape, y.shape)
     require_small("tanh_backward", y.size, "elements")
     dx = np.empty(y.shape, dy.dtype)
     for index in np.ndindex(y.shape):
@@ -80,6 +84,7 @@ def sigmoid_forward(x):
 
 def sigmoid_backward(dy, y):
     """dy * y * (1 - y)."""
+    require_shape("sigmoid_backward", "dy", dy.shape, y.shape)
     require_small("sigmoid_backward", y.size, "elements")
     dx = np.empty(y.shape, dy.dtype)
     for index in np.ndindex(y.shape):

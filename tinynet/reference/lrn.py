@@ -38,7 +38,8 @@ def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
     Returns  dx (N, C, H, W)
     """
     N, C, H, W = lrn_shape("lrn_backward", x.shape, n, groups)
-    require_shape("lrn_backward", "dy", dy.shape, x.shape)
+    for name, array in (("dy", dy), ("y", y), ("scale", scale)):
+        require_shape("lrn_backward", name, array.shape, x.shape)
     require_small("lrn_backward", N * C * H * W * n)
     dx = np.empty(x.shape, x.dtype)
     for image in range(N):
@@ -89,7 +90,8 @@ def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
     Returns  dx (N, C, H, W)
     """
     N, C, H, W = lrn_shape("lrn_within_backward", x.shape, n)
-    require_shape("lrn_within_backward", "dy", dy.shape, x.shape)
+    for name, array in (("dy", dy), ("y", y), ("scale", scale)):
+        require_shape("lrn_within_backward", name, array.shape, x.shape)
     require_small("lrn_within_backward", N * C * H * W * n * n)
     dx = np.empty(x.shape, x.dtype)
     for image in range(N):

@@ -43,8 +43,9 @@ def softmax_cross_entropy_backward(probs, labels):
     Returns  dlogits (N, C)
     """
     N, C = probs.shape
+    require_axes("softmax_cross_entropy_backward", "probs", probs.shape, 2)
     require_shape("softmax_cross_entropy_backward", "labels", labels.shape, (N,))
-    require_small("softmax_cross_entropy_backward", N * C)
+    require_small("softmax_cross_entropy_backward", N * C, "subtractions")
     dlogits = np.empty((N, C), probs.dtype)
     for image in range(N):
         for c in range(C):

@@ -1,0 +1,149 @@
+"""Every op against PyTorch, which computes the same things in its own way; gradients by its autograd."""
+
+import numpy as np
+import pytest
+from shape_table import CASES, RUNGS, Case, cases, conv, lrn, normal, pool, rung
+
+TOLERANCE = 1e-10  # of the largest value; both sides compute in float64
+
+LARGER = [  # AlexNet's kernels, strides, pads and groups on a few maps
+    conv("conv1", (2, 3, 67, 67), (8, 3, 11, 11), stride=4),
+    conv("conv1 of the 2012 code", (2, 3, 64, 64), (8, 3, 11, 11), stride=4, ceil=True),
+    conv("conv2", (2, 8, 15, 15), (12, 4, 5, 5), pad=2, groups=2),
+    conv("conv3", (3, 16, 13, 13), (24, 16, 3, 3), pad=1),
+    conv("conv4", (3, 24, 13, 13), (24, 12, 3, 3), pad=1, groups=2),
+    pool("pool1", (2, 8, 55, 55)),
+    pool("pool1, ceil", (2, 8, 56, 54), ceil=True),
+    lrn("the paper's numbers", (2, 96, 9, 9), alpha=1e-4),
+    Case("linear", "fc", normal(x=(16, 300), w=(100, 300), b=(100,)), {}),
+]
+
+
+def pair(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def padded_to_fit(torch, x, kernel, stride, pad, ceil, fill):
+    """x with room for the last window of ceil sizing: PyTorch's convolution has only floor."""
+    below_right = []
+    for axis in (2, 3):
+        size, K, S, P = x.shape[axis], pair(kernel)[axis - 2], pair(stride)[axis - 2], pair(pad)[axis - 2]
+        windows = -(-(size + 2 * P - K) // S) if ceil else (size + 2 * P - K) // S
+        if windows * S >= size + P:  # it would lie in the padding altogether
+            windows -= 1
+        below_right.append(max(windows * S + K - size - P, 0))
+    (PH, PW), (bottom, right) = pair(pad), below_right
+    return torch.nn.functional.pad(x, (PW, right, PH, bottom), value=fill)
+
+
+def conv2d(torch, t, s):
+    x = padded_to_fit(torch, t["x"], t["w"].shape[2:], s["stride"], s["pad"], s["ceil"], 0.0)
+    return {"y": torch.nn.functional.conv2d(x, t["w"], t["b"], s["stride"], 0, 1, s["groups"])}
+
+
+def im2col(torch, t, s):
+    x = padded_to_fit(torch, t["x"], (s["kh"], s["kw"]), s["stride"], s["pad"], s["ceil"], 0.0)
+    cols = torch.nn.functional.unfold(x, (s["kh"], s["kw"]), stride=s["stride"])    # (N, C*KH*KW, OH*OW)
+    return {"cols": cols.permute(1, 0, 2).reshape(cols.shape[1], -1)}
+
+
+def maxpool(torch, t, s):
+    return {"y": torch.nn.functional.max_pool2d(t["x"], s["size"], s["stride"], ceil_mode=s["ceil"])}
+
+
+def local_response_norm(torch, t, s):
+    """Its alpha is divided by n, and it knows no groups: each group is an image to it."""
+    N, C, H, W = t["x"].shape
+    x = t["x"].reshape(N * s["groups"], C // s["groups"], H, W)
+    y = torch.nn.functional.local_response_norm(x, s["n"], s["alpha"] * s["n"], s["beta"], s["k"])
+    return {"y": y.reshape(N, C, H, W)}
+
+
+def lrn_within(torch, t, s):
+    """PyTorch has none; an average over n x n pixels, zeros outside counted, is the energy divided by n^2."""
+    energy = torch.nn.functional.avg_pool2d(t["x"] ** 2, s["n"], 1, s["n"] // 2, count_include_pad=True) * s["n"] ** 2
+    return {"y": t["x"] / (s["k"] + s["alpha"] * energy) ** s["beta"]}
+
+
+def cross_entropy(torch, t, s):
+    return {"loss": torch.nn.functional.cross_entropy(t["logits"], t["labels"]), "probs": torch.softmax(t["logits"], 1)}
+
+
+def sgd(torch, t, s):
+    """One step from a velocity in the middle of a training. PyTorch keeps -v / lr."""
+    w = torch.nn.Parameter(t["w"].detach().clone())
+    w.grad = t["dw"].detach().clone()
+    optimiser = torch.optim.SGD([w], lr=s["lr"], momentum=s["momentum"], weight_decay=s["weight_decay"])
+    if s["momentum"]:
+        optimiser.state[w]["momentum_buffer"] = -t["v"].detach() / s["lr"]
+    optimiser.step()
+    return {"w": w, "v": w - t["w"]}
+
+
+ORACLES = {
+    "conv2d": conv2d, "im2col": im2col, "maxpool": maxpool, "lrn": local_response_norm, "lrn_within": lrn_within,
+    "relu": lambda torch, t, s: {"y": torch.relu(t["x"])},
+    "leaky_relu": lambda torch, t, s: {"y": torch.nn.functional.leaky_relu(t["x"], s["slope"])},
+    "tanh": lambda torch, t, s: {"y": torch.tanh(t["x"])},
+    "sigmoid": lambda torch, t, s: {"y": torch.sigmoid(t["x"])},
+    "linear": lambda torch, t, s: {"y": torch.nn.functional.linear(t["x"], t["w"], t["b"])},
+    "dropout": lambda torch, t, s: {"y": t["x"] * t.get("mask", s.get("mask"))},
+    "softmax_cross_entropy": cross_entropy, "sgd_step": sgd, "sgd_step_": sgd,
+}
+
+
+def oracle_check(torch, rung, case):
+    """AssertionError unless forward and, where there is one, backward agree with PyTorch's."""
+    arrays = case.arrays()
+    made = case.forward(rung, arrays)
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    for tensor in tensors.values():
+        tensor.requires_grad_(tensor.is_floating_point())
+    theirs = ORACLES[case.op](torch, tensors, case.settings)
+    for name, tensor in theirs.items():
+        close(f"{case} {name}", made[name], tensor)
+    if case.has_backward:
+        result = next(iter(theirs.values()))
+        dy = case.upstream(tuple(result.shape))
+        result.backward(torch.from_numpy(dy))
+        for name, gradient in case.backward(rung, dy, arrays, made).items():
+            close(f"{case} d{name}", gradient, tensors[name].grad)
+
+
+def close(where, ours, theirs):
+    theirs = theirs.detach().numpy()
+    assert ours.shape == theirs.shape, f"{where}: {ours.shape}, PyTorch has {theirs.shape}"
+    finite = np.abs(theirs[np.isfinite(theirs)])
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE * max(1, finite.max(initial=0)), err_msg=where)
+
+
+@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("name", RUNGS)
+def test_ops_agree_with_pytorch(oracle, name, case):
+    oracle_check(oracle, rung(name), case)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=str(case)) for case in LARGER])
+def test_ops_agree_with_pytorch_on_larger_arrays(oracle, case):
+    for name in RUNGS:
+        if name != "reference":
+            oracle_check(oracle, rung(name), case)
+
+
+@pytest.mark.parametrize("name", RUNGS)
+def test_sgd_walks_with_pytorch_at_a_constant_rate(oracle, name):
+    rng = np.random.default_rng(0)
+    slopes = rng.uniform(0.5, 2, (3, 2))
+    w, v = rng.standard_normal((3, 2)), np.zeros((3, 2))
+    theirs = oracle.nn.Parameter(oracle.from_numpy(w.copy()))
+    optimiser = oracle.optim.SGD([theirs], lr=0.05, momentum=0.9, weight_decay=0.01)
+    for _ in range(20):
+        w, v = rung(name).sgd_step(w, v, slopes * w, 0.05, 0.9, 0.01)
+        optimiser.zero_grad()
+        (oracle.from_numpy(slopes) * theirs**2 / 2).sum().backward()
+        optimiser.step()
+    close("w after 20 steps", w, theirs)
+
+
+def test_every_op_has_an_oracle():
+    assert {case.op for case in CASES} == set(ORACLES)

@@ -1,0 +1,59 @@
+"""One picture file -> one square array."""
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MAX_PIXELS = 100_000_000  # 300 MB once decoded; checked before memory is taken
+EXTENSIONS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
+
+Image.MAX_IMAGE_PIXELS = None  # we refuse on our own account, in one line and at one size
+
+
+class DataError(ValueError):
+    """Data that cannot be used; one line for the user."""
+
+
+class UnreadablePicture(DataError):
+    """A file that is no picture, or a damaged one; str() is the reason."""
+
+
+def load_picture(path, size):
+    """Read a picture, scale its shorter side to `size` pixels, cut out the middle.
+
+    Paper    2, with size = 256
+    Args     path: any format that Pillow reads; grey, palette, CMYK, 16-bit and transparent pictures become RGB (on
+             white), and a camera's rotation is undone
+    Returns  uint8 (3, size, size)
+    Raises   UnreadablePicture
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadablePicture(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
+            image = _to_rgb(ImageOps.exif_transpose(image))
+            return square(image, size)
+    except UnreadablePicture:
+        raise
+    except Exception as error:  # on damaged files Pillow's readers raise anything, struct.error and IndexError too
+        raise UnreadablePicture((str(error).splitlines() or [type(error).__name__])[0]) from None
+
+
+def square(image, size):
+    """The middle of a picture as uint8 (3, size, size). Cut first, or a picture of 1 x 9999 pixels would explode."""
+    side = min(image.width, image.height)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    scaled = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    return np.ascontiguousarray(np.asarray(scaled).transpose(2, 0, 1))    # (3, size, size)
+
+
+def _to_rgb(image):
+    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow would clip them at 255
+        high = np.asarray(image).astype(np.int64)
+        image = Image.fromarray((high >> 8 if high.max(initial=0) > 255 else high).clip(0, 255).astype(np.uint8))
+    if image.mode == "F":
+        raise UnreadablePicture("its pixels are floating-point numbers of unknown range")
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
