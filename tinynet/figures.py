@@ -34,7 +34,7 @@ def draw_curves(path, rows):
             axes.axvline(step, color=DROP, linewidth=1, zorder=0, label=None if i else "rate cut")
         axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False)
+            axes.legend(edgecolor="none", framealpha=1)
     _save(figure, path)
 
 

@@ -1,0 +1,23 @@
+"""Dropout on CPU cores: the product of `ops`, on blocks, one core each. It runs at the speed of memory."""
+
+import numpy as np
+
+from tinynet.cpu.memory import empty
+from tinynet.cpu.parallel import for_each_block
+from tinynet.shapes import require_shape
+
+
+def dropout_forward(x, mask):
+    """As ops.dropout_forward."""
+    y = empty(x.shape, x.dtype)
+    if isinstance(mask, (int, float)):
+        for_each_block(lambda y, x: np.multiply(x, mask, out=y), y, x)
+    else:
+        require_shape("dropout_forward", "mask", mask.shape, x.shape)
+        for_each_block(lambda y, x, mask: np.multiply(x, mask, out=y), y, x, mask)
+    return y
+
+
+def dropout_backward(dy, mask):
+    """As ops.dropout_backward."""
+    return dropout_forward(dy, mask)

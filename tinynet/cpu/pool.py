@@ -1,0 +1,122 @@
+"""Overlapping max-pooling on CPU cores: whole arrays compared, as in `ops`, but every one of them without gaps.
+
+What makes it fast, beside `ops/pool.py`:
+- With a stride of 2, what is compared in `ops` is every second number of every second row. Here the maps are first
+  sorted into 2 x 2 phases: pixel (2p + a, 2q + b) goes to place (p, q) of phase (a, b). Pixel (i, j) of every window is then
+  one phase, shifted by (i // 2, j // 2); and shifted so flat that it is one run of memory from the first map to the last.
+  At the end of a row and of a map such a run compares pixels that are in no window; those results are not copied out.
+- argmax needs no selection: position * (candidate > largest so far) is 0 or the position, positions only grow, so the
+  largest of these bytes is the last position that was larger than all before it.
+- Backward spreads dy in the same way, with additions, and sorts back.
+
+    N images  C channels  H W  |  KH KW window  |  OH OW output  |  M maps of a piece  |  QH QW phase
+"""
+
+import numpy as np
+
+from tinynet.cpu.memory import empty, scratch
+from tinynet.cpu.parallel import chunks, for_each
+from tinynet.ops.pool import argmax_dtype
+from tinynet.shapes import maxpool_shape, pair, require_shape
+
+PIECE_BYTES = 1 << 20  # of the maps of a piece
+
+
+def maxpool_forward(x, size, stride, ceil=False):
+    """As ops.maxpool_forward. Memory: y and argmax."""
+    y_shape = maxpool_shape("maxpool_forward", x.shape, size, stride, ceil)
+    OH, OW = y_shape[2:]
+    y, argmax = empty(y_shape, x.dtype), empty(y_shape, argmax_dtype(size))
+    x_maps, y_maps, argmax_maps = _maps(x), _maps(y), _maps(argmax)
+
+    def work(piece):
+        maps = x_maps[piece]
+        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride), x.dtype)
+        if phases.shape[3] * phases.shape[0] > maps.shape[1] or phases.shape[4] * phases.shape[1] > maps.shape[2]:
+            phases[...] = -np.inf  # never the largest: the window is clipped
+        for pixels, sorted_pixels in _phase_by_phase(maps, phases):
+            sorted_pixels[...] = pixels
+        largest = scratch("largest", phases.shape[2:], x.dtype)           # (M, QH, QW)
+        won = scratch("won", phases.shape[2:], argmax.dtype)
+        larger = scratch("larger", (largest.size,), bool)
+        largest_flat, won_flat, position_won = largest.reshape(-1), won.reshape(-1), scratch("now", (won.size,), won.dtype)
+        largest_flat[...] = phases[0, 0].reshape(-1)
+        won_flat[...] = 0
+        for position, candidate in _windows(phases, size, stride):
+            if position > 0:
+                so_far, n = largest_flat[:candidate.size], candidate.size
+                np.greater(candidate, so_far, out=larger[:n])
+                np.maximum(candidate, so_far, out=so_far)
+                np.multiply(larger[:n], won.dtype.type(position), out=position_won[:n])
+                np.maximum(won_flat[:n], position_won[:n], out=won_flat[:n])
+        y_maps[piece] = largest[:, :OH, :OW]
+        argmax_maps[piece] = won[:, :OH, :OW]
+
+    for_each(work, _pieces(x_maps))
+    return y, argmax
+
+
+def maxpool_backward(dy, argmax, in_shape, size, stride, ceil=False):
+    """As ops.maxpool_backward. An inf in dy makes NaNs of its window's other pixels. Memory: dx."""
+    y_shape = maxpool_shape("maxpool_backward", in_shape, size, stride, ceil)
+    require_shape("maxpool_backward", "dy", dy.shape, y_shape)
+    require_shape("maxpool_backward", "argmax", argmax.shape, y_shape)
+    OH, OW = y_shape[2:]
+    dx = empty(in_shape, dy.dtype)
+    dx_maps, dy_maps, argmax_maps = _maps(dx), _maps(dy), _maps(argmax)
+
+    def work(piece):
+        maps = dx_maps[piece]
+        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride), dy.dtype)
+        phases[...] = 0
+        gradient = scratch("largest", phases.shape[2:], dy.dtype)         # (M, QH, QW), zero where no window is
+        won = scratch("won", phases.shape[2:], argmax.dtype)
+        gradient[...] = 0
+        gradient[:, :OH, :OW] = dy_maps[piece]
+        won[:, :OH, :OW] = argmax_maps[piece]
+        here, share = scratch("larger", (won.size,), bool), scratch("share", (won.size,), dy.dtype)
+        gradient, won = gradient.reshape(-1), won.reshape(-1)
+        for position, receiver in _windows(phases, size, stride):
+            n = receiver.size
+            np.equal(won[:n], won.dtype.type(position), out=here[:n])
+            share[:n] = here[:n]
+            share[:n] *= gradient[:n]
+            receiver += share[:n]
+        maps[...] = 0  # a pixel that no window saw
+        for pixels, sorted_pixels in _phase_by_phase(maps, phases):
+            pixels[...] = sorted_pixels
+
+    for_each(work, _pieces(dx_maps))
+    return dx
+
+
+def _windows(phases, size, stride):
+    """For each pixel of the window, in row-major order: its number, and where all windows have it, as one run of memory."""
+    (KH, KW), (SH, SW), QW = pair(size), pair(stride), phases.shape[4]
+    for i in range(KH):
+        for j in range(KW):
+            yield i * KW + j, phases[i % SH, j % SW].reshape(-1)[i // SH * QW + j // SW:]
+
+
+def _phases_shape(maps_shape, output, size, stride):
+    """(SH, SW, M, QH, QW): room for all maps and for what the last window reads past them."""
+    (M, H, W), (KH, KW), (SH, SW), (OH, OW) = maps_shape, pair(size), pair(stride), output
+    return SH, SW, M, max(-(-H // SH), OH + (KH - 1) // SH), max(-(-W // SW), OW + (KW - 1) // SW)
+
+
+def _phase_by_phase(maps, phases):
+    """The pixels of the maps and their places among the phases."""
+    SH, SW = phases.shape[:2]
+    for a in range(SH):
+        for b in range(SW):
+            pixels = maps[:, a::SH, b::SW]
+            yield pixels, phases[a, b, :, :pixels.shape[1], :pixels.shape[2]]
+
+
+def _maps(a):
+    """(N, C, H, W) -> (N*C, H, W)"""
+    return a.reshape(-1, *a.shape[2:])
+
+
+def _pieces(maps):
+    return chunks(len(maps), maps[:1].nbytes, PIECE_BYTES)
