@@ -96,7 +96,7 @@ def parse_arguments():
                         help="drawn pictures, or a folder with a sub-folder for each class")
     parser.add_argument("--recipe", default="code-2012", choices=tinynet.RECIPES, help="a table of alexnet.py")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="auto: a usable GPU")
-    parser.add_argument("--epochs", type=console.positive_int, default=6, metavar="N", help="passes over the pictures")
+    parser.add_argument("--epochs", type=console.positive_int, default=8, metavar="N", help="passes over the pictures")
     parser.add_argument("--steps", type=console.positive_int, metavar="N", help="overrides --epochs")
     parser.add_argument("--batch-size", type=console.positive_int, default=64, metavar="N", help="the paper has 128")
     parser.add_argument("--image-size", type=console.positive_int, default=99, metavar="N", help="the paper has 227")

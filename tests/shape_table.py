@@ -14,7 +14,7 @@ import pytest
 
 from tinynet.backend import to_device
 
-RUNGS = ["reference", "ops"]
+RUNGS = ["reference", "ops", "cpu"]
 GPU_RUNGS = ["ops"]
 ALL_RUNGS = list(dict.fromkeys(RUNGS + GPU_RUNGS))
 

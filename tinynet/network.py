@@ -6,7 +6,8 @@ import math
 
 from tinynet import backend, checkpoint, shapes
 
-RUNGS = ("reference", "ops")
+RUNGS = ("reference", "ops", "cpu")
+FASTEST = {"cpu": "cpu", "gpu": "ops"}  # the rung a network computes with on each device, unless told otherwise
 
 
 class Sequential:
@@ -18,7 +19,6 @@ class Sequential:
 
     def __init__(self, layers, in_shape, rng, dtype="float32"):
         self.layers, self.in_shape, self.rng, self.dtype = list(layers), tuple(in_shape), rng, dtype
-        self.device = "cpu"
         names = [layer.name for layer in self.layers]
         if len(set(names)) < len(names):
             repeated = sorted({name for name in names if names.count(name) > 1})
@@ -27,6 +27,8 @@ class Sequential:
         for layer in self.layers:
             layer.build(shape, rng, dtype)
             shape = layer.output_shape(shape)
+        self.device = "cpu"
+        self.use(FASTEST[self.device])
 
     def __getitem__(self, name):
         """net["conv1"]: the layer of that name."""
@@ -64,19 +66,23 @@ class Sequential:
             layer.training = False
 
     def use(self, rung):
-        """Compute with another rung: "reference" or "ops". Raises ValueError for any other."""
+        """Compute with another rung: "reference", "ops" or "cpu". Raises ValueError for any other."""
         if rung not in RUNGS:
             raise ValueError(f"no rung {rung!r}; there are {', '.join(RUNGS)}")
         for layer in self.layers:
             layer.ops = importlib.import_module(f"tinynet.{rung}")
 
     def to(self, device):
-        """Move the parameters to "cpu" or "gpu". Raises DeviceError, with the remedy, where there is no usable GPU."""
+        """Move the parameters to "cpu" or "gpu", and use the rung that is fastest there.
+
+        Raises   DeviceError, with the remedy, where there is no usable GPU
+        """
         backend.require_device(device)
         for layer in self.layers:
             layer.params = {key: backend.to_device(array, device) for key, array in layer.params.items()}
             layer.grads = {}
         self.device = device
+        self.use(FASTEST[device])
 
     def named_params(self):
         """{"conv1.w": array, ...}, the arrays themselves: to write to them is to change the network."""

@@ -1,8 +1,15 @@
 """Rung 3a: `ops` tuned for the cores of a CPU. Read `parallel.py` first, then each file beside its twin in `ops/`."""
 
 from tinynet.cpu.activation import (
-    leaky_relu_backward, leaky_relu_forward, relu_backward, relu_forward, sigmoid_backward, sigmoid_forward,
-    tanh_backward, tanh_forward)
+    leaky_relu_backward,
+    leaky_relu_forward,
+    relu_backward,
+    relu_forward,
+    sigmoid_backward,
+    sigmoid_forward,
+    tanh_backward,
+    tanh_forward,
+)
 from tinynet.cpu.conv import col2im, conv2d_backward, conv2d_forward, im2col
 from tinynet.cpu.dropout import dropout_backward, dropout_forward
 from tinynet.cpu.linear import linear_backward, linear_forward

@@ -1,7 +1,7 @@
 """Non-linearities on CPU cores: the formulas of `ops` on blocks, one core each.
 
 What makes it fast: all cores, blocks whose temporaries stay in cache, results written where they belong. ReLU compares
-with an array of zeros instead of the number 0: NumPy has a vectorised loop for two arrays, for this case not for a number.
+with an array of zeros instead of the number 0: for two arrays NumPy has a vectorised loop, here not for a number.
 """
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from tinynet.cpu.memory import empty
 from tinynet.cpu.parallel import BLOCK, for_each_block
 from tinynet.ops import activation as ops
+from tinynet.shapes import require_shape
 
 ZEROS = {dtype: np.zeros(BLOCK, dtype) for dtype in (np.dtype("float32"), np.dtype("float64"))}
 
@@ -23,6 +24,7 @@ def relu_forward(x):
 
 def relu_backward(dy, y):
     """As ops.relu_backward."""
+    require_shape("relu_backward", "dy", dy.shape, y.shape)
     return _by_blocks(ops.relu_backward, dy, y)
 
 
@@ -33,6 +35,7 @@ def leaky_relu_forward(x, slope):
 
 def leaky_relu_backward(dy, y, slope):
     """As ops.leaky_relu_backward."""
+    require_shape("leaky_relu_backward", "dy", dy.shape, y.shape)
     return _by_blocks(lambda dy, y: ops.leaky_relu_backward(dy, y, slope), dy, y)
 
 
@@ -43,6 +46,7 @@ def tanh_forward(x):
 
 def tanh_backward(dy, y):
     """As ops.tanh_backward."""
+    require_shape("tanh_backward", "dy", dy.shape, y.shape)
     return _by_blocks(ops.tanh_backward, dy, y)
 
 
@@ -53,6 +57,7 @@ def sigmoid_forward(x):
 
 def sigmoid_backward(dy, y):
     """As ops.sigmoid_backward."""
+    require_shape("sigmoid_backward", "dy", dy.shape, y.shape)
     return _by_blocks(ops.sigmoid_backward, dy, y)
 
 

@@ -6,11 +6,11 @@ What makes it fast, beside `ops/conv.py`:
 - The columns of one image's group are cut into bands of output rows: they are written to and read from a core's own
   cache, in memory that is used again and again. Each core has its own band, and a matrix product of its own.
 - The bias is one more weight, of a pixel that is always 1: a last row of ones under the columns. The product then adds
-  it, and in backward the gradient of the bias is the last column of the kernels' gradient. Neither is a pass of its own.
+  it, and in backward the gradient of the bias is the last column of the kernels' gradient: no pass of its own.
 - With a stride of 4, a pixel's neighbours in a row of the columns are 4 apart in the image. The image is first sorted
   into 4 phases (columns 0 4 8 ..., 1 5 9 ...), and every row of the columns becomes a copy of neighbours.
 - The product goes straight to its place in y; no piece of the batch is transposed.
-- Wide 3x3 layers go to `winograd.py`, which gets by with fewer than half of the multiplications.
+- Wide 3x3 and 5x5 layers go to `winograd.py`, which gets by with a half and a quarter of the multiplications.
 """
 
 import numpy as np
@@ -60,7 +60,7 @@ def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
 
 
 def _kernels_gradient(dy, x, w, stride, pad, groups):
-    """dw and db: dy times the transposed columns, added up over bands, images and shares of the batch, in this order."""
+    """dw and db: dy times the transposed columns, added up over the bands of a share of the batch, then over shares."""
     N, K, OH, OW = dy.shape
     dy_groups = dy.reshape(N, groups, K // groups, OH * OW)
     pieces = _pieces(x, w, dy.shape, groups)
@@ -80,7 +80,7 @@ def _kernels_gradient(dy, x, w, stride, pad, groups):
 
 
 def _input_gradient(dy, x, w, stride, pad, groups):
-    """dx: the transposed kernels times dy are the gradient of the columns, added back to where they were copied from."""
+    """dx: transposed kernels times dy are the gradient of the columns, added back to where they were copied from."""
     (N, K, OH, OW), KH, KW, CG = dy.shape, *w.shape[2:], w.shape[1]
     kernels = w.reshape(groups, K // groups, -1)                          # (G, K/G, C/G*KH*KW)
     dx = empty(x.shape, x.dtype)

@@ -9,15 +9,19 @@ from tinynet.shapes import require_shape
 
 def dropout_forward(x, mask):
     """As ops.dropout_forward."""
-    y = empty(x.shape, x.dtype)
-    if isinstance(mask, (int, float)):
-        for_each_block(lambda y, x: np.multiply(x, mask, out=y), y, x)
-    else:
-        require_shape("dropout_forward", "mask", mask.shape, x.shape)
-        for_each_block(lambda y, x, mask: np.multiply(x, mask, out=y), y, x, mask)
-    return y
+    return _masked("dropout_forward", x, mask)
 
 
 def dropout_backward(dy, mask):
     """As ops.dropout_backward."""
-    return dropout_forward(dy, mask)
+    return _masked("dropout_backward", dy, mask)
+
+
+def _masked(where, x, mask):
+    y = empty(x.shape, x.dtype)
+    if isinstance(mask, (int, float)):
+        for_each_block(lambda y, x: np.multiply(x, mask, out=y), y, x)
+    else:
+        require_shape(where, "mask", mask.shape, x.shape)
+        for_each_block(lambda y, x, mask: np.multiply(x, mask, out=y), y, x, mask)
+    return y

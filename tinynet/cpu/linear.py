@@ -1,7 +1,7 @@
 """The fully connected layer on CPU cores: each product cut into a few that do not wait for each other.
 
-What makes it fast: y is cut by output units, dw too, dx by input units, so that no two cores write to the same numbers and
-nothing has to be added up afterwards. Backward hands out the pieces of dw and dx together.
+What makes it fast: y is cut by output units, dw too, dx by input units, so that no two cores write to the same numbers
+and nothing has to be added up afterwards. Backward hands out the pieces of dw and dx together.
 
     N images  IN, OUT units
 """
@@ -41,7 +41,8 @@ def linear_backward(dy, x, w):
         np.matmul(dy[:, units].T, x, out=dw[units])                       # (units, IN)
         np.sum(dy[:, units], axis=0, out=db[units])                       # (units,)
 
-    pieces = [(of_weights, units) for units in _pieces(w.shape[0])] + [(of_input, units) for units in _pieces(w.shape[1])]
+    OUT, IN = w.shape
+    pieces = [(of_weights, units) for units in _pieces(OUT)] + [(of_input, units) for units in _pieces(IN)]
     for_each(lambda piece: piece[0](piece[1]), pieces)
     return dx, dw, db
 

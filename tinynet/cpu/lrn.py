@@ -40,7 +40,8 @@ def lrn_forward(x, n, k, alpha, beta, groups=1):
 def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
     """As ops.lrn_backward. Memory: dx."""
     lrn_shape("lrn_backward", x.shape, n, groups)
-    require_shape("lrn_backward", "dy", dy.shape, x.shape)
+    for name, array in (("dy", dy), ("y", y), ("scale", scale)):
+        require_shape("lrn_backward", name, array.shape, x.shape)
     dx = empty(x.shape, x.dtype)
     dy, x, y, scale, dx_flat = _flat(dy), _flat(x), _flat(y), _flat(scale), _flat(dx)
 
@@ -74,7 +75,8 @@ def lrn_within_forward(x, n, k, alpha, beta):
 def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
     """As ops.lrn_within_backward, which is called for each image."""
     lrn_shape("lrn_within_backward", x.shape, n)
-    require_shape("lrn_within_backward", "dy", dy.shape, x.shape)
+    for name, array in (("dy", dy), ("y", y), ("scale", scale)):
+        require_shape("lrn_within_backward", name, array.shape, x.shape)
     dx = empty(x.shape, x.dtype)
 
     def work(image):

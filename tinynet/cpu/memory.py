@@ -1,8 +1,8 @@
 """Memory that is used again: fresh memory costs more than it seems.
 
-The system hands out large arrays page by page at the first touch, each page cleared before: for AlexNet's activations, a
-batch at a time, that is a fifth of the whole step. So what an op of this rung returns (`empty`) lies in blocks that go back to
-a store when the array and all its views are gone, and what it needs on the way (`scratch`) in buffers of the thread.
+The system hands out large arrays page by page at the first touch, each page cleared before; AlexNet's activations for a
+batch are gigabytes. So what an op of this rung returns (`empty`) lies in blocks that go back to a store when the array
+and all its views are gone, and what it needs on the way (`scratch`) in buffers of the thread.
 
 Bounded: the store and the arrays in use together never take more than the arrays in use once took at one moment, and a
 thread keeps at most SCRATCH_BYTES. `free_memory()` gives everything back that is not in use.
@@ -20,7 +20,7 @@ SCRATCH_BYTES = 1 << 26  # what a thread keeps for next time
 PAGE = 1 << 21           # a huge page: blocks are multiples of it, smaller arrays are left to NumPy
 
 
-# ------------------------------------------------------------------------------------------------------ what ops return
+# ----------------------------------------------------------------------------------------------------- what ops return
 
 def empty(shape, dtype):
     """As np.empty, contents undefined, in recycled memory if it is large."""
@@ -38,7 +38,7 @@ class _Store:
 
     def __init__(self):
         self.lock = threading.Lock()
-        self.returned = deque()  # where arrays that die leave their block; they may do so at any time, so without the lock
+        self.returned = deque()  # where arrays leave their block when they die: at any time, so without the lock
         self.unused = []
         self.used_bytes = self.most_used_bytes = 0
 
@@ -67,7 +67,7 @@ class _Store:
         return sum(len(block) for block in self.unused)
 
 
-# ------------------------------------------------------------------------------------------------ what ops need on the way
+# ---------------------------------------------------------------------------------------------- what ops need on the way
 
 class _Scratch(threading.local):
     """The buffers of one thread, by name. They go when the thread goes."""
@@ -101,7 +101,7 @@ def scratch(name, shape, dtype):
     return buffer[:size].view(dtype).reshape(shape)
 
 
-# ----------------------------------------------------------------------------------------------------------------- both
+# ---------------------------------------------------------------------------------------------------------------- both
 
 def free_memory():
     """Give back all that is not in use. Safe at any time: an op that is running keeps what it has in hand."""
@@ -118,7 +118,8 @@ def kept_bytes():
     """(in the store, in scratch buffers): how much memory is kept at the moment that nobody uses."""
     with _store.lock, _all_buffers_lock:
         _store.collect()
-        return _store.unused_bytes(), sum(buffer.nbytes for buffers in _all_buffers for buffer in list(buffers.values()))
+        in_scratch = sum(buffer.nbytes for buffers in _all_buffers for buffer in list(buffers.values()))
+        return _store.unused_bytes(), in_scratch
 
 
 _all_buffers, _all_buffers_lock = weakref.WeakSet(), threading.Lock()

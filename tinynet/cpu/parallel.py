@@ -96,7 +96,7 @@ def chunks(count, bytes_each, limit):
 
 
 def for_each_block(work, *arrays, block=BLOCK):
-    """Call work on the arrays, which have one shape, block by block of as many elements: work(x[a:b], y[a:b]), all flat.
+    """Call work on the arrays, which have one shape, block by block: work(x[a:b], y[a:b]), all flat.
 
     What is written to must be C-contiguous; of an input that is not, the blocks are those of a copy.
     """

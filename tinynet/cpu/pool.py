@@ -2,9 +2,9 @@
 
 What makes it fast, beside `ops/pool.py`:
 - With a stride of 2, what is compared in `ops` is every second number of every second row. Here the maps are first
-  sorted into 2 x 2 phases: pixel (2p + a, 2q + b) goes to place (p, q) of phase (a, b). Pixel (i, j) of every window is then
-  one phase, shifted by (i // 2, j // 2); and shifted so flat that it is one run of memory from the first map to the last.
-  At the end of a row and of a map such a run compares pixels that are in no window; those results are not copied out.
+  sorted into 2 x 2 phases: pixel (2p + a, 2q + b) goes to place (p, q) of phase (a, b). Pixel (i, j) of all windows is
+  then phase (i % 2, j % 2) shifted by (i // 2, j // 2), and read as one run of memory from the first map to the last.
+  At the end of a row and of a map such a run compares pixels that are in no window; they are not copied out.
 - argmax needs no selection: position * (candidate > largest so far) is 0 or the position, positions only grow, so the
   largest of these bytes is the last position that was larger than all before it.
 - Backward spreads dy in the same way, with additions, and sorts back.
@@ -39,7 +39,8 @@ def maxpool_forward(x, size, stride, ceil=False):
         largest = scratch("largest", phases.shape[2:], x.dtype)           # (M, QH, QW)
         won = scratch("won", phases.shape[2:], argmax.dtype)
         larger = scratch("larger", (largest.size,), bool)
-        largest_flat, won_flat, position_won = largest.reshape(-1), won.reshape(-1), scratch("now", (won.size,), won.dtype)
+        position_won = scratch("now", (won.size,), won.dtype)
+        largest_flat, won_flat = largest.reshape(-1), won.reshape(-1)
         largest_flat[...] = phases[0, 0].reshape(-1)
         won_flat[...] = 0
         for position, candidate in _windows(phases, size, stride):
@@ -91,7 +92,7 @@ def maxpool_backward(dy, argmax, in_shape, size, stride, ceil=False):
 
 
 def _windows(phases, size, stride):
-    """For each pixel of the window, in row-major order: its number, and where all windows have it, as one run of memory."""
+    """For each pixel of the window, in row-major order: its number, and where all windows have it, as a flat run."""
     (KH, KW), (SH, SW), QW = pair(size), pair(stride), phases.shape[4]
     for i in range(KH):
         for j in range(KW):

@@ -1,7 +1,7 @@
 """Stochastic gradient descent on CPU cores: the four steps of `ops`, all on one block before the next.
 
-What makes it fast: `ops` sends 61 million weights through memory once for every operation, ten times in all. A block stays in
-cache from the first operation to the last, so that w, v and dw are read, and w and v written, once.
+What makes it fast: `ops` sends 61 million weights through memory again for every operation. Here a block stays in cache
+from the first operation to the last, so that w, v and dw are read, and w and v written, once.
 """
 
 import numpy as np

@@ -11,13 +11,19 @@ In one dimension: two outputs of a kernel g of 3 weights, over 4 pixels d, are
 
 or y = A^T [(G g) * (B^T d)] with three small matrices (Winograd 1980; for networks Lavin and Gray 2015). In two
 dimensions the same is done down and across: Y = A^T [(G g G^T) * (B^T d B)] A. The product * is pixel by pixel, and
-between channels and kernels it is a matrix product: 16 of them, each over all tiles of some images. The sums around
-it cost little, since they are done on many tiles at once, with the channels last, next to each other in memory.
+between channels and kernels it is a matrix product: 16 of them, each over all tiles of some images. The products with
+A, G and B cost little, since each is over many tiles at once, with the channels last, next to each other in memory.
 
 The gradients go through the same matrices transposed, in reverse order; what was overlapped is added up.
 
-Rounding: measured in tests/test_cpu.py against float64, the error is that of the direct sum times a small factor. An
-inf or NaN in x spreads over its tile. Set TILE = 0 to do without, and 4 for larger tiles: faster, and less precise.
+Larger tiles save more and round worse: their points 2 and 1/2 make large and small numbers that cancel. Relative error
+in float32, measured on AlexNet's layers against float64 (tests/test_cpu.py holds these bounds):
+
+    direct sum                       y 3e-7    dx 4e-7    dw 3e-7    multiplications per output: 9 or 25
+    2 x 2 tiles of a 3x3 kernel      y 5e-7    dx 6e-7    dw 3e-7    4
+    3 x 3 tiles of a 5x5 kernel      y 3e-6    dx 4e-6    dw 3e-6    5.4
+
+An inf or NaN in x spreads over its tile. TILES = {} does without, for all kernels; without 5, for 5x5 kernels.
 """
 
 import numpy as np
@@ -45,8 +51,8 @@ def pays(x, w, y_shape, stride):
 def matrices(m, r, dtype):
     """A (m + r - 1, m), G (m + r - 1, r), B (m + r - 1, m + r - 1) for m outputs of r weights.
 
-    Two polynomials of degrees m - 1 and r - 1 are multiplied by evaluating both at m + r - 1 points, one of them infinity, and
-    interpolating (Toom and Cook). Convolution by a kernel is that multiplication transposed.
+    Two polynomials of degrees m - 1 and r - 1 are multiplied by evaluating both at m + r - 1 points, one of them
+    infinity, and interpolating (Toom and Cook). Convolution by a kernel is that multiplication transposed.
     """
     points = POINTS[:m + r - 2]
     A = np.array([[p**i for i in range(m)] for p in points] + [[0.0] * (m - 1) + [1.0]])
@@ -81,7 +87,7 @@ def forward(x, w, b, pad, groups, y_shape):
 
 def backward(dy, x, w, pad, groups, need_dx):
     """conv2d_backward with stride 1: forward's steps transposed, last to first."""
-    (N, K, OH, OW), m, r, (PH, PW) = dy.shape, TILES[w.shape[2]], w.shape[2], pair(pad)
+    (N, K), m, r, (PH, PW) = dy.shape[:2], TILES[w.shape[2]], w.shape[2], pair(pad)
     A, G, B = matrices(m, r, x.dtype)
     U = _transformed_kernels(w, G, groups)                                # (t*t, G, K/G, C/G)
     dx = empty(x.shape, x.dtype) if need_dx else None
@@ -99,26 +105,29 @@ def backward(dy, x, w, pad, groups, need_dx):
             np.matmul(dproducts_by_group.swapaxes(2, 3), V_by_group, out=product)
             dU += product                                                 # (t*t, G, K/G, C/G)
             if need_dx:
-                np.matmul(dproducts_by_group, U, out=V_by_group)          # (t*t, G, M*TH*TW, C/G); V is not needed any more
+                np.matmul(dproducts_by_group, U, out=V_by_group)          # (t*t, G, M*TH*TW, C/G); V has served
                 seen = _added_up(V, B, m)[:, PH:PH + x.shape[2], PW:PW + x.shape[3]]    # (M, H, W, C)
                 dx[images] = seen.transpose(0, 3, 1, 2)
         return [dU, db]
 
     dU, db = sum_in_order(work, shares(N, min(MOST_SHARES, N // SHARE_IMAGES)))
-    dw = dU.reshape(len(A) ** 2, -1).T @ np.kron(G, G)                    # (K*C/G, r*r)
-    return dx, dw.reshape(w.shape), db
+    return dx, _kernels_gradient(dU, G, w.shape), db
 
 
 def _transformed_kernels(w, G, groups):
-    """G g G^T for every kernel g: (t*t, G, K/G, C/G). Down and across at once: one product with the Kronecker product."""
-    K, CG = w.shape[:2]
-    U = np.empty((len(G) ** 2, K, CG), w.dtype)
-
-    def work(kernels):
-        np.matmul(np.kron(G, G), w[kernels].reshape(-1, w[0, 0].size).T, out=U[:, kernels].reshape(len(U), -1))
-
-    for_each(work, [slice(0, K)])
+    """G g G^T for every kernel g: (t*t, G, K/G, C/G). Down and across in one product, with the Kronecker product."""
+    K, CG, r, _ = w.shape
+    U, w, GG = np.empty((len(G) ** 2, K * CG), w.dtype), w.reshape(K * CG, r * r), np.kron(G, G)  # GG (t*t, r*r)
+    for_each(lambda piece: np.matmul(GG, w[piece].T, out=U[:, piece]), shares(K * CG))
     return U.reshape(-1, groups, K // groups, CG)
+
+
+def _kernels_gradient(dU, G, w_shape):
+    """The transpose of _transformed_kernels: G^T dU G, (K, C/G, r, r)."""
+    (K, CG, r, _), GG = w_shape, np.kron(G, G)                            # (t*t, r*r)
+    dU, dw = dU.reshape(-1, K * CG), np.empty((K * CG, r * r), dU.dtype)
+    for_each(lambda piece: np.matmul(dU[:, piece].T, GG, out=dw[piece]), shares(K * CG))
+    return dw.reshape(w_shape)
 
 
 def _transformed_images(x, B, pad, y_shape, m):
@@ -137,7 +146,7 @@ def _padded(x, pad, height, width):
 
 
 def _spread(a, matrix, m, name):
-    """matrix^T d matrix for every window d of a (M, height, width, C), m apart: (t, t, M, TH, TW, C), in scratch memory."""
+    """matrix^T d matrix for every window d of a (M, height, width, C), m apart: (t, t, M, TH, TW, C), in scratch."""
     (M, height, width, C), (size, t) = a.shape, matrix.shape
     TH, TW = (height - size) // m + 1, (width - size) // m + 1
     rows = scratch("rows", (M, TH, t, width, C), a.dtype)
@@ -160,7 +169,7 @@ def _gathered(products, A):
 
 
 def _added_up(dV, B, m):
-    """_spread transposed: B d B^T for every tile, added up where tiles overlap, (M, height, width, C), in scratch memory."""
+    """_spread transposed: B d B^T for every tile, added up where tiles overlap: (M, height, width, C), in scratch."""
     t, _, M, TH, TW, C = dV.shape
     height, width = TH * m + t - m, TW * m + t - m
     tiles = np.matmul(B, dV.reshape(t, -1), out=scratch("rows", (t, dV.size // t), dV.dtype)).reshape(dV.shape)

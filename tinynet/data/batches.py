@@ -36,6 +36,7 @@ def training_batches(split, batch_size, size, mean, rng):
 
     Args     size: of the crops, in pixels; mean (3, S, S): its middle is taken off every crop, wherever that was cut,
              as in the 2012 code (Caffe takes off the part of the mean that lies under the crop)
+    Raises   DataError where not one picture can be read
     """
     def prepare(indices, tops, lefts, flips):
         pictures, readable = split.read(indices)
@@ -45,7 +46,7 @@ def training_batches(split, batch_size, size, mean, rng):
     margin = mean.shape[-1] - size
     ahead = None
     with ThreadPoolExecutor(1) as thread:
-        while True:
+        while len(split.unreadable) < len(split):
             for indices in _runs(rng.permutation(len(split)), batch_size):
                 following = thread.submit(prepare, indices, *draw_crops(rng, len(indices), margin))
                 if ahead is not None:
@@ -53,14 +54,22 @@ def training_batches(split, batch_size, size, mean, rng):
                     if len(labels):
                         yield x, labels
                 ahead = following
+    raise DataError(f"not one of {len(split)} pictures can be read")
 
 
 def test_batches(split, batch_size, size, mean):
-    """One pass in order, the middle of each picture: the single view of the paper's section 6 footnote."""
+    """One pass in order, the middle of each picture: the single view of the paper's section 6 footnote.
+
+    Raises   DataError where not one picture can be read
+    """
+    count = 0
     for indices in _runs(np.arange(len(split)), batch_size):
         pictures, readable = split.read(indices)
+        count += len(pictures)
         if readable.any():
             yield center_crop(pictures, size) - center_crop(mean, size), split.labels[indices[readable]]
+    if not count:
+        raise DataError(f"not one of {len(split)} pictures can be read")
 
 
 def _runs(order, length):

@@ -1,12 +1,17 @@
 """One picture file -> one square array."""
 
+import os
+import warnings
+
 import numpy as np
 from PIL import Image, ImageOps
 
 MAX_PIXELS = 100_000_000  # 300 MB once decoded; checked before memory is taken
 EXTENSIONS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # whatever the name says; Pillow's EPS runs a program
 
 Image.MAX_IMAGE_PIXELS = None  # we refuse on our own account, in one line and at one size
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # damaged EXIF: the pixels are what counts
 
 
 class DataError(ValueError):
@@ -21,13 +26,15 @@ def load_picture(path, size):
     """Read a picture, scale its shorter side to `size` pixels, cut out the middle.
 
     Paper    2, with size = 256
-    Args     path: any format that Pillow reads; grey, palette, CMYK, 16-bit and transparent pictures become RGB (on
-             white), and a camera's rotation is undone
+    Args     path: one of FORMATS; grey, palette, CMYK, 16-bit and transparent pictures become RGB (on white), and a
+             camera's rotation is undone
     Returns  uint8 (3, size, size)
     Raises   UnreadablePicture
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UnreadablePicture("not a regular file")  # to open a pipe is to wait for ever
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadablePicture(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
             image = _to_rgb(ImageOps.exif_transpose(image))
@@ -47,9 +54,10 @@ def square(image, size):
 
 
 def _to_rgb(image):
-    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow would clip them at 255
+    if image.mode.startswith("I"):  # 16 bits a pixel, or where it is "I" perhaps 8; Pillow would clip them at 255
         high = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((high >> 8 if high.max(initial=0) > 255 else high).clip(0, 255).astype(np.uint8))
+        high = high if image.mode == "I" and high.max(initial=0) <= 255 else high >> 8
+        image = Image.fromarray(high.clip(0, 255).astype(np.uint8))
     if image.mode == "F":
         raise UnreadablePicture("its pixels are floating-point numbers of unknown range")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
