@@ -8,6 +8,7 @@ import argparse
 import csv
 import json
 import time
+import warnings
 
 import numpy as np
 
@@ -22,7 +23,7 @@ COLUMNS = ("step", "epoch", "lr", "loss", "top1_error", "top5_error", "test_loss
 def main():
     args = parse_arguments()
     say = (lambda line: None) if args.quiet else print
-    np.seterr(all="ignore")  # a loss that is not finite is noticed below
+    warnings.simplefilter("ignore", RuntimeWarning)  # a loss that is not finite is noticed below
 
     device, why = backend.choose_device(args.device)
     say(f"device: {device} ({why})")
@@ -39,6 +40,7 @@ def main():
     write_json(out / "config.json", vars(args) | {"device": device, "classes": classes, "tinynet": tinynet.__version__})
 
     mean = data.mean_image(source.train, args.quiet)
+    next(data.test_batches(source.test, args.batch_size, args.image_size, mean))  # nothing readable: say so now
     batches = data.training_batches(source.train, args.batch_size, args.image_size, mean, rng)
     loss = tinynet.SoftmaxCrossEntropy()
     sgd = tinynet.SGD(net, lr=args.lr, momentum=0.9, weight_decay=0.0005)

@@ -648,6 +648,17 @@ def test_a_batch_of_nothing_is_skipped():
     assert [numbers(x) for x, _ in data.test_batches(split, 2, 6, zeros(8))] == [[7]]
 
 
+def test_a_broken_file_does_not_change_how_the_others_are_cut():
+    def some(unreadable):
+        batches = data.training_batches(Numbered(30, 12, unreadable), 30, 6, zeros(12), np.random.default_rng(0))
+        x, _ = next(batches)
+        return dict(zip(numbers(x), x))
+    whole, fewer = some([]), some([3, 11, 20])
+    assert len(fewer) == 27
+    for i, crop in fewer.items():
+        np.testing.assert_array_equal(crop, whole[i])
+
+
 def test_testing_takes_every_picture_once_in_order_from_the_middle():
     S, size = 11, 6
     mean = np.full((3, S, S), 0.5, np.float32)

@@ -67,7 +67,7 @@ class _Store:
         return sum(len(block) for block in self.unused)
 
 
-# ---------------------------------------------------------------------------------------------- what ops need on the way
+# -------------------------------------------------------------------------------------------- what ops need on the way
 
 class _Scratch(threading.local):
     """The buffers of one thread, by name. They go when the thread goes."""

@@ -1,0 +1,399 @@
+"""The rung cpu/: threads and BLAS as they were found, the same bits always, memory flat, Winograd's rounding bounded.
+
+That it computes the same as the other rungs is shown where they all are: parity, gradients, contract, mutants, oracle.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+from tinynet import cpu, ops
+from tinynet.cpu import memory, parallel, winograd
+
+
+@pytest.fixture(autouse=True)
+def settings_as_before():
+    blas = threadpoolctl.threadpool_info()
+    yield
+    parallel.set_thread_count(None)
+    assert threadpoolctl.threadpool_info() == blas
+    assert parallel._holders == 0
+
+
+def arrays(seed=0, dtype="float32"):
+    """Arguments large enough for several pieces of every kind: bands, shares of the batch, blocks, units."""
+    rng = np.random.default_rng(seed)
+    shapes = {"x": (9, 32, 27, 27), "w": (64, 32, 3, 3), "wide": (64, 32, 5, 5), "strided": (64, 16, 5, 5), "b": (64,),
+              "dy": (9, 64, 27, 27), "dy_strided": (9, 64, 13, 13),
+              "rows": (70, 900), "units": (600, 900), "b600": (600,), "drows": (70, 600),
+              "picture": (1, 3, 300, 300), "first": (8, 3, 11, 11)}
+    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+
+
+def everything(a, rung=cpu):
+    """Every op that works on several cores, once: a list of arrays."""
+    y, scale = rung.lrn_forward(a["x"], 5, 2.0, 0.1, 0.75, 2)
+    pooled, argmax = rung.maxpool_forward(a["x"], 3, 2)
+    w, v = rung.sgd_step(a["units"], a["units"][::-1].copy(), a["units"] * 2, 0.1, 0.9, 0.01)
+    picture = rung.conv2d_forward(a["picture"], a["first"], a["b"][:8], 4, 0, 1)
+    return [
+        y, scale, pooled, argmax, w, v, picture,
+        *rung.conv2d_backward(picture, a["picture"], a["first"], 4, 0, 1, need_dx=False)[1:],
+        rung.conv2d_forward(a["x"], a["strided"], a["b"], 2, 1, 2),
+        *rung.conv2d_backward(a["dy_strided"], a["x"], a["strided"], 2, 1, 2),
+        rung.conv2d_forward(a["x"], a["w"], a["b"], 1, 1, 1),
+        *rung.conv2d_backward(a["dy"], a["x"], a["w"], 1, 1, 1),
+        rung.conv2d_forward(a["x"], a["wide"], a["b"], 1, 2, 1),
+        *rung.conv2d_backward(a["dy"], a["x"], a["wide"], 1, 2, 1),
+        rung.lrn_backward(a["x"][::-1], a["x"], y, scale, 5, 0.1, 0.75, 2),
+        rung.maxpool_backward(pooled, argmax, a["x"].shape, 3, 2),
+        rung.relu_forward(a["x"]), rung.relu_backward(a["x"][::-1], a["x"]), rung.tanh_forward(a["x"]),
+        rung.linear_forward(a["rows"], a["units"], a["b600"]),
+        *rung.linear_backward(a["drows"], a["rows"], a["units"]),
+    ]
+
+
+def same_bits(a, b):
+    return len(a) == len(b) and all(p.tobytes() == q.tobytes() for p, q in zip(a, b))
+
+
+# ------------------------------------------------------------------------------------------------------------ same bits
+
+def test_the_same_bits_from_run_to_run_and_on_any_number_of_threads():
+    a = arrays()
+    parallel.set_thread_count(1)
+    alone = everything(a)
+    for threads in (1, 2, 3, 7):
+        parallel.set_thread_count(threads)
+        assert same_bits(alone, everything(a)), threads
+
+
+def test_the_right_numbers():
+    a = arrays(dtype="float64")
+    for number, (result, expected) in enumerate(zip(everything(a), everything(a, ops), strict=True)):
+        np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-9, err_msg=str(number))
+
+
+def test_sum_in_order_waits_for_its_turn():
+    """The first piece ends last; the sum must still be the one from left to right, which differs from any other."""
+    values = np.float32([1e8, 1, -1e8, 1])
+    first_may_end = threading.Event()
+
+    def work(i):
+        if i == 0:
+            first_may_end.wait(5)
+        if i == 3:
+            first_may_end.set()
+        return [values[i:i + 1].copy()]
+
+    parallel.set_thread_count(4)
+    total, = parallel.sum_in_order(work, range(4))
+    assert total[0] == ((values[0] + values[1]) + values[2]) + values[3] == 1
+
+
+@pytest.mark.parametrize("count, most", [(1, 4), (4, 4), (10, 3), (7, 100), (0, 5)])
+def test_shares_cover_everything_once(count, most):
+    slices = parallel.shares(count, most)
+    assert [i for piece in slices for i in range(count)[piece]] == list(range(count))
+    assert len(slices) <= max(1, min(count, most))
+
+
+# ----------------------------------------------------------------------------------------------------- threads and BLAS
+
+def test_blas_is_held_to_one_thread_and_put_back_also_after_an_exception():
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        seen = []
+        parallel.for_each(lambda piece: seen.append(blas_threads()), range(3))
+        assert seen == [[1] * len(before)] * 3
+        assert blas_threads() == before
+        with pytest.raises(ZeroDivisionError):
+            parallel.for_each(lambda piece: 1 // piece, [1, 1, 0, 1])
+        assert blas_threads() == before
+
+
+def test_blas_is_put_back_by_the_last_to_leave():
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        with parallel.one_blas_thread():
+            with parallel.one_blas_thread():
+                pass
+            assert blas_threads() == [1] * len(before)
+        assert blas_threads() == before
+
+
+def blas_threads():
+    return [library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+
+
+def test_the_first_exception_ends_the_work():
+    done = []
+
+    def work(piece):
+        if piece == 2:
+            raise ValueError("piece 2")
+        done.append(piece)
+
+    parallel.set_thread_count(1)
+    with pytest.raises(ValueError, match="piece 2"):
+        parallel.for_each(work, range(100))
+    assert done == [0, 1]
+
+
+def test_an_exception_in_a_helper_reaches_the_caller():
+    caller, both = threading.get_ident(), threading.Barrier(2)
+
+    def work(piece):
+        both.wait(5)
+        if threading.get_ident() != caller:
+            raise ValueError("in the helper")
+
+    parallel.set_thread_count(2)
+    with pytest.raises(ValueError, match="in the helper"):
+        parallel.for_each(work, range(2))
+
+
+def test_work_may_share_out_work():
+    parallel.set_thread_count(2)
+    done = []
+    parallel.for_each(lambda i: parallel.for_each(lambda j: done.append((i, j)), range(5)), range(5))
+    assert sorted(done) == [(i, j) for i in range(5) for j in range(5)]
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "2"])
+def test_a_wrong_number_of_threads_is_refused(count):
+    with pytest.raises(ValueError, match="at least 1"):
+        parallel.set_thread_count(count)
+
+
+@pytest.mark.parametrize("value, expected", [
+    ("3", "3"), ("", None), ("none", "TINYNET_THREADS must be"), ("0", "TINYNET_THREADS must be")])
+def test_tinynet_threads(value, expected):
+    result = python("from tinynet.cpu import parallel; print(parallel.thread_count())", TINYNET_THREADS=value)
+    expected = str(len(os.sched_getaffinity(0))) if expected is None else expected
+    assert expected in result.stdout.strip() or expected in result.stderr.strip().splitlines()[-1]
+
+
+def test_one_core_is_enough():
+    program = """if True:
+        import os
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        import numpy as np
+        from tinynet import cpu, ops
+        from tinynet.cpu import parallel
+        x, w, b = np.ones((4, 3, 20, 20)), np.ones((4, 3, 3, 3)), np.ones(4)
+        assert parallel.thread_count() == 1
+        assert np.allclose(cpu.conv2d_forward(x, w, b, 1, 1, 1), ops.conv2d_forward(x, w, b, 1, 1, 1))
+        print("fine")"""
+    assert python(program).stdout.strip() == "fine"
+
+
+def test_a_forked_process_starts_its_own_threads():
+    program = """if True:
+        import os, warnings
+        warnings.simplefilter("ignore")
+        import numpy as np
+        from tinynet import cpu
+        from tinynet.cpu import parallel
+        parallel.set_thread_count(2)
+        x = np.ones((50, 3000), np.float32)
+        cpu.relu_forward(x)
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if cpu.relu_forward(x).all() else 1)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"""
+    assert python(program).stdout.strip() == "0"
+
+
+def python(program, **environment):
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ.get("PATH", ""), **environment}
+    return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
+
+
+# --------------------------------------------------------------------------------------------------------------- memory
+
+def test_hundreds_of_steps_from_four_threads():
+    """The same bits in each, memory flat, BLAS put back (by the fixture)."""
+    x, w, b = arrays()["x"][:2, :, :9, :9].copy(), arrays()["strided"][:16], arrays()["b"][:16]
+    failures, kept = [], []
+
+    def step():
+        y = cpu.conv2d_forward(x, w, b, 2, 1, 2)
+        scaled, scale = cpu.lrn_forward(y, 5, 2.0, 0.1, 0.75)
+        dy = cpu.lrn_backward(scaled, y, scaled, scale, 5, 0.1, 0.75)
+        return [scaled, *cpu.conv2d_backward(dy, x, w, 2, 1, 2)]
+
+    parallel.set_thread_count(2)
+    expected = step()
+
+    def caller():
+        for _ in range(75):
+            if not same_bits(expected, step()):
+                failures.append(threading.get_ident())
+            kept.append(sum(memory.kept_bytes()))
+
+    threads = [threading.Thread(target=caller) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures and len(kept) == 300
+    assert max(kept[150:]) <= 1.2 * max(kept[:150])
+
+
+def test_what_is_returned_is_nobody_elses():
+    """A block goes back only when the last view of it is gone."""
+    memory.free_memory()
+    shape = (3, memory.PAGE)
+    first = memory.empty(shape, "uint8")
+    first[...] = 1
+    view = first[1:].T
+    del first
+    second = memory.empty(shape, "uint8")
+    second[...] = 2
+    assert (view == 1).all()
+    address = view.base.ctypes.data
+    del view
+    assert memory.empty(shape, "uint8").ctypes.data == address
+    assert (second == 2).all()
+
+
+def test_the_store_never_takes_more_than_was_once_in_use():
+    memory.free_memory()
+    for pages in (5, 3, 4, 2, 5, 1, 3):
+        memory.empty((pages, memory.PAGE), "uint8")
+        assert memory.kept_bytes()[0] <= 5 * memory.PAGE
+    memory.free_memory()
+    assert memory.kept_bytes()[0] == 0
+
+
+def test_scratch_is_used_again_and_bounded():
+    memory.free_memory()
+    first = memory.scratch("test", (1000,), "float32").ctypes.data
+    assert memory.scratch("test", (10, 100), "float32").ctypes.data == first and first % 64 == 0
+    memory.scratch("large", (memory.SCRATCH_BYTES,), "uint8")
+    memory.scratch("larger", (2 * memory.SCRATCH_BYTES,), "uint8")
+    assert memory.kept_bytes()[1] <= memory.SCRATCH_BYTES
+    memory.free_memory()
+    assert memory.kept_bytes()[1] == 0
+
+
+def test_scratch_goes_with_its_thread():
+    memory.free_memory()
+    thread = threading.Thread(target=lambda: memory.scratch("test", (1000,), "float32"))
+    thread.start()
+    thread.join()
+    assert memory.kept_bytes()[1] == 0
+
+
+# ------------------------------------------------------------------------------------------------------------- Winograd
+
+@pytest.mark.parametrize("m, r", [(2, 3), (3, 3), (4, 3), (2, 5), (3, 5)])
+def test_the_matrices_are_a_convolution(m, r):
+    A, G, B = winograd.matrices(m, r, "float64")
+    d, g = np.random.default_rng(0).standard_normal((2, m + r - 1))
+    expected = [d[i:i + r] @ g[:r] for i in range(m)]
+    np.testing.assert_allclose(A.T @ ((G @ g[:r]) * (B.T @ d)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("r, pad, bounds", [(3, 1, (1e-6, 1.5e-6, 1e-6)), (5, 2, (6e-6, 8e-6, 8e-6))])
+def test_rounding_of_winograd(r, pad, bounds):
+    """Against float64, relative to the length of the whole result; the direct sum has 2e-7 to 5e-7."""
+    rng = np.random.default_rng(0)
+    x = np.maximum(rng.standard_normal((5, 96, 14, 13)), 0).astype("float32")
+    w, b = (rng.standard_normal((128, 48, r, r)) / 30).astype("float32"), np.zeros(128, "float32")
+    dy = rng.standard_normal((5, 128, 14, 13)).astype("float32")
+    assert winograd.pays(x, w, dy.shape, 1)
+    results = [cpu.conv2d_forward(x, w, b, 1, pad, 2), *cpu.conv2d_backward(dy, x, w, 1, pad, 2)[:2]]
+    x, w, b, dy = (a.astype("float64") for a in (x, w, b, dy))
+    expected = [ops.conv2d_forward(x, w, b, 1, pad, 2), *ops.conv2d_backward(dy, x, w, 1, pad, 2)[:2]]
+    for result, exact, bound in zip(results, expected, bounds):
+        assert np.linalg.norm(result - exact) <= bound * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("r, pad, size", [(3, 0, (7, 9)), (3, (2, 1), (13, 6)), (5, 1, (9, 10)), (5, (0, 2), (5, 8))])
+@pytest.mark.parametrize("need_dx", [True, False])
+def test_winograd_at_odd_sizes(r, pad, size, need_dx):
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal((4, 64, *size)), rng.standard_normal((64, 32, r, r)), rng.standard_normal(64)
+    y = ops.conv2d_forward(x, w, b, 1, pad, 2)
+    assert winograd.pays(x, w, y.shape, 1)
+    dy = rng.standard_normal(y.shape)
+    results = cpu.conv2d_forward(x, w, b, 1, pad, 2), *cpu.conv2d_backward(dy, x, w, 1, pad, 2, need_dx=need_dx)
+    expected = y, *ops.conv2d_backward(dy, x, w, 1, pad, 2, need_dx=need_dx)
+    for result, exact in zip(results, expected):
+        if exact is None:
+            assert result is None
+        else:
+            np.testing.assert_allclose(result, exact, rtol=1e-9, atol=1e-9)
+
+
+def test_without_winograd(monkeypatch):
+    monkeypatch.setattr(winograd, "TILES", {})
+    a = arrays()
+    assert not winograd.pays(a["x"], a["w"], a["dy"].shape, 1)
+    np.testing.assert_allclose(cpu.conv2d_forward(a["x"], a["w"], a["b"], 1, 1, 1),
+                               ops.conv2d_forward(a["x"], a["w"], a["b"], 1, 1, 1), rtol=1e-4, atol=1e-4)
+
+
+# ----------------------------------------------------------------------------- planted bugs that tests above must see
+
+def planted_first_come_first_added(monkeypatch):
+    def sum_as_it_comes(work, pieces):
+        pieces, lock, totals = list(pieces), threading.Lock(), []
+
+        def add(piece):
+            parts = work(piece)
+            with lock:
+                for total, part in zip(totals, parts):
+                    total += part
+                totals[:] = totals or parts
+
+        parallel.for_each(add, pieces)
+        return totals
+
+    monkeypatch.setattr(parallel, "sum_in_order", sum_as_it_comes)
+    return test_sum_in_order_waits_for_its_turn, ()
+
+
+def planted_blas_left_alone(monkeypatch):
+    monkeypatch.setattr(parallel, "_blas_libraries", lambda: [])
+    return test_blas_is_held_to_one_thread_and_put_back_also_after_an_exception, ()
+
+
+def planted_block_returned_too_early(monkeypatch):
+    def empty(shape, dtype):
+        block = memory._store.take(int(np.prod(shape)))
+        memory._store.returned.append(block)
+        return np.ndarray(shape, dtype, buffer=block)
+
+    monkeypatch.setattr(memory, "empty", empty)
+    return test_what_is_returned_is_nobody_elses, ()
+
+
+def planted_scratch_shared_between_threads(monkeypatch):
+    class Shared:
+        buffers = memory._Buffers()
+
+    memory._all_buffers.add(Shared.buffers)
+    monkeypatch.setattr(memory, "_scratch", Shared)
+    return test_scratch_goes_with_its_thread, ()
+
+
+def planted_worse_points(monkeypatch):
+    monkeypatch.setattr(winograd, "POINTS", (0, 1, -1, 3, -3, 4, -4))
+    return test_rounding_of_winograd, (5, 2, (6e-6, 8e-6, 8e-6))
+
+
+@pytest.mark.parametrize("plant", [
+    planted_first_come_first_added, planted_blas_left_alone, planted_block_returned_too_early,
+    planted_scratch_shared_between_threads, planted_worse_points], ids=lambda plant: plant.__name__)
+def test_planted_bugs_are_seen(plant, monkeypatch):
+    test, arguments = plant(monkeypatch)
+    with pytest.raises(AssertionError):
+        test(*arguments)
