@@ -31,7 +31,8 @@ def arrays(seed=0, dtype="float32"):
     shapes = {"x": (9, 32, 27, 27), "w": (64, 32, 3, 3), "wide": (64, 32, 5, 5), "strided": (64, 16, 5, 5), "b": (64,),
               "dy": (9, 64, 27, 27), "dy_strided": (9, 64, 13, 13),
               "rows": (70, 900), "units": (600, 900), "b600": (600,), "drows": (70, 600),
-              "picture": (1, 3, 300, 300), "first": (8, 3, 11, 11)}
+              "picture": (1, 3, 300, 300), "first": (8, 3, 11, 11),
+              "many": (70, 2, 7, 7), "few_kernels": (4, 2, 3, 3), "dmany": (70, 4, 5, 5)}  # several images in a share
     return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
 
 
@@ -50,6 +51,7 @@ def everything(a, rung=cpu):
         *rung.conv2d_backward(a["dy"], a["x"], a["w"], 1, 1, 1),
         rung.conv2d_forward(a["x"], a["wide"], a["b"], 1, 2, 1),
         *rung.conv2d_backward(a["dy"], a["x"], a["wide"], 1, 2, 1),
+        *rung.conv2d_backward(a["dmany"], a["many"], a["few_kernels"], 1, 0, 1),
         rung.lrn_backward(a["x"][::-1], a["x"], y, scale, 5, 0.1, 0.75, 2),
         rung.maxpool_backward(pooled, argmax, a["x"].shape, 3, 2),
         rung.relu_forward(a["x"]), rung.relu_backward(a["x"][::-1], a["x"]), rung.tanh_forward(a["x"]),

@@ -297,9 +297,9 @@ MUTANTS = [
 ]
 
 
-def mutated(file, edits):
-    """The edited file as a module."""
-    source = (pathlib.Path(tinynet.ops.__file__).parent / f"{file}.py").read_text(encoding="utf-8")
+def mutated(file, edits, package=tinynet.ops):
+    """The edited file of the package as a module."""
+    source = (pathlib.Path(package.__file__).parent / f"{file}.py").read_text(encoding="utf-8")
     for function, old, new in edits:
         text = next(ast.get_source_segment(source, node) for node in ast.parse(source).body
                     if isinstance(node, ast.FunctionDef) and node.name == function)
