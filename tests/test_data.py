@@ -671,6 +671,13 @@ def test_testing_takes_every_picture_once_in_order_from_the_middle():
     np.testing.assert_array_equal(x[:, 2] + 0.5, np.broadcast_to(np.arange(2, 8), (13, 6, 6)))
 
 
+def test_testing_takes_off_the_middle_of_the_mean_image():
+    mean = np.random.default_rng(1).uniform(0, 255, (3, 10, 10)).astype(np.float32)
+    (x, _), = data.test_batches(Numbered(4, 10), 4, 6, zeros(10))
+    (y, _), = data.test_batches(Numbered(4, 10), 4, 6, mean)
+    np.testing.assert_allclose(y, x - mean[:, 2:8, 2:8], atol=1e-4)
+
+
 # ---- the mean image ------------------------------------------------------------------------------------------------
 def test_the_mean_is_exact_over_more_than_one_run():
     class Noise(Numbered):
@@ -740,6 +747,32 @@ def test_a_figure_is_seen_and_leaves_ground(name):
     for seed in range(30):
         mask = np.asarray(draw_figure(name, np.random.default_rng(seed), 64))
         assert mask.shape == (64, 64) and 0.03 < (mask > 127).mean() < 0.9
+
+
+def silhouettes(name):
+    """Of 30 figures the box around each, and how many pieces of figure its middle row and its middle column meet."""
+    for seed in range(30):
+        mask = np.pad(np.asarray(draw_figure(name, np.random.default_rng(seed), 64)) > 127, 2)
+        rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+        box = mask[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+        row, column = box[len(box) // 2], box[:, box.shape[1] // 2]
+        yield box, *(int(np.diff(np.r_[0, line.astype(int), 0]).clip(0).sum()) for line in (row, column))
+
+
+def test_a_ring_has_a_hole_and_a_disk_has_none():
+    """The middle row crosses a ring twice and a disk once, also where the edge of the picture cuts them."""
+    assert all(across == 2 for _, across, _ in silhouettes("ring"))
+    assert all(across == 1 for _, across, _ in silhouettes("disk"))
+
+
+def test_rows_lie_and_columns_stand():
+    """A line down meets more of the rows than a line across does; with columns it is the other way round."""
+    assert sum(down > across for _, across, down in silhouettes("rows")) >= 28
+    assert sum(across > down for _, across, down in silhouettes("columns")) >= 28
+
+
+def test_a_checkerboard_is_half_empty():
+    assert all(0.3 < box.mean() < 0.65 for box, _, _ in silhouettes("checkerboard"))
 
 
 def test_an_unknown_figure_is_refused():

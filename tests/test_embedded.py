@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinynet import data
-from tinynet.data.embedded import CLASS_NAMES, EmbeddedSource, draw_picture
+from tinynet.data.embedded import CLASS_NAMES, EmbeddedSource, draw_figure, draw_picture
 
 SIZE, COUNTS = 56, (1500, 500)
 
@@ -60,6 +60,15 @@ def test_every_class_can_be_drawn_at_any_size(name):
     again, other = (draw_picture(name, np.random.default_rng(seed), 112) for seed in (0, 1))
     np.testing.assert_array_equal(picture, again)
     assert np.abs(picture.astype(int) - other).mean() > 10
+
+
+@pytest.mark.parametrize("name", CLASS_NAMES)
+def test_figures_differ_in_place_size_and_shape(name):
+    figures = [draw_figure(name, np.random.default_rng(seed), 64) for seed in range(40)]
+    masks = np.array([np.asarray(figure) > 127 for figure in figures])                  # (40, 64, 64)
+    areas = masks.sum(axis=(1, 2))
+    rows, columns = (masks.sum(axis=axis) @ np.arange(64) / areas for axis in (2, 1))  # their middles
+    assert min(rows.std(), columns.std()) > 2.5 and areas.std() > 0.15 * areas.mean()
 
 
 def test_any_picture_can_be_drawn_alone(drawn):

@@ -170,3 +170,23 @@ def test_numbers_of_unknown_range_are_refused(tmp_path):
     Image.fromarray(np.full((20, 20), 0.5, np.float32)).save(tmp_path / "x.tif")
     with pytest.raises(data.UnreadablePicture, match="^its pixels are floating-point numbers of unknown range$"):
         data.load_picture(tmp_path / "x.tif", 16)
+
+
+def test_a_bug_is_not_taken_for_an_unreadable_picture(tmp_path, monkeypatch):
+    """Only UnreadablePicture is skipped; whatever else goes wrong, in whichever thread, reaches the caller."""
+    for name in "cat", "dog":
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            quarters().save(tmp_path / name / f"{i}.png")
+    split = data.open_source(tmp_path, 16, quiet=True).train
+
+    def buggy(path, size):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr("tinynet.data.folder.load_picture", buggy)
+    with pytest.raises(TypeError, match="^a bug$"):
+        split.read(np.arange(2))
+    mean = np.zeros((3, 16, 16), np.float32)
+    with pytest.raises(TypeError, match="^a bug$"):
+        next(data.training_batches(split, 2, 12, mean, np.random.default_rng(0)))
+    assert split.unreadable == {}

@@ -52,7 +52,12 @@ class _Store:
                     return self.unused.pop(i)
             while self.unused and self.used_bytes + self.unused_bytes() > self.most_used_bytes:
                 self.unused.pop(0)
-        block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        try:
+            block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            with self.lock:
+                self.used_bytes -= size
+            raise MemoryError(f"no {size:,} bytes for a result: {error.strerror}") from None
         if hasattr(mmap, "MADV_HUGEPAGE"):
             block.madvise(mmap.MADV_HUGEPAGE)
         return block
