@@ -4,8 +4,8 @@ The system hands out large arrays page by page at the first touch, each page cle
 batch are gigabytes. So what an op of this rung returns (`empty`) lies in blocks that go back to a store when the array
 and all its views are gone, and what it needs on the way (`scratch`) in buffers of the thread.
 
-Bounded: the store and the arrays in use together never take more than the arrays in use once took at one moment, and a
-thread keeps at most SCRATCH_BYTES. `free_memory()` gives everything back that is not in use.
+Bounded: the store and the arrays in use together never take more than the arrays in use once took at one moment, or
+STORE_BYTES if that is more; and a thread keeps at most SCRATCH_BYTES. `free_memory()` gives everything back that is not in use.
 """
 
 import math
@@ -16,6 +16,7 @@ from collections import deque
 
 import numpy as np
 
+STORE_BYTES = 1 << 28    # what the store may keep in any case: enough for all layers of a few pictures
 SCRATCH_BYTES = 1 << 26  # what a thread keeps for next time
 PAGE = 1 << 21           # a huge page: blocks are multiples of it, smaller arrays are left to NumPy
 
@@ -50,7 +51,7 @@ class _Store:
             for i in reversed(range(len(self.unused))):
                 if len(self.unused[i]) == size:
                     return self.unused.pop(i)
-            while self.unused and self.used_bytes + self.unused_bytes() > self.most_used_bytes:
+            while self.unused and self.used_bytes + self.unused_bytes() > max(self.most_used_bytes, STORE_BYTES):
                 self.unused.pop(0)
         try:
             block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
