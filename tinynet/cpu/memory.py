@@ -5,7 +5,8 @@ batch are gigabytes. So what an op of this rung returns (`empty`) lies in blocks
 and all its views are gone, and what it needs on the way (`scratch`) in buffers of the thread.
 
 Bounded: the store and the arrays in use together never take more than the arrays in use once took at one moment, or
-STORE_BYTES if that is more; and a thread keeps at most SCRATCH_BYTES. `free_memory()` gives everything back that is not in use.
+STORE_BYTES if that is more; and a thread keeps at most SCRATCH_BYTES. `free_memory()` gives back all that is not in
+use.
 """
 
 import math

@@ -20,8 +20,8 @@ Larger tiles save more and round worse: their points 2 and 1/2 make large and sm
 in float32, measured on AlexNet's layers against float64 (tests/test_cpu.py holds these bounds):
 
     direct sum                       y 3e-7    dx 4e-7    dw 3e-7    multiplications per output: 9 or 25
-    2 x 2 tiles of a 3x3 kernel      y 5e-7    dx 6e-7    dw 3e-7    4
-    3 x 3 tiles of a 5x5 kernel      y 3e-6    dx 4e-6    dw 3e-6    5.4
+    2 x 2 tiles of a 3x3 kernel      y 5e-7    dx 6e-7    dw 4e-7    4
+    3 x 3 tiles of a 5x5 kernel      y 3e-6    dx 4e-6    dw 4e-6    5.4
 
 An inf or NaN in x spreads over its tile. TILES = {} does without, for all kernels; without 5, for 5x5 kernels.
 """
