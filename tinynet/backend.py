@@ -29,11 +29,8 @@ def to_numpy(x):
 
 
 def to_device(x, device):
-    """x on "cpu" or "gpu": x itself if it is there already."""
-    if device == "cpu":
-        return to_numpy(x)
-    require_device(device)
-    return _cupy().asarray(x)
+    """x on "cpu" or "gpu": x itself if it is there already. That a GPU is usable was found out before, once."""
+    return to_numpy(x) if device == "cpu" else _cupy().asarray(x)
 
 
 def like(x, y):
