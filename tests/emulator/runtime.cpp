@@ -1,0 +1,305 @@
+// A GPU of one core, that watches what a kernel does.
+//
+// The threads of a block are fibers in one thread of the operating system: each runs until it ends or meets a barrier,
+// then the next has its turn. The order, of blocks too, is shuffled anew at every barrier, by a seed.
+//
+// The kernel is compiled with -fsanitize=thread and parts of -fsanitize=undefined, but not linked with their libraries:
+// the calls that the compiler put before every access to memory arrive at the functions below. They know
+// every array that the kernel was given, and stop it before
+//   - an access outside of them, or one that is not aligned
+//   - an access to shared memory that another thread wrote, or a write to what another thread read, with no barrier
+//     between them; and the same in global memory, where no barrier would help across blocks
+//   - a read of shared memory that nobody has written to since the block began
+//   - an index past the end of a shared array, an int that overflows, a division by zero
+//   - a barrier that not all threads of the block come to
+#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <algorithm>
+#include <random>
+#include <vector>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+struct uint3_ { unsigned int x, y, z; };
+extern "C" {
+uint3_ threadIdx, blockIdx, blockDim, gridDim;  // the kernel sees them as const
+extern char __start_emulated_shared[] __attribute__((weak)), __stop_emulated_shared[] __attribute__((weak));
+
+struct Buffer { char* start; size_t bytes; unsigned itemsize; int writable; const char* name; };
+struct Launch {
+    unsigned blocks, threads_x, threads_y, first_block, last_block;  // runs [first_block, last_block) of the grid
+    size_t shared_bytes;
+    unsigned long long seed;  // 0: threads and blocks in their natural order
+    const Buffer* buffers;
+    int buffer_count;
+};
+}
+
+namespace {
+
+const size_t STACK = 64 << 10;
+const unsigned NOBODY = 0, MANY = ~0u;
+
+struct Fiber { ucontext_t context; char* stack; unsigned thread; int line; bool waits; };
+struct Visit { unsigned thread; unsigned long long epoch; };             // who was here last, and after which barrier
+struct SharedByte { Visit write, read; };
+struct GlobalItem { unsigned writer, reader; };
+
+const Launch* launch;
+void (*entry)(void**);
+void** entry_arguments;
+char message[400];
+bool failed;
+
+ucontext_t scheduler;
+std::vector<Fiber*> fibers;     // all that were ever made, for use again
+Fiber* running;
+std::vector<unsigned> order;    // of the threads of this block
+size_t next_thread;
+unsigned ended;
+unsigned long long epoch, block_epoch;  // barriers so far; its value when this block began
+std::mt19937_64 shuffler;
+
+std::vector<char> dynamic_shared;
+std::vector<SharedByte> static_bytes, dynamic_bytes;
+std::vector<GlobalItem*> items;
+
+template <class T> void shuffle(std::vector<T>& list) {
+    if (launch->seed) std::shuffle(list.begin(), list.end(), shuffler);
+}
+
+// Stops the kernel for good: the scheduler does not come back to its fibers.
+void fail(const char* format, ...) {
+    if (!failed) {
+        int length = snprintf(message, sizeof message, "block %u, thread (%u, %u): ", blockIdx.x, threadIdx.x,
+                              threadIdx.y);
+        va_list rest;
+        va_start(rest, format);
+        vsnprintf(message + length, sizeof message - length, format, rest);
+        va_end(rest);
+    }
+    failed = true;
+    swapcontext(&running->context, &scheduler);
+}
+
+unsigned thread_in_block() { return threadIdx.y * blockDim.x + threadIdx.x + 1; }
+
+void visit_shared(std::vector<SharedByte>& bytes, size_t offset, size_t size, bool write) {
+    unsigned me = thread_in_block();
+    for (size_t byte = offset; byte < offset + size; ++byte) {
+        Visit &w = bytes[byte].write, &r = bytes[byte].read;
+        if (w.epoch == epoch && w.thread != me)
+            fail("%s shared memory that another thread wrote, with no barrier between", write ? "writes to" : "reads");
+        if (write && r.epoch == epoch && r.thread != me)
+            fail("writes to shared memory that another thread read, with no barrier between");
+        if (write) w = {me, epoch};
+        else if (w.epoch < block_epoch) fail("reads shared memory that nobody wrote to");
+        else r = {r.epoch == epoch && r.thread != me ? MANY : me, epoch};
+    }
+}
+
+void visit_global(int number, size_t offset, size_t size, bool write) {
+    const Buffer& buffer = launch->buffers[number];
+    if (write && !buffer.writable) fail("writes to %s, which is const", buffer.name);
+    if (!buffer.writable) return;
+    unsigned me = blockIdx.x * launch->threads_x * launch->threads_y + thread_in_block();
+    for (size_t i = offset / buffer.itemsize; i <= (offset + size - 1) / buffer.itemsize; ++i) {
+        GlobalItem& item = items[number][i];
+        if (item.writer != NOBODY && item.writer != me)
+            fail("%s %s[%zu], which another thread wrote", write ? "writes to" : "reads", buffer.name, i);
+        if (write && item.reader != NOBODY && item.reader != me)
+            fail("writes to %s[%zu], which another thread read", buffer.name, i);
+        if (write) item.writer = me;
+        else item.reader = item.reader == NOBODY || item.reader == me ? me : MANY;
+    }
+}
+
+void visit(void* address, size_t size, bool write) {
+    char* at = static_cast<char*>(address);
+    if (reinterpret_cast<uintptr_t>(at) % size) fail("an access of %zu bytes that is not aligned", size);
+    for (int i = 0; i < launch->buffer_count; ++i) {
+        const Buffer& buffer = launch->buffers[i];
+        if (at >= buffer.start && at + size <= buffer.start + buffer.bytes)
+            return visit_global(i, at - buffer.start, size, write);
+    }
+    if (at >= __start_emulated_shared && at + size <= __stop_emulated_shared)
+        return visit_shared(static_bytes, at - __start_emulated_shared, size, write);
+    if (at >= dynamic_shared.data() && at + size <= dynamic_shared.data() + dynamic_shared.size())
+        return visit_shared(dynamic_bytes, at - dynamic_shared.data(), size, write);
+    if (at >= running->stack && at < running->stack + STACK) return;  // a variable of its own
+    // Nobody's. Whose end or beginning is nearest?
+    const char* nearest = "shared memory";
+    long long distance = at - dynamic_shared.data();
+    for (int i = 0; i < launch->buffer_count; ++i) {
+        long long to = at - launch->buffers[i].start;
+        if (std::abs(to) < std::abs(distance)) nearest = launch->buffers[i].name, distance = to;
+    }
+    fail("%s %zu bytes outside of all arrays, %lld bytes from the start of %s", write ? "writes" : "reads", size,
+         distance, nearest);
+}
+
+void set_thread(unsigned thread) {
+    threadIdx = {thread % launch->threads_x, thread / launch->threads_x, 0};
+    running->thread = thread;
+}
+
+// What a fiber does: one thread after the other, as long as there are any that have not begun. It loses its turn only
+// at a barrier, so that a kernel without barriers is a plain loop.
+void fiber_main() {
+    for (;;) {
+        while (next_thread < order.size()) {
+            set_thread(order[next_thread++]);
+            entry(entry_arguments);
+            ++ended;
+        }
+        swapcontext(&running->context, &scheduler);
+    }
+}
+
+Fiber* fiber(size_t number) {
+    if (number == fibers.size()) {
+        Fiber* made = new Fiber();
+        made->stack = static_cast<char*>(
+            mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        fibers.push_back(made);
+    }
+    return fibers[number];
+}
+
+void begin(Fiber* f) {
+    getcontext(&f->context);
+    f->context.uc_stack.ss_sp = f->stack;
+    f->context.uc_stack.ss_size = STACK;
+    f->context.uc_link = nullptr;
+    makecontext(&f->context, fiber_main, 0);
+}
+
+void give_turn(Fiber* f) {
+    running = f;
+    f->waits = false;
+    swapcontext(&scheduler, &f->context);
+}
+
+void run_block() {
+    block_epoch = ++epoch;
+    order.resize(launch->threads_x * launch->threads_y);
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    shuffle(order);
+    next_thread = ended = 0;
+    std::vector<Fiber*> waiting;
+    while (next_thread < order.size() && !failed) {
+        Fiber* f = fiber(waiting.size());
+        begin(f);
+        give_turn(f);
+        if (f->waits) waiting.push_back(f);
+    }
+    while (!waiting.empty() && !failed) {
+        running = waiting[0];
+        set_thread(running->thread);
+        for (Fiber* f : waiting)
+            if (f->line != running->line) {
+                fail("waits at the barrier of line %d, another thread at that of line %d", running->line, f->line);
+                return;
+            }
+        if (waiting.size() < order.size()) {
+            fail("waits at the barrier of line %d, while %zu threads of its block ended", running->line,
+                 order.size() - waiting.size());
+            return;
+        }
+        ++epoch;
+        shuffle(waiting);
+        std::vector<Fiber*> again;
+        for (Fiber* f : waiting) {
+            give_turn(f);
+            if (failed) return;
+            if (f->waits) again.push_back(f);
+        }
+        waiting = again;
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+void emulator_barrier(int line) {
+    Fiber* me = running;
+    me->line = line;
+    me->waits = true;
+    swapcontext(&me->context, &scheduler);
+    set_thread(me->thread);
+}
+
+void* emulator_dynamic_shared() { return dynamic_shared.data(); }
+
+// Runs a kernel. Returns null, or what it did wrong.
+const char* emulate(void (*call)(void**), void** arguments, const Launch* what) {
+    launch = what;
+    entry = call;
+    entry_arguments = arguments;
+    failed = false;
+    shuffler.seed(what->seed);
+    gridDim = {what->blocks, 1, 1};
+    blockDim = {what->threads_x, what->threads_y, 1};
+    dynamic_shared.assign(what->shared_bytes, 0);
+    dynamic_bytes.assign(what->shared_bytes, SharedByte());
+    static_bytes.assign(__stop_emulated_shared - __start_emulated_shared, SharedByte());
+    std::vector<size_t> sizes;
+    items.clear();
+    for (int i = 0; i < what->buffer_count; ++i) {  // zeros, and memory only for the pages that are touched
+        const Buffer& buffer = what->buffers[i];
+        size_t bytes = buffer.writable ? (buffer.bytes / buffer.itemsize + 1) * sizeof(GlobalItem) : 1;
+        sizes.push_back(bytes);
+        items.push_back(static_cast<GlobalItem*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)));
+    }
+    std::vector<unsigned> blocks(what->last_block - what->first_block);
+    for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = what->first_block + i;
+    shuffle(blocks);
+    for (unsigned block : blocks) {
+        blockIdx = {block, 0, 0};
+        run_block();
+        if (failed) break;
+    }
+    for (size_t i = 0; i < items.size(); ++i) munmap(items[i], sizes[i]);
+    return failed ? message : nullptr;
+}
+
+// ---- what the compiler calls before an access ----------------------------------------------------------------------
+void __tsan_init() {}
+#define WATCH(size)                                                         \
+    void __tsan_read##size(void* at) { visit(at, size, false); }            \
+    void __tsan_write##size(void* at) { visit(at, size, true); }            \
+    void __tsan_unaligned_read##size(void* at) { visit(at, size, false); }  \
+    void __tsan_unaligned_write##size(void* at) { visit(at, size, true); }
+WATCH(1) WATCH(2) WATCH(4) WATCH(8) WATCH(16)
+void __tsan_read_range(void* at, unsigned long size) {
+    for (unsigned long i = 0; i < size; ++i) visit(static_cast<char*>(at) + i, 1, false);
+}
+void __tsan_write_range(void* at, unsigned long size) {
+    for (unsigned long i = 0; i < size; ++i) visit(static_cast<char*>(at) + i, 1, true);
+}
+
+struct Where { const char* file; unsigned line, column; };
+void __ubsan_handle_out_of_bounds(Where* where, unsigned long index) {
+    fail("line %u: index %ld is past the end of the array", where->line, (long)index);
+}
+void __ubsan_handle_add_overflow(Where* where, unsigned long, unsigned long) {
+    fail("line %u: + overflows", where->line);
+}
+void __ubsan_handle_sub_overflow(Where* where, unsigned long, unsigned long) {
+    fail("line %u: - overflows", where->line);
+}
+void __ubsan_handle_mul_overflow(Where* where, unsigned long, unsigned long) {
+    fail("line %u: * overflows", where->line);
+}
+void __ubsan_handle_negate_overflow(Where* where, unsigned long) { fail("line %u: - overflows", where->line); }
+void __ubsan_handle_divrem_overflow(Where* where, unsigned long, unsigned long) {
+    fail("line %u: division by zero, or one that overflows", where->line);
+}
+void __ubsan_handle_shift_out_of_bounds(Where* where, unsigned long, unsigned long) {
+    fail("line %u: shift by too many bits", where->line);
+}
+}

@@ -1,0 +1,104 @@
+"""Rung cuda, the kernels: NVRTC compiles each file for three generations of GPUs, with no warning and no spilling.
+
+    python tests/test_cuda_compiles.py      prints registers, shared memory and spills of every kernel
+
+NVRTC needs no GPU and no driver; TINYNET_REQUIRE_NVRTC=1 turns the skip where it is missing into a failure.
+"""
+
+import ctypes
+import functools
+import importlib.metadata
+import re
+
+import pytest
+
+try:
+    from conftest import skip_unless_required
+except ImportError:  # run as a script, where nobody looks for a test
+    skip_unless_required = None
+
+from tinynet.cuda import kernels
+
+FILES = ["activation", "augment", "conv", "dropout", "linear", "lrn", "pool", "sgd", "softmax"]
+ARCHITECTURES = ["sm_75", "sm_80", "sm_90"]
+PACKAGES = ["nvidia-cuda-nvrtc-cu12", "nvidia-cuda-nvrtc"]
+
+
+@functools.cache
+def nvrtc():
+    """The library of the pip package, or None."""
+    for package in PACKAGES:
+        try:
+            files = importlib.metadata.files(package) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for file in files:
+            if re.fullmatch(r"libnvrtc\.so\.\d+", file.name):
+                return ctypes.CDLL(str(file.locate()))
+    return None
+
+
+def options(real, index, architecture):
+    """Those that kernels.py hands to CuPy, which adds the architecture."""
+    return [f"-Dreal={real}", f"-Dindex_t={index}", "-Dposition=unsigned char", f"-arch={architecture}",
+            "--ptxas-options=-v"]
+
+
+def compiled(file, real, index, architecture):
+    """(whether it compiled, the log)."""
+    library, program = nvrtc(), ctypes.c_void_p()
+    text = f'#line 1 "{file}.cu"\n{kernels.source(file)}'.encode()
+    assert library.nvrtcCreateProgram(ctypes.byref(program), text, f"{file}.cu".encode(), 0, None, None) == 0
+    arguments = [option.encode() for option in options(real, index, architecture)]
+    result = library.nvrtcCompileProgram(program, len(arguments), (ctypes.c_char_p * len(arguments))(*arguments))
+    size = ctypes.c_size_t()
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
+    library.nvrtcDestroyProgram(ctypes.byref(program))
+    return result == 0, log.value.decode()
+
+
+def resources(log):
+    """{kernel: (registers, bytes of shared memory, bytes spilled)} from what ptxas said of it."""
+    found = {}
+    for said in log.split("Compiling entry function '")[1:]:  # functions that it calls, as pow of double, are in its text
+        spilled = sum(int(count) for count in re.findall(r"(\d+) bytes spill", said))
+        shared = re.search(r"(\d+) bytes smem", said)
+        found[said.partition("'")[0]] = (int(re.search(r"Used (\d+) registers", said)[1]), int(shared[1]) if shared else 0,
+                                         spilled)
+    return found
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("file", FILES)
+def test_nvrtc_takes_it_without_a_word(file, architecture):
+    if nvrtc() is None:
+        skip_unless_required("TINYNET_REQUIRE_NVRTC", f"NVRTC is not installed; pip install {PACKAGES[0]}")
+    for real, index in (("float", "int"), ("double", "int"), ("float", "long long")):
+        good, log = compiled(file, real, index, architecture)
+        words = [line for line in log.splitlines() if re.search(r"error|warning", line)]
+        assert good and not words, log
+        found = resources(log)
+        assert sorted(found) == sorted(re.findall(r'extern "C" __global__ void (\w+)\(', kernels.source(file)))
+        for kernel, (registers, shared, spilled) in found.items():
+            assert spilled == 0, f"{kernel} spills {spilled} bytes"
+            assert registers <= 64, f"{kernel} takes {registers} registers: not even four blocks of 256 threads fit"
+            assert shared <= kernels.SHARED_LIMIT
+
+
+def test_a_mistake_is_reported_with_its_line():
+    if nvrtc() is None:
+        skip_unless_required("TINYNET_REQUIRE_NVRTC", f"NVRTC is not installed; pip install {PACKAGES[0]}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "source", lambda file: "// one\nthis is no kernel\n")
+        good, log = compiled("sgd", "float", "int", "sm_80")
+    assert not good and "sgd.cu(2): error" in log
+
+
+if __name__ == "__main__":
+    print(f"{'float, index_t int':24}" + "".join(f"{name:>26}" for name in ARCHITECTURES))
+    for file in FILES:
+        rows = [resources(compiled(file, "float", "int", name)[1]) for name in ARCHITECTURES]
+        for kernel in rows[0]:
+            print(f"{kernel:24}" + "".join("{:>8} regs {:>5} B {:>3} sp".format(*row[kernel]) for row in rows))

@@ -1,0 +1,46 @@
+"""The launcher of augment.cu: crop, mirror, subtract the mean and shift the colours, from bytes that are on the GPU."""
+
+import numpy as np
+
+from tinynet.backend import contiguous, like
+from tinynet.cuda.kernels import launch_each, launch_strided, new_like, require_arrays, require_on_gpu
+from tinynet.shapes import ShapeError, require_axes, require_shape
+
+VERSION = 2  # of the kernels in augment.cu; 1: one thread per pixel
+
+
+def augment(pictures, tops, lefts, flips, mean, shifts):
+    """What data.crop_and_flip does and the mean and the colour shift after it, in one pass over the pixels.
+
+    Paper    4.1, and section 2 for the mean
+    Args     pictures (N, 3, S, S) uint8 and mean (3, s, s) on the GPU: s is the side of the crops;
+             tops, lefts (N,) integers in [0, S - s], flips (N,) bool, shifts (N, 3): drawn on the host, moved here
+    Returns  x (N, 3, s, s), the dtype of mean
+    Raises   ShapeError; ValueError for a crop that leaves its picture
+    """
+    require_on_gpu("augment", "pictures", pictures)
+    if pictures.dtype != np.uint8:
+        raise TypeError(f"augment: pictures must be uint8, they are {pictures.dtype}")
+    require_axes("augment", "pictures", pictures.shape, 4)
+    N, channels, S, width = pictures.shape
+    require_shape("augment", "pictures", pictures.shape, (N, 3, S, S))
+    require_axes("augment", "mean", mean.shape, 3)
+    size = mean.shape[2]
+    require_shape("augment", "mean", mean.shape, (3, size, size))
+    for name, array, shape in (("tops", tops, (N,)), ("lefts", lefts, (N,)), ("flips", flips, (N,)),
+                               ("shifts", shifts, (N, 3))):
+        require_shape("augment", name, array.shape, shape)
+    if size > S:
+        raise ShapeError(f"augment: a crop of {size} pixels does not fit into pictures of {S}")
+    for name, starts in (("tops", tops), ("lefts", lefts)):
+        if N and not (0 <= starts.min() and starts.max() <= S - size):
+            raise ValueError(f"augment: {name} must lie between 0 and {S - size}, they go from {starts.min()} "
+                             f"to {starts.max()}")
+    mean, = require_arrays("augment", mean=mean)
+    drawn = [like(np.ascontiguousarray(array, dtype), mean) for array, dtype in
+             ((tops, np.int32), (lefts, np.int32), (flips, np.uint8), (shifts, mean.dtype))]
+    x = new_like(mean, (N, 3, size, size))
+    launch = launch_each if VERSION == 1 else launch_strided
+    tops, lefts, flips, shifts = drawn
+    launch("augment", f"augment_{VERSION}", x.size, contiguous(pictures), tops, lefts, flips, mean, shifts, x, S, size)
+    return x

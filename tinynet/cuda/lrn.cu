@@ -1,0 +1,196 @@
+// Local response normalisation.   N images  C channels  CG channels of a group  H W  HW pixels of a map
+//
+// Version 1  One thread per activation, the loops of reference/lrn.py. Every x is read n times (n * n within a map) by
+//            as many threads, and in backward dy * y / scale is divided as often.
+// Version 2  Across channels a block takes PIXELS pixels of CHANNELS channels, within maps a SIDE x SIDE square of
+//            pixels. It copies them, and what the windows see around them, into shared memory: squared, or divided,
+//            once. A barrier; then each thread sums its window from there. The 32 threads of a warp stand on pixels
+//            side by side, so that every access to global memory is one stretch (coalesced).
+//            And the power: for the paper's beta of 0.75, s^-0.75 = 1 / sqrt(s) * sqrt(1 / sqrt(s)), two instructions
+//            of the hardware in place of a logarithm and an exponential.
+//
+// real: float or double.  index_t: int, or long long for an array of more than 2^30 elements.
+
+#define PIXELS 32
+#define CHANNELS 32
+#define SIDE 16
+
+// ---- version 1 -----------------------------------------------------------------------------------------------------
+extern "C" __global__ void lrn_forward_1(index_t total, const real* x, real* y, real* scale,
+                                         int C, int CG, int HW, int n, real k, real alpha, real beta) {
+    index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= total) return;
+    int c = i / HW % C, start = c / CG * CG;  // start: the first channel of the group
+    int first = max(start, c - n / 2), last = min(start + CG - 1, c + n / 2);
+    real energy = 0;
+    for (int j = first; j <= last; ++j) {
+        real neighbour = x[i + (index_t)(j - c) * HW];
+        energy += neighbour * neighbour;
+    }
+    scale[i] = k + alpha * energy;
+    y[i] = x[i] * pow(scale[i], -beta);
+}
+
+extern "C" __global__ void lrn_backward_1(index_t total, const real* dy, const real* x, const real* y,
+                                          const real* scale, real* dx, int C, int CG, int HW, int n, real alpha, real beta) {
+    index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= total) return;
+    int c = i / HW % C, start = c / CG * CG;
+    int first = max(start, c - n / 2), last = min(start + CG - 1, c + n / 2);
+    real cross = 0;
+    for (int j = first; j <= last; ++j) {
+        index_t neighbour = i + (index_t)(j - c) * HW;
+        cross += dy[neighbour] * y[neighbour] / scale[neighbour];
+    }
+    dx[i] = dy[i] * pow(scale[i], -beta) - 2 * alpha * beta * x[i] * cross;
+}
+
+extern "C" __global__ void lrn_within_forward_1(index_t total, const real* x, real* y, real* scale,
+                                                int H, int W, int n, real k, real alpha, real beta) {
+    index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= total) return;
+    int w = i % W, h = i / W % H;
+    real energy = 0;
+    for (int row = max(0, h - n / 2); row <= min(H - 1, h + n / 2); ++row)
+        for (int column = max(0, w - n / 2); column <= min(W - 1, w + n / 2); ++column) {
+            real neighbour = x[i + (row - h) * W + column - w];
+            energy += neighbour * neighbour;
+        }
+    scale[i] = k + alpha * energy;
+    y[i] = x[i] * pow(scale[i], -beta);
+}
+
+extern "C" __global__ void lrn_within_backward_1(index_t total, const real* dy, const real* x, const real* y,
+                                                 const real* scale, real* dx, int H, int W, int n,
+                                                 real alpha, real beta) {
+    index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= total) return;
+    int w = i % W, h = i / W % H;
+    real cross = 0;
+    for (int row = max(0, h - n / 2); row <= min(H - 1, h + n / 2); ++row)
+        for (int column = max(0, w - n / 2); column <= min(W - 1, w + n / 2); ++column) {
+            index_t neighbour = i + (row - h) * W + column - w;
+            cross += dy[neighbour] * y[neighbour] / scale[neighbour];
+        }
+    dx[i] = dy[i] * pow(scale[i], -beta) - 2 * alpha * beta * x[i] * cross;
+}
+
+// ---- version 2, across channels ------------------------------------------------------------------------------------
+__device__ real power(real s, real beta) {  // s^-beta
+    if (beta == (real)0.75) return rsqrt(s) * sqrt(rsqrt(s));
+    return pow(s, -beta);
+}
+
+// Where a block stands: its pixel for each thread, its first channel, and the first element of its image.
+struct Place { int pixel, channel; index_t image; };
+
+__device__ Place place_of_block(int C, int HW) {
+    int pieces = (HW + PIXELS - 1) / PIXELS, layers = (C + CHANNELS - 1) / CHANNELS;
+    return {(int)(blockIdx.x % pieces * PIXELS + threadIdx.x), (int)(blockIdx.x / pieces % layers * CHANNELS),
+            (index_t)(blockIdx.x / pieces / layers) * C * HW};
+}
+
+// The sum over the neighbours of channel c in its group; `terms` begins with channel `top`.
+__device__ real window_sum(const real* terms, int top, int c, int CG, int n) {
+    int start = c / CG * CG;
+    int first = max(start, c - n / 2), last = min(start + CG - 1, c + n / 2);
+    real sum = 0;
+    for (int j = first; j <= last; ++j) sum += terms[(j - top) * PIXELS + threadIdx.x];
+    return sum;
+}
+
+extern "C" __global__ void lrn_forward_2(const real* x, real* y, real* scale,
+                                         int C, int CG, int HW, int n, real k, real alpha, real beta) {
+    extern __shared__ real terms[];  // (CHANNELS + n - 1, PIXELS)
+    Place at = place_of_block(C, HW);
+    int top = at.channel - n / 2;
+    for (int row = threadIdx.y; row < CHANNELS + n - 1; row += blockDim.y) {
+        int c = top + row;
+        bool inside = 0 <= c && c < C && at.pixel < HW;
+        real value = inside ? x[at.image + (index_t)c * HW + at.pixel] : 0;
+        terms[row * PIXELS + threadIdx.x] = value * value;
+    }
+    __syncthreads();  // all terms are there
+    for (int c = at.channel + threadIdx.y; c < min(C, at.channel + CHANNELS); c += blockDim.y) {
+        if (at.pixel >= HW) continue;
+        index_t i = at.image + (index_t)c * HW + at.pixel;
+        real s = k + alpha * window_sum(terms, top, c, CG, n);
+        scale[i] = s;
+        y[i] = x[i] * power(s, beta);
+    }
+}
+
+extern "C" __global__ void lrn_backward_2(const real* dy, const real* x, const real* y, const real* scale, real* dx,
+                                          int C, int CG, int HW, int n, real alpha, real beta) {
+    extern __shared__ real terms[];  // (CHANNELS + n - 1, PIXELS)
+    Place at = place_of_block(C, HW);
+    int top = at.channel - n / 2;
+    for (int row = threadIdx.y; row < CHANNELS + n - 1; row += blockDim.y) {
+        int c = top + row;
+        bool inside = 0 <= c && c < C && at.pixel < HW;
+        index_t i = at.image + (index_t)c * HW + at.pixel;
+        terms[row * PIXELS + threadIdx.x] = inside ? dy[i] * y[i] / scale[i] : 0;
+    }
+    __syncthreads();
+    for (int c = at.channel + threadIdx.y; c < min(C, at.channel + CHANNELS); c += blockDim.y) {
+        if (at.pixel >= HW) continue;
+        index_t i = at.image + (index_t)c * HW + at.pixel;
+        real cross = window_sum(terms, top, c, CG, n);
+        dx[i] = dy[i] * power(scale[i], beta) - 2 * alpha * beta * x[i] * cross;
+    }
+}
+
+// ---- version 2, within a map ---------------------------------------------------------------------------------------
+// Where a thread stands: its row and column, those of the block, and the first element of the map.
+struct Square { int h, w, top, left; index_t map; };
+
+__device__ Square square_of_block(int H, int W) {
+    int across = (W + SIDE - 1) / SIDE, down = (H + SIDE - 1) / SIDE;
+    int top = blockIdx.x / across % down * SIDE, left = blockIdx.x % across * SIDE;
+    return {top + (int)threadIdx.y, left + (int)threadIdx.x, top, left, (index_t)(blockIdx.x / across / down) * H * W};
+}
+
+// Terms past an edge of the map are 0, so the sum need not ask where the edges are.
+__device__ real square_sum(const real* terms, int n) {
+    int width = SIDE + n - 1;
+    real sum = 0;
+    for (int i = 0; i < n; ++i)
+        for (int j = 0; j < n; ++j) sum += terms[(threadIdx.y + i) * width + threadIdx.x + j];
+    return sum;
+}
+
+extern "C" __global__ void lrn_within_forward_2(const real* x, real* y, real* scale, int H, int W, int n,
+                                                real k, real alpha, real beta) {
+    extern __shared__ real terms[];  // (SIDE + n - 1, SIDE + n - 1)
+    Square at = square_of_block(H, W);
+    int width = SIDE + n - 1;
+    for (int t = threadIdx.y * SIDE + threadIdx.x; t < width * width; t += SIDE * SIDE) {
+        int row = at.top - n / 2 + t / width, column = at.left - n / 2 + t % width;
+        bool inside = 0 <= row && row < H && 0 <= column && column < W;
+        real value = inside ? x[at.map + row * W + column] : 0;
+        terms[t] = value * value;
+    }
+    __syncthreads();
+    if (at.h >= H || at.w >= W) return;
+    index_t i = at.map + at.h * W + at.w;
+    real s = k + alpha * square_sum(terms, n);
+    scale[i] = s;
+    y[i] = x[i] * power(s, beta);
+}
+
+extern "C" __global__ void lrn_within_backward_2(const real* dy, const real* x, const real* y, const real* scale,
+                                                 real* dx, int H, int W, int n, real alpha, real beta) {
+    extern __shared__ real terms[];  // (SIDE + n - 1, SIDE + n - 1)
+    Square at = square_of_block(H, W);
+    int width = SIDE + n - 1;
+    for (int t = threadIdx.y * SIDE + threadIdx.x; t < width * width; t += SIDE * SIDE) {
+        int row = at.top - n / 2 + t / width, column = at.left - n / 2 + t % width;
+        bool inside = 0 <= row && row < H && 0 <= column && column < W;
+        index_t i = at.map + row * W + column;
+        terms[t] = inside ? dy[i] * y[i] / scale[i] : 0;
+    }
+    __syncthreads();
+    if (at.h >= H || at.w >= W) return;
+    index_t i = at.map + at.h * W + at.w;
+    dx[i] = dy[i] * power(scale[i], beta) - 2 * alpha * beta * x[i] * square_sum(terms, n);
+}
