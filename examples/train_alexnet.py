@@ -53,7 +53,7 @@ def main():
     net.save(out / "weights.npz")  # the last good weights, should the first pass go wrong
 
     with (console.Progress(steps, "training", "steps", args.quiet) as progress, console.Interrupt() as interrupt,
-          open(out / "metrics.csv", "w", newline="") as file):
+          open(out / "metrics.csv", "w", buffering=1, newline="") as file):
         metrics = csv.DictWriter(file, COLUMNS)
         metrics.writeheader()
         for step in range(1, steps + 1):

@@ -14,8 +14,8 @@ import emulator
 import numpy
 
 __all__ = ["RawModule", "arange", "asarray", "ascontiguousarray", "cuda", "empty", "exp", "full",
-           "get_default_memory_pool", "log", "matmul", "maximum", "moveaxis", "ndarray", "shares_memory", "tanh", "where",
-           "zeros", "zeros_like"]
+           "get_default_memory_pool", "log", "matmul", "maximum", "moveaxis", "ndarray", "shares_memory", "tanh",
+           "where", "zeros", "zeros_like"]
 
 
 @dataclasses.dataclass

@@ -62,11 +62,11 @@ def compiled(file, real, index, architecture):
 def resources(log):
     """{kernel: (registers, bytes of shared memory, bytes spilled)} from what ptxas said of it."""
     found = {}
-    for said in log.split("Compiling entry function '")[1:]:  # functions that it calls, as pow of double, are in its text
+    for said in log.split("Compiling entry function '")[1:]:  # with what it calls: pow of double
         spilled = sum(int(count) for count in re.findall(r"(\d+) bytes spill", said))
         shared = re.search(r"(\d+) bytes smem", said)
-        found[said.partition("'")[0]] = (int(re.search(r"Used (\d+) registers", said)[1]), int(shared[1]) if shared else 0,
-                                         spilled)
+        registers = int(re.search(r"Used (\d+) registers", said)[1])
+        found[said.partition("'")[0]] = registers, int(shared[1]) if shared else 0, spilled
     return found
 
 

@@ -1,5 +1,5 @@
-"""Rung cuda, launchers and kernels together: on a stand-in for CuPy with kernels in the emulator, and on a GPU if there is
-one. The kernels of all versions are tried over the shared table of shapes."""
+"""Rung cuda, launchers and kernels together: on a stand-in for CuPy with kernels in the emulator, and on a GPU if there
+is one. The kernels of all versions are tried over the shared table of shapes."""
 
 import ast
 import contextlib
@@ -25,11 +25,12 @@ from tinynet.backend import to_device, to_numpy
 from tinynet.cuda import augment, kernels
 from tinynet.train import train_step
 
-VERSIONS = {"conv": (1, 2, 3), "pool": (1, 2), "lrn": (1, 2), "activation": (1, 2), "dropout": (1, 2), "linear": (1, 2, 3),
-            "softmax": (1, 2), "sgd": (1, 2)}
-FILE_OF = {"conv2d": "conv", "im2col": "conv", "maxpool": "pool", "lrn": "lrn", "lrn_within": "lrn", "relu": "activation",
-           "leaky_relu": "activation", "tanh": "activation", "sigmoid": "activation", "linear": "linear",
-           "dropout": "dropout", "softmax_cross_entropy": "softmax", "sgd_step": "sgd", "sgd_step_": "sgd"}
+VERSIONS = {"conv": (1, 2, 3), "pool": (1, 2), "lrn": (1, 2), "activation": (1, 2), "dropout": (1, 2),
+            "linear": (1, 2, 3), "softmax": (1, 2), "sgd": (1, 2)}
+FILE_OF = {
+    "conv2d": "conv", "im2col": "conv", "maxpool": "pool", "lrn": "lrn", "lrn_within": "lrn",
+    "relu": "activation", "leaky_relu": "activation", "tanh": "activation", "sigmoid": "activation",
+    "linear": "linear", "dropout": "dropout", "softmax_cross_entropy": "softmax", "sgd_step": "sgd", "sgd_step_": "sgd"}
 ALL = {version for versions in VERSIONS.values() for version in versions}
 
 
@@ -114,9 +115,11 @@ def test_arrays_that_the_kernels_cannot_take_are_refused(stand_in):
 
 
 # ---- large arrays and small limits ---------------------------------------------------------------------------------
-ONE_OF_EACH = [conv("3x3, groups", (2, 4, 6, 7), (6, 2, 3, 3), 2, 1, 2), pool("3x3", (3, 2, 7, 6)), lrn("n 5", (2, 6, 3, 4)),
-               lrn_within("n 5", (2, 2, 7, 6)), *[next(case for case in CASES if case.op == op) for op in (
-                   "relu", "leaky_relu", "tanh", "sigmoid", "linear", "dropout", "softmax_cross_entropy", "sgd_step")]]
+ONE_OF_EACH = [
+    conv("3x3, groups", (2, 4, 6, 7), (6, 2, 3, 3), 2, 1, 2), pool("3x3", (3, 2, 7, 6)), lrn("n 5", (2, 6, 3, 4)),
+    lrn_within("n 5", (2, 2, 7, 6)),
+    *[next(case for case in CASES if case.op == op) for op in (
+        "relu", "leaky_relu", "tanh", "sigmoid", "linear", "dropout", "softmax_cross_entropy", "sgd_step")]]
 
 
 @pytest.mark.parametrize("number", sorted(ALL))
@@ -205,7 +208,8 @@ def test_empty_batches_launch_nothing(stand_in):
     x = to_device(np.zeros((0, 2, 5, 5), np.float32), "gpu")
     assert tinynet.cuda.relu_forward(x).shape == x.shape
     assert tinynet.cuda.maxpool_forward(x, 3, 2)[0].shape == (0, 2, 2, 2)
-    assert tinynet.cuda.conv2d_forward(x, to_device(a(4, 2, 3, 3), "gpu"), to_device(a(4), "gpu"), 1, 0, 1).shape[0] == 0
+    w, b = to_device(a(4, 2, 3, 3), "gpu"), to_device(a(4), "gpu")
+    assert tinynet.cuda.conv2d_forward(x, w, b, 1, 0, 1).shape == (0, 4, 3, 3)
     assert stand_in.meter.launches == 0
 
 
@@ -242,7 +246,7 @@ def test_augmentation_is_that_of_the_data(stand_in, monkeypatch, number, dtype):
     assert x.dtype == dtype
     np.testing.assert_allclose(to_numpy(x), wanted, rtol=1e-6, atol=1e-4 if dtype == np.float32 else 1e-12)
     with pytest.raises(ValueError, match="augment: tops must lie between 0 and 3, they go from 0 to 4"):
-        augment.augment(to_device(pictures, "gpu"), np.array([0, 4, 0, 0, 0]), lefts, flips, to_device(mean, "gpu"), shifts)
+        augment.augment(to_device(pictures, "gpu"), np.arange(N), lefts, flips, to_device(mean, "gpu"), shifts)
     with pytest.raises(TypeError, match="augment: pictures must be uint8"):
         augment.augment(to_device(mean[None].repeat(N, 0), "gpu"), tops, lefts, flips, to_device(mean, "gpu"), shifts)
 
@@ -253,8 +257,8 @@ def small_network(device, rung, dropout=0.5, dtype="float32", seed=0):
     from tinynet.layers import LRN, Conv2d, Dropout, Flatten, Linear, MaxPool, ReLU
     layers = [Conv2d("conv1", 6, 5, stride=2, std=0.1, need_dx=False), ReLU("relu1"), LRN("lrn1", alpha=0.1),
               MaxPool("pool1", 3, 2), Conv2d("conv2", 8, 3, pad=1, groups=2, std=0.1, bias=0.1), ReLU("relu2"),
-              MaxPool("pool2", 3, 2, ceil=True), Flatten("flatten"), Linear("fc3", 16, std=0.1, bias=0.1), ReLU("relu3"),
-              Dropout("drop3", dropout), Linear("fc4", 4, std=0.1)]
+              MaxPool("pool2", 3, 2, ceil=True), Flatten("flatten"), Linear("fc3", 16, std=0.1, bias=0.1),
+              ReLU("relu3"), Dropout("drop3", dropout), Linear("fc4", 4, std=0.1)]
     net = tinynet.Sequential(layers, (3, 19, 19), np.random.default_rng(seed), dtype)
     net.to(device)
     for layer in net.layers:
@@ -350,9 +354,10 @@ def real_cupy():
 
 
 def names_of(module):
-    """(dotted name, keywords) of what a file takes from CuPy: whatever stands after `xp.`, `cupy.`, `array_module(...).`"""
+    """(dotted name, keywords) of what a file takes from CuPy: what stands after `xp.`, `cupy.`, `array_module(...).`"""
     tree = ast.parse(pathlib.Path(module.__file__).read_text(encoding="utf-8"))
-    keywords = {node.func: tuple(each.arg for each in node.keywords) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    keywords = {node.func: tuple(each.arg for each in node.keywords)
+                for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         found = re.fullmatch(r"(?:xp|cupy|_cupy\(\)|array_module\(\w+\))\.([\w.]+)", ast.unparse(node))
         if isinstance(node, ast.Attribute) and found:
@@ -373,7 +378,7 @@ def resolved(package, name):
 
 def test_every_name_and_argument_exists_in_cupy(real_cupy):
     used = used_of_cupy()
-    assert ("RawModule", ("code", "options")) in used and ("matmul", ("out",)) in used  # the search finds what it should
+    assert ("RawModule", ("code", "options")) in used and ("matmul", ("out",)) in used  # the search finds things
     for name, keys in used:
         function = resolved(real_cupy, name)
         text = f"{getattr(function, '__doc__', '')} {accepted_by(function)}"

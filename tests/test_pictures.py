@@ -61,6 +61,7 @@ def test_each_of_the_eight_orientations_is_undone(tmp_path, orientation, name, s
     assert letters(data.load_picture(tmp_path / name, 32)) == TURNED[orientation]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pytest undoes the filter that is tested below
 def test_damaged_exif_costs_neither_the_picture_nor_a_warning(tmp_path):
     quarters().save(tmp_path / "whole.jpg")
     whole = (tmp_path / "whole.jpg").read_bytes()

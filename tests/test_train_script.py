@@ -300,9 +300,10 @@ def test_a_folder_of_nothing_readable_ends_before_training(colours, tmp_path, pa
 
 
 # ---- faults of the run ----------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("batch_size", [16, 64])  # 64: an epoch is one step, and its evaluation meets the faulty weights
-def test_a_loss_that_is_not_finite_ends_with_code_1_and_good_weights(colours, tmp_path, batch_size):
-    arguments = options(colours, "out", steps=50, lr=1e6, **{"batch-size": batch_size})
+@pytest.mark.parametrize("batch_size, lr", [(16, 1e6), (64, 1e39)])
+def test_a_loss_that_is_not_finite_ends_with_code_1_and_good_weights(colours, tmp_path, batch_size, lr):
+    """In the middle of an epoch; and at its end, where the first to meet the faulty weights is the evaluation."""
+    arguments = options(colours, "out", steps=50, lr=lr, **{"batch-size": batch_size})
     code, out, err = run(*arguments, "--quiet", cwd=tmp_path)
     rows = read_metrics(tmp_path / "out" / "metrics.csv")
     assert (code, out) == (1, "") and [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1))

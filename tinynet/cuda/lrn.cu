@@ -32,7 +32,8 @@ extern "C" __global__ void lrn_forward_1(index_t total, const real* x, real* y, 
 }
 
 extern "C" __global__ void lrn_backward_1(index_t total, const real* dy, const real* x, const real* y,
-                                          const real* scale, real* dx, int C, int CG, int HW, int n, real alpha, real beta) {
+                                          const real* scale, real* dx, int C, int CG, int HW,
+                                          int n, real alpha, real beta) {
     index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= total) return;
     int c = i / HW % C, start = c / CG * CG;

@@ -1,5 +1,7 @@
-// Overlapping max-pooling.   H W  OH OW output  KH KW window  SH SW stride (i, j) output pixel  (u, v) window pixel
-// (row, column) image pixel
+// Overlapping max-pooling.
+//
+//     H W  |  OH OW output  |  KH KW window  |  SH SW stride
+//     (i, j) output pixel  (u, v) window pixel  (row, column) image pixel
 //
 // Version 1  One thread per element of the result. Forward is the loop of reference/pool.py. Backward turns its loop
 //            round: there each window sends its gradient to a pixel, and two threads that send to one pixel would
