@@ -12,7 +12,9 @@ TRAIN, TEST = 3000, 1000
 
 
 class EmbeddedSource:
-    """A figure of any colour, size, place and rotation, before a ground of other colours, with litter and noise.
+    """A figure of any colour, size and place, a little turned, before a ground of other colours, with litter and noise.
+
+    A linear classifier on the pixels has a held-out error of 79 % (README), guessing 90 %.
 
     Each picture has a generator of its own, from (seed, split, index), so that it is the same in whatever order they
     are drawn. All are drawn at once and kept: 4,000 pictures of 112 pixels take 150 MB.
@@ -51,7 +53,7 @@ def draw_picture(name, rng, size):
     """One picture of class `name`, uint8 (3, size, size)."""
     ground = rng.integers(0, 256, 3)
     shades = _clip(ground + rng.normal(0, 22, (3, 3, 3)))                 # nine shades, melted into each other
-    picture = Image.fromarray(shades, "RGB").resize((size, size), Image.Resampling.BICUBIC)
+    picture = Image.fromarray(shades).resize((size, size), Image.Resampling.BICUBIC)
     _scatter_litter(ImageDraw.Draw(picture), ground, rng, size)
     colour = rng.integers(0, 256, 3)
     while np.abs(colour - ground).sum() < 280:                            # the figure stands out
