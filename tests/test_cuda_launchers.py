@@ -221,7 +221,7 @@ def test_what_no_gpu_takes_is_refused(monkeypatch):
 
 def test_each_file_is_compiled_once_and_says_so(stand_in, monkeypatch):
     lines = []
-    monkeypatch.setattr(kernels, "on_compile", lines.append)
+    monkeypatch.setattr(backend, "on_compile", lines.append)
     for cache in (kernels._module, kernels._function):
         cache.cache_clear()
     for dtype in (np.float32, np.float64, np.float32):

@@ -6,8 +6,8 @@ import math
 
 from tinynet import backend, checkpoint, shapes
 
-RUNGS = ("reference", "ops", "cpu")
-FASTEST = {"cpu": "cpu", "gpu": "ops"}  # the rung a network computes with on each device, unless told otherwise
+RUNGS = ("reference", "ops", "cpu", "cuda")
+FASTEST = {"cpu": "cpu", "gpu": "cuda"}  # the rung a network computes with on each device, unless told otherwise
 
 
 class Sequential:
@@ -66,7 +66,7 @@ class Sequential:
             layer.training = False
 
     def use(self, rung):
-        """Compute with another rung: "reference", "ops" or "cpu". Raises ValueError for any other."""
+        """Compute with another rung: "reference", "ops", "cpu" or, on a GPU, "cuda". Raises ValueError for any other."""
         if rung not in RUNGS:
             raise ValueError(f"no rung {rung!r}; there are {', '.join(RUNGS)}")
         for layer in self.layers:
