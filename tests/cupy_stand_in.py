@@ -2,8 +2,9 @@
 
 Its arrays live in memory of their own, which only they know: they refuse to meet NumPy arrays, as CuPy's do. What goes
 from the host to the device and back, whatever makes the host wait, what streams were told in which order, and how much
-memory arrays take are noted in `meter`. Kernels run in the emulator; everything else NumPy computes. Only what tinynet uses is here, under CuPy's names and with CuPy's arguments:
-test_cuda_launchers.py compares them with the real package where that is installed.
+memory arrays take are noted in `meter`. Kernels run in the emulator; everything else NumPy computes. Only what tinynet
+uses is here, under CuPy's names and with CuPy's arguments: test_cuda_launchers.py compares them with the real package
+where that is installed.
 """
 
 import dataclasses

@@ -8,6 +8,8 @@ from test_cuda_launchers import small_network, stand_in  # noqa: F401
 import tinynet
 from tinynet import backend
 from tinynet.backend import to_numpy
+from tinynet.layers import Conv2d, Linear
+from tinynet.network import WORKSPACE_BYTES
 from tinynet.train import train_step
 
 # ruff: noqa: F811 (a fixture is an argument of the same name)
@@ -183,3 +185,63 @@ def test_a_network_can_turn_back_in_mid_run(stand_in):
     loss.ops = None
     train_step(net, loss, sgd, x, labels)
     assert all(isinstance(array, np.ndarray) for array in (*net.named_params().values(), *sgd.velocity.values()))
+
+
+# ---- how much fits -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("recipe", tinynet.RECIPES)
+def test_the_estimate_knows_what_layers_keep(stand_in, recipe):
+    net = tinynet.AlexNet(recipe, 10, 67, rng=np.random.default_rng(0))
+    net.to("gpu")
+    summary, x = net.summary(), np.ones((2, *net.in_shape), np.float32)
+    stand_in.meter.reset()
+    before = stand_in.meter.used_bytes
+    logits = net.forward(backend.to_device(x, "gpu"))
+    kept = stand_in.meter.used_bytes - before
+    assert kept == pytest.approx(summary.training_bytes(2) - summary.training_bytes(0) - x.nbytes, rel=0.01)
+    assert logits.shape == (2, 10)
+    for layer in net.layers:
+        if isinstance(layer, Conv2d):  # columns (C*KH*KW, positions), product (K, positions)
+            rows = layer.params["w"][0].size * layer.groups
+            assert tinynet.cuda.conv.COLUMN_BYTES * (1 + layer.K / rows) <= WORKSPACE_BYTES
+
+
+def test_the_estimate_is_what_a_step_takes(stand_in, monkeypatch):
+    monkeypatch.setattr("tinynet.cuda.conv.COLUMN_BYTES", 1)  # as good as no columns
+    layers = tinynet.RECIPES["paper"].layers(10)
+    for layer in layers:
+        if isinstance(layer, Linear):
+            layer.OUT = 64  # the emulator is no GPU, and that is why the update is left out
+    net = tinynet.Sequential(layers, (3, 67, 67), np.random.default_rng(0))
+    net.to("gpu")
+    loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net)
+    velocity = [backend.to_device(v, "gpu") for v in sgd.velocity.values()]
+    monkeypatch.setattr(sgd, "step", lambda: velocity)
+    x, labels = np.ones((2, 3, 67, 67), np.float32), np.arange(2)
+    stand_in.meter.reset()
+    for _ in range(2):
+        train_step(net, loss, sgd, x, labels)
+    expected = net.summary().training_bytes(2) - WORKSPACE_BYTES - x.nbytes  # no next batch
+    expected += net["conv3"].params["w"].nbytes  # the product that is added to dw: nothing beside a whole fc6
+    assert stand_in.meter.peak_bytes == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_the_largest_batch_is_the_largest(batch_size):
+    summary = small_network("cpu", "ops")[0].summary()
+    enough = summary.training_bytes(batch_size)
+    assert (summary.largest_batch(enough), summary.largest_batch(enough - 1)) == (batch_size, batch_size - 1)
+    assert summary.largest_batch(0) == 0
+
+
+@pytest.mark.parametrize("free, advice", [
+    (20, "20 should fit: --batch-size 20"), (64, "32 should fit: --batch-size 32"), (0, "not even one image fits")])
+def test_out_of_memory_says_what_would_have_fitted(stand_in, monkeypatch, free, advice):
+    net, loss, sgd = small_network("gpu", "cuda")
+    x, labels = np.ones((64, 3, 19, 19), np.float32), np.zeros(64, int)
+    total = net.summary().training_bytes(free)
+    monkeypatch.setattr(stand_in.cuda.Device, "mem_info",
+                        property(lambda _: (total - stand_in.meter.used_bytes, total)))
+    monkeypatch.setattr(stand_in, "empty", raises(MemoryError("Out of memory allocating 1 bytes")))
+    with pytest.raises(MemoryError) as error:
+        train_step(net, loss, sgd, x, labels)
+    assert str(error.value) == f"the GPU's memory is full with batches of 64; {advice}"
