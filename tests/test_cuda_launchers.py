@@ -34,14 +34,6 @@ FILE_OF = {
 ALL = {version for versions in VERSIONS.values() for version in versions}
 
 
-@pytest.fixture
-def stand_in(monkeypatch):
-    """For the length of one test `import cupy` brings the stand-in, so that "gpu" is a device that can be used."""
-    monkeypatch.setitem(sys.modules, "cupy", cupy_stand_in)
-    cupy_stand_in.meter.reset()
-    return cupy_stand_in
-
-
 @contextlib.contextmanager
 def version(number):
     """While it lasts, the launchers use that version of their kernels, or their newest if they have not that many."""
