@@ -243,3 +243,65 @@ def test_out_of_memory_says_what_would_have_fitted(stand_in, monkeypatch, free, 
     with pytest.raises(MemoryError) as error:
         train_step(net, loss, sgd, x, labels)
     assert str(error.value) == f"the GPU's memory is full with batches of 64; {advice}"
+
+
+# ---- on a GPU: TINYNET_REQUIRE_GPU=1 python -m pytest -m gpu -------------------------------------------------------
+@pytest.mark.gpu
+def test_batches_arrive_whole_while_a_gpu_is_busy():
+    batches = ((np.full((32, 3, 227, 227), number + 1, np.float32),) for number in range(20))
+    seen = []
+    for x, in backend.prefetch_to_device(batches, "gpu"):
+        y = x
+        for _ in range(30):
+            y = tinynet.cuda.relu_forward(y)
+        seen.append((y.min(), y.max()))  # read when all is over
+    assert [(float(low), float(high)) for low, high in seen] == [(number + 1, number + 1) for number in range(20)]
+
+
+@pytest.fixture
+def paper_on_a_gpu():
+    """The paper's network, its loss and its update, on a GPU whose memory nobody else in this process holds."""
+    backend.free_memory()
+    net = tinynet.AlexNet("paper", rng=np.random.default_rng(0))
+    net.to("gpu")
+    yield net, tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net)
+    backend.free_memory()
+
+
+@pytest.mark.gpu
+def test_the_estimate_of_memory_holds_on_a_gpu(paper_on_a_gpu):
+    import cupy
+    net = paper_on_a_gpu[0]
+    x, labels = np.zeros((128, *net.in_shape), np.float32), np.arange(128)
+    for _ in range(3):
+        train_step(*paper_on_a_gpu, x, labels)
+    assert cupy.get_default_memory_pool().total_bytes() == pytest.approx(net.summary().training_bytes(128), rel=0.3)
+
+
+@pytest.mark.gpu
+def test_a_full_gpu_says_what_would_have_fitted(paper_on_a_gpu):
+    import cupy
+    net, pool = paper_on_a_gpu[0], cupy.get_default_memory_pool()
+    pool.set_limit(size=net.summary().training_bytes(16))
+    try:
+        with pytest.raises(MemoryError, match="^the GPU's memory is full with batches of 128; .* --batch-size [0-9]+$"):
+            train_step(*paper_on_a_gpu, np.zeros((128, *net.in_shape), np.float32), np.arange(128))
+    finally:
+        pool.set_limit(size=0)
+
+
+@pytest.mark.gpu
+def test_a_run_moves_between_a_gpu_and_the_cpu(tmp_path):
+    x, labels = np.random.default_rng(0).standard_normal((4, 3, 19, 19)), np.arange(4)
+    ends = []
+    for devices in (("cpu", "cpu"), ("gpu", "cpu"), ("cpu", "gpu")):
+        net, loss, sgd = small_network("cpu", "ops", dropout=1.0, dtype="float64")
+        loss.ops = None
+        for device in devices:
+            net.to(device)
+            train_step(net, loss, sgd, x, labels)
+            net.save(tmp_path / "weights.npz")
+        ends.append(tinynet.checkpoint.load_arrays(tmp_path / "weights.npz"))
+    for end in ends[1:]:
+        for name, array in ends[0].items():
+            np.testing.assert_allclose(end[name], array, rtol=1e-9, atol=1e-12, err_msg=name)

@@ -452,6 +452,14 @@ def test_more_than_one_tile_and_64_bits_on_a_gpu(monkeypatch, case, number):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("number", VERSIONS["augment"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_augmentation_on_a_gpu(number, dtype):
+    with version(number):
+        augmentation_check(dtype)
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("rung", ["ops", "cuda"])
 def test_trajectory_on_a_gpu_is_that_of_the_cpu(rung):
     same_trajectory(rung, "float64", 1e-9)
