@@ -1,6 +1,7 @@
 """The benchmark measures what it says, on either device; no test looks at how long anything took."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -26,7 +27,14 @@ def benchmark(monkeypatch):
         return tinynet.Sequential(layers, (3, image_size, image_size), rng)
 
     monkeypatch.setattr(tinynet, "AlexNet", tiny)
-    monkeypatch.setattr(benchmark, "in_a_fresh_process", lambda function, *args: function(*args))
+    benchmark.measured = []
+
+    def here(function, *args):
+        if function is benchmark.measure:
+            benchmark.measured.append((os.environ["CUPY_TF32"], *args[0].rungs))
+        return function(*args)
+
+    monkeypatch.setattr(benchmark, "in_a_fresh_process", here)
     monkeypatch.setattr(benchmark.GPULimit, "SIDE", 8)
     monkeypatch.setattr(benchmark.GPULimit, "BYTES", 64)
     yield benchmark
@@ -61,6 +69,7 @@ def check_complete(report, names, limits):
 def test_on_a_gpu_everything_is_measured_with_and_without_tf32(benchmark, stand_in, monkeypatch, tmp_path, capsys):
     report = run(benchmark, monkeypatch, tmp_path, "--device", "gpu")
     check_complete(report, ["ops", "cuda", "cuda tf32"], {"limit", "limit tf32"})
+    assert benchmark.measured == [("0", "ops", "cuda"), ("1", "cuda")]
     assert report["device"] == "stand-in, number 0, 8.0 of 16.0 GiB free"
     printed = capsys.readouterr().out
     assert printed.count("conv1 backward") == 3 and "GFLOP/s in a product of 8 x 8" in printed
