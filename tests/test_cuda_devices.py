@@ -3,14 +3,14 @@
 import cupy_stand_in
 import numpy as np
 import pytest
-from test_cuda_launchers import small_network
+from test_cuda_launchers import slim_alexnet, small_network
 
 import tinynet
 from tinynet import backend
 from tinynet.backend import to_numpy
 from tinynet.cuda.augment import augment
 from tinynet.data import draw_crops
-from tinynet.layers import Conv2d, Linear
+from tinynet.layers import Conv2d
 from tinynet.network import WORKSPACE_BYTES
 from tinynet.train import train_step
 
@@ -224,15 +224,8 @@ def test_the_estimate_knows_what_layers_keep(stand_in, recipe):
 
 def test_the_estimate_is_what_a_step_takes(stand_in, monkeypatch):
     monkeypatch.setattr("tinynet.cuda.conv.COLUMN_BYTES", 1)  # as good as no columns
-    layers = tinynet.RECIPES["paper"].layers(10)
-    for layer in layers:
-        if isinstance(layer, Linear):
-            layer.OUT = 64  # the emulator is no GPU, and that is why the update is left out
-    net = tinynet.Sequential(layers, (3, 67, 67), np.random.default_rng(0))
-    net.to("gpu")
+    net = slim_alexnet("paper")
     loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net)
-    velocity = [backend.to_device(v, "gpu") for v in sgd.velocity.values()]
-    monkeypatch.setattr(sgd, "step", lambda: velocity)
     x, labels = np.ones((2, 3, 67, 67), np.float32), np.arange(2)
     stand_in.meter.reset()
     for _ in range(2):

@@ -337,13 +337,25 @@ def test_a_step_moves_the_batch_in_and_nothing_out(stand_in, rung):
     assert (meter.to_host, meter.synchronizations) == ([()], 1)
 
 
-def test_a_step_of_alexnet_moves_the_batch_in_and_nothing_out(stand_in):
-    net = tinynet.AlexNet("paper", 5, 67, rng=np.random.default_rng(0))
+def slim_alexnet(recipe):
+    """A recipe with all its layers, the fully connected ones slim: the emulator is no GPU."""
+    from tinynet.layers import Linear
+    layers = tinynet.RECIPES[recipe].layers(10)
+    for layer in layers:
+        if isinstance(layer, Linear):
+            layer.OUT = min(layer.OUT, 64)
+    net = tinynet.Sequential(layers, (3, 67, 67), np.random.default_rng(0))
     net.to("gpu")
+    return net
+
+
+@pytest.mark.parametrize("recipe", ["paper", "code-2012"])
+def test_a_step_of_alexnet_moves_the_batch_in_and_nothing_out(stand_in, recipe):
+    net = slim_alexnet(recipe)
     loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net)
     x, labels = np.ones((2, 3, 67, 67), np.float32), np.array([0, 4])
     value, meter = step_and_meter(stand_in, net, loss, sgd, x, labels)
-    assert meter.to_device == [x.shape, (2, 4096), (2, 4096), labels.shape]
+    assert meter.to_device == [x.shape, (2, 64), (2, 64), labels.shape]
     assert (meter.to_host, meter.synchronizations) == ([], 0)
     assert np.isfinite(float(value))
 

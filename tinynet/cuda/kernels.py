@@ -42,7 +42,8 @@ def require_arrays(where, **arrays):
 def require_on_gpu(where, name, array):
     """Refuse an array of the host."""
     if array_module(array) is np:
-        raise TypeError(f"{where}: {name} is not on the GPU; move it there with backend.to_device({name}, 'gpu')")
+        raise TypeError(f"{where}: {name} is not on the GPU; move it there with backend.to_device({name}, 'gpu'), "
+                        "or the whole network with net.to('gpu')")
 
 
 def new_like(x, shape=None, dtype=None):
