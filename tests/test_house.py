@@ -46,7 +46,7 @@ ARROWS = {
 }
 OUTSIDE = {  # what a room may import from outside the standard library
     "backend": {"numpy", "cupy"}, "cpu": {"numpy", "threadpoolctl"},
-    "data": {"numpy", "PIL", "tqdm"}, "console": {"numpy", "tqdm"}, "figures": {"numpy", "matplotlib"},
+    "data": {"numpy", "PIL", "tqdm", "scipy"}, "console": {"numpy", "tqdm"}, "figures": {"numpy", "matplotlib"},
 }
 
 
@@ -77,7 +77,8 @@ def test_imports_point_one_way(path):
             assert top in OUTSIDE.get(here, {"numpy"}), f"{path.name}, line {line}: {here} must not import {top}"
 
 
-@pytest.mark.parametrize("module, owner", [("matplotlib", "figures"), ("cupy", "backend"), ("PIL", "data")])
+@pytest.mark.parametrize("module, owner", [("matplotlib", "figures"), ("cupy", "backend"), ("PIL", "data"),
+                                           ("scipy", "data")])
 def test_one_room_has_it(module, owner):
     users = {room(path) for path in FILES if any(name.partition(".")[0] == module for name, _ in imported(path))}
     assert users <= {owner}

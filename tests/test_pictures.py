@@ -184,7 +184,7 @@ def test_a_bug_is_not_taken_for_an_unreadable_picture(tmp_path, monkeypatch):
     def buggy(path, size):
         raise TypeError("a bug")
 
-    monkeypatch.setattr("tinynet.data.folder.load_picture", buggy)
+    monkeypatch.setattr("tinynet.data.files.load_picture", buggy)
     with pytest.raises(TypeError, match="^a bug$"):
         split.read(np.arange(2))
     mean = np.zeros((3, 16, 16), np.float32)

@@ -1,0 +1,166 @@
+"""Pictures in a .tar, read where they lie; or in a .tar.gz, kept in memory. Nothing is ever unpacked to the disk."""
+
+import errno
+import gzip
+import os
+import tarfile
+import zlib
+
+from tinynet.data.files import SlowProgress, is_picture
+from tinynet.data.pictures import DataError, UnreadablePicture
+
+ENDINGS = (".tar", ".tar.gz", ".tgz")
+MAX_IN_MEMORY = 2 * 2**30  # bytes of a compressed archive, once unpacked
+MAX_BYTES = 2**30          # of one picture
+
+
+class Archive:
+    """A tar archive, with the methods of a Folder.
+
+    Of a plain one only the places of its pictures are kept. A compressed one cannot be read from the middle, so its
+    pictures' bytes are kept. Links, devices and names that lead out of the archive are left out.
+
+    Args     path; at: a folder that its names are put into; inner: it is an archive of archives, as ImageNet's, where
+             NAME.tar counts as a folder NAME
+    Raises   DataError where it is no archive, damaged, or too large to be kept in memory
+    """
+
+    def __init__(self, path, quiet=False, at="", inner=False):
+        self.path = os.fspath(path)
+        self._places, self._folders, self._pictures = {}, {}, {}
+        try:
+            self._file = open(path, "rb")  # stays open: its pictures are read through it
+            if self._file.read(2) == b"\x1f\x8b":
+                members = compressed_members(path, is_picture, MAX_IN_MEMORY)
+            else:
+                members = _inner_members(self._file, path) if inner else _plain_members(self._file)
+            with SlowProgress(os.path.getsize(path) // 2**20, f"listing {path}", "MB", quiet) as progress:
+                for name, place in members:
+                    self._add(f"{at}/{name}" if at else name, place)
+                    progress.update(self._file.tell() // 2**20 - progress.done)
+        except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+            raise _unusable(path, error) from None
+
+    def folders(self, at=""):
+        """Sorted names of the folders directly in `at`, without hidden ones."""
+        return sorted(self._folders.get(at, ()))
+
+    def pictures(self, at=""):
+        """Sorted names of the pictures in `at` and below."""
+        below = (f"{at}/{folder}" if at else folder for folder in self.folders(at))
+        return sorted(self._pictures.get(at, ())) + [name for folder in below for name in self.pictures(folder)]
+
+    def find(self, name):
+        """What load_picture takes to read the picture `name`."""
+        return Member(self._file, self._places[name])
+
+    def _add(self, name, place):
+        """Take up a folder, where place is None, or a picture."""
+        folder, _, last = name.rpartition("/")
+        if place is not None:
+            if name not in self._places:
+                self._pictures.setdefault(folder, []).append(name)
+            self._places[name] = place  # where a name occurs twice the last one counts, as for tar itself
+            name = folder
+        while name and name not in self._folders.get(name.rpartition("/")[0], ()):
+            name, _, last = name.rpartition("/")
+            self._folders.setdefault(name, set()).add(last)
+
+
+class Member:
+    """A picture in an archive. place: its bytes, or (offset, size)."""
+
+    def __init__(self, file, place):
+        self.file, self.place = file, place
+
+    def read(self):
+        """Its bytes. Any number of threads may read at once."""
+        if isinstance(self.place, bytes):
+            return self.place
+        offset, size = self.place
+        if size > MAX_BYTES:
+            raise UnreadablePicture(f"{size:,} bytes are more than {MAX_BYTES:,}")
+        content = os.pread(self.file.fileno(), size, offset)
+        if len(content) < size:
+            raise OSError(errno.EIO, "the archive has become shorter")
+        return content
+
+
+def compressed_members(path, wanted, limit):
+    """(name, bytes) of the files in a .tar.gz whose names are wanted, and (name, None) of its folders.
+
+    Raises   DataError where it is damaged, or unpacks to more than `limit` bytes: said before they are read
+    """
+    try:
+        with gzip.open(path) as file:
+            stream = _Limited(file, path, limit)
+            archive = tarfile.open(fileobj=stream, mode="r|")
+            for name, member in _members(archive):
+                if not member.isfile():
+                    yield name, None
+                elif wanted(name):
+                    stream.require(member.size)
+                    yield name, archive.extractfile(member).read()
+            while rest := stream.read(2**20):  # to its end, where the checksum is
+                if rest.strip(b"\0"):
+                    raise tarfile.ReadError("its middle cannot be understood")
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise _unusable(path, error) from None
+
+
+class _Limited:
+    """A file of which no more than `limit` bytes are read: a small .gz can unpack to any size."""
+
+    def __init__(self, file, path, limit):
+        self.file, self.path, self.limit, self.left = file, path, limit, limit
+
+    def require(self, size):
+        if size > self.left:
+            raise DataError(f"{self.path}: unpacks to more than {self.limit / 2**30:.1f} GiB, which is more than is "
+                            "kept in memory; unpack it first, and give the folder")
+
+    def read(self, size):
+        content = self.file.read(min(size, 2**20))
+        self.require(len(content))
+        self.left -= len(content)
+        return content
+
+
+def _plain_members(file, start=0):
+    """(name, (offset, size)) of the pictures in a plain tar, and (name, None) of its folders."""
+    archive = tarfile.open(fileobj=file, mode="r:")
+    for name, member in _members(archive):
+        if not member.isfile():
+            yield name, None
+        elif is_picture(name):
+            yield name, (start + member.offset_data, member.size)
+    file.seek(archive.offset)
+    if file.read(512).strip(b"\0"):  # tarfile takes what it does not understand for the end
+        raise tarfile.ReadError(f"what stands at byte {start + archive.offset:,} cannot be understood")
+
+
+def _inner_members(file, path):
+    """The same of a tar of tars, NAME.tar in it counting as a folder NAME."""
+    outer = tarfile.open(fileobj=file, mode="r:")
+    for name, member in list(_members(outer)):
+        if not (member.isfile() and name.endswith(".tar")):
+            raise DataError(f"{path}: expected one .tar for each class in it, and found {name!r}")
+        folder = name.removesuffix(".tar").rpartition("/")[2]
+        yield folder, None
+        for inner, place in _plain_members(outer.extractfile(member), member.offset_data):
+            yield f"{folder}/{inner}", place
+
+
+def _members(archive):
+    """(name, member) of the folders and files that lie inside an archive by their names, and are not hidden."""
+    while (member := archive.next()) is not None:
+        archive.members.clear()  # else they would pile up
+        parts = [part for part in member.name.split("/") if part not in ("", ".")]
+        inside = parts and not member.name.startswith("/") and not any(part.startswith(".") for part in parts)
+        if inside and (member.isdir() or member.isfile() and not member.issparse()):
+            yield "/".join(parts), member
+
+
+def _unusable(path, error):
+    reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    return DataError(f"{path}: cannot be read, not a .tar or .tar.gz archive or a damaged one ({reason})")
