@@ -30,8 +30,10 @@ class Archive:
         self._places, self._folders, self._pictures = {}, {}, {}
         try:
             self._file = open(path, "rb")  # stays open: its pictures are read through it
-            if self._file.read(2) == b"\x1f\x8b":
-                members = compressed_members(path, is_picture, MAX_IN_MEMORY)
+            compressed = self._file.read(2) == b"\x1f\x8b"
+            self._file.seek(0)
+            if compressed:
+                members = compressed_members(path, is_picture, MAX_IN_MEMORY, self._file)
             else:
                 members = _inner_members(self._file, path) if inner else _plain_members(self._file)
             with SlowProgress(os.path.getsize(path) // 2**20, f"listing {path}", "MB", quiet) as progress:
@@ -86,14 +88,15 @@ class Member:
         return content
 
 
-def compressed_members(path, wanted, limit):
+def compressed_members(path, wanted, limit, file=None):
     """(name, bytes) of the files in a .tar.gz whose names are wanted, and (name, None) of its folders.
 
+    Args     file: the archive, where it is open already
     Raises   DataError where it is damaged, or unpacks to more than `limit` bytes: said before they are read
     """
     try:
-        with gzip.open(path) as file:
-            stream = _Limited(file, path, limit)
+        with gzip.open(file or path) as unpacked:
+            stream = _Limited(unpacked, path, limit)
             archive = tarfile.open(fileobj=stream, mode="r|")
             for name, member in _members(archive):
                 if not member.isfile():

@@ -57,6 +57,8 @@ class SlowProgress:
     def update(self, count):
         """`count` more units are done."""
         self.done += count
+        if count == 0:
+            return
         if self.progress is not None:
             self.progress.update(count)
         elif time.monotonic() - self.started > self.PATIENCE:

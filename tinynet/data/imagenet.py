@@ -33,7 +33,7 @@ class ImageNetSource:
     """
 
     def __init__(self, path, size, quiet=False):
-        self.name = "ImageNet"
+        self.name = os.path.basename(os.path.abspath(path))
         root, beside = find_imagenet(path)
         tree = _part(root, "train", TRAIN_TAR, quiet, inner=True)
         classes = list_classes(tree, "train", quiet)
@@ -48,11 +48,18 @@ class ImageNetSource:
 
 
 def find_imagenet(path):
-    """The folder that has the pictures and the folders that may have labels; None where path is something else."""
+    """The folder that has the pictures and the folders that may have labels; None where path is something else.
+
+    Raises   DataError where path is but one of the tars
+    """
+    if os.path.basename(path) in (TRAIN_TAR, VAL_TAR):
+        raise DataError(f"{path}: give the folder that holds it, together with {TRAIN_TAR}, {VAL_TAR} and "
+                        f"{DEVKIT}.tar.gz")
     root = next((place for place in (os.path.join(path, KAGGLE), os.path.join(path, "Data", "CLS-LOC"), path)
                  if os.path.isdir(place)), path)
     has_tars = any(os.path.isfile(os.path.join(root, name)) for name in (TRAIN_TAR, VAL_TAR))
-    if not (has_tars or _has_wnids(os.path.join(root, "train"))):
+    has_folders = _has_wnids(os.path.join(root, "train")) and not _has_wnids(os.path.join(root, "test"))
+    if not (has_tars or has_folders):
         return None
     beside = [os.fspath(path), root, os.path.join(root, "val")]
     absolute = os.path.abspath(root)
