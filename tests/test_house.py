@@ -36,12 +36,13 @@ ARROWS = {
     "optim": HELPERS | {"ops"},
     "network": HELPERS | {"ops", "layers", "checkpoint"},
     "alexnet": HELPERS | {"init", "layers", "network"},
-    "data": {"shapes", "checkpoint", "console"},
+    "data": {"shapes", "backend", "checkpoint", "console"},
     "console": {"checkpoint"},
     "train": MIDDLE,
     "gradcheck": MIDDLE,
     "trace": MIDDLE,
     "figures": MIDDLE,
+    "run": {"checkpoint", "backend"},
     "__init__": MIDDLE | {"train", "gradcheck", "trace"},  # `import tinynet` brings no figures, and no rung but ops
 }
 OUTSIDE = {  # what a room may import from outside the standard library

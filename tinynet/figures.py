@@ -8,26 +8,29 @@ from tinynet.checkpoint import atomic_write
 LOSS, TRAIN, TEST, DROP = "#7f7f7f", "#1f77b4", "#d62728", "#bbbbbb"
 
 
-def draw_curves(path, rows):
-    """The loss of every step, and the held-out error after each epoch; a vertical line where the rate was cut.
+def draw_curves(path, metrics):
+    """The loss of every step; training error, and the held-out errors after each pass; lines where the rate was cut.
 
-    Args     rows: of metrics.csv, dicts with step, lr, loss, and top1_error and top5_error (in [0, 1]) where measured
+    Args     metrics: columns of metrics.csv, {name: one number a step}, nan where there is none; errors in [0, 1]
     """
-    steps, losses, lrs = ([row[key] for row in rows] for key in ("step", "loss", "lr"))
-    tests = [(row["step"], row["top1_error"], row["top5_error"]) for row in rows if "top1_error" in row]
+    steps, losses, lrs, errors = (np.array(metrics[key], float) for key in ("step", "loss", "lr", "train_error"))
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(steps, losses, color=LOSS, linewidth=0.6, label="each step")
+    width = max(5, len(losses) // 25)
     if len(losses) >= 20:
-        width = max(5, len(losses) // 25)
-        smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
-        left.plot(steps[width - 1:], smooth, color=TRAIN, linewidth=1.8, label=f"mean of {width} steps")
+        left.plot(steps[width - 1:], _running_mean(losses, width), color=TRAIN, linewidth=1.8,
+                  label=f"mean of {width} steps")
+        right.plot(steps[width - 1:], 100 * _running_mean(errors, width), color=TRAIN, linewidth=1.2,
+                   label=f"training, top-1, mean of {width} steps")
     left.set(xlabel="step", ylabel="training loss (nats)", ylim=(0, None))
-    if tests:
-        at, top1, top5 = np.array(tests).T
-        right.plot(at, 100 * top1, color=TEST, marker="o", markersize=4, label="top-1 error")
-        right.plot(at, 100 * top5, color=TEST, marker="o", markersize=4, linestyle=":", label="top-5 error")
-    right.set(xlabel="step", ylabel="held-out error (%)", ylim=(0, 100), xlim=left.get_xlim())
+    for key, style, label in (("top1_error", "-", "held out, top-1"), ("top5_error", ":", "held out, top-5")):
+        values = np.array(metrics[key], float)
+        measured = np.isfinite(values)
+        if measured.any():
+            right.plot(steps[measured], 100 * values[measured], color=TEST, marker="o", markersize=4, linestyle=style,
+                       label=label)
+    right.set(xlabel="step", ylabel="error (%)", ylim=(0, 100), xlim=left.get_xlim())
     drops = [step for step, before, after in zip(steps[1:], lrs, lrs[1:]) if after < before]
     for axes in (left, right):
         for i, step in enumerate(drops):
@@ -52,6 +55,10 @@ def draw_kernels(path, weights, groups=1, columns=16):
         axes.imshow(_tile(group.transpose(0, 2, 3, 1), columns), interpolation="nearest")
         axes.set_axis_off()
     _save(figure, path)
+
+
+def _running_mean(values, width):
+    return np.convolve(values, np.ones(width) / width, mode="valid")
 
 
 def _tile(pictures, columns, gap=1):

@@ -15,11 +15,12 @@ A source is what open_source returns:
 A picture that is damaged is left out and counted. Data that is gone altogether, or a disk that fails, is DataLost.
 """
 
+import hashlib
 import os
 
 from tinynet.data.archive import ENDINGS, Archive
-from tinynet.data.augment import center_crop, crop_and_flip, draw_crops
-from tinynet.data.batches import mean_image, test_batches, training_batches
+from tinynet.data.augment import AUGMENTATIONS, Augmentation, augment, center_crop, draw, principal_axes, ten_crops
+from tinynet.data.batches import Statistics, TrainingBatches, statistics, test_batches
 from tinynet.data.cifar10 import CifarSource, find_cifar10
 from tinynet.data.embedded import EmbeddedSource
 from tinynet.data.folder import Folder, FolderSource
@@ -27,8 +28,9 @@ from tinynet.data.imagenet import ImageNetSource, find_imagenet
 from tinynet.data.pictures import DataError, DataLost, UnreadablePicture, load_picture
 from tinynet.data.tiny_imagenet import TinyImageNetSource, find_tiny_imagenet
 
-__all__ = ["DataError", "DataLost", "UnreadablePicture", "center_crop", "crop_and_flip", "draw_crops", "load_picture",
-           "mean_image", "open_source", "test_batches", "training_batches"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "DataError", "DataLost", "Statistics", "TrainingBatches", "UnreadablePicture",
+           "augment", "center_crop", "draw", "identity", "load_picture", "open_source", "principal_axes", "statistics",
+           "ten_crops", "test_batches"]
 
 
 def open_source(spec, size, seed=0, quiet=False):
@@ -49,3 +51,12 @@ def open_source(spec, size, seed=0, quiet=False):
         return ImageNetSource(spec, size, quiet)
     tree = Archive(spec, quiet) if os.path.isfile(spec) and os.fspath(spec).endswith(ENDINGS) else Folder(spec)
     return FolderSource(tree, size, seed, quiet)
+
+
+def identity(source):
+    """What tells one data set from another, wherever it lies: classes, counts, and a digest of names and labels."""
+    sha = hashlib.sha256("\0".join(source.class_names).encode(errors="surrogateescape"))
+    for split in (source.train, source.test):
+        sha.update("\0".join(split.names).encode(errors="surrogateescape") + split.labels.astype("<i8").tobytes())
+    return {"classes": len(source.class_names), "train": len(source.train), "test": len(source.test),
+            "digest of names and labels": sha.hexdigest()[:16]}
