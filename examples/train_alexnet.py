@@ -13,8 +13,7 @@ import warnings
 import numpy as np
 
 import tinynet
-from tinynet import backend, checkpoint, console, data, figures
-from tinynet import run as runs
+from tinynet import backend, checkpoint, console, data, figures, run as runs
 from tinynet.train import StallHint, evaluate, require_finite, train_step
 
 SETTLED = ("recipe", "epochs", "steps", "batch_size", "image_size", "lr", "seed")  # once a run has begun

@@ -8,7 +8,6 @@ import zipfile
 
 import numpy as np
 
-
 DIGEST = 64  # hexadecimal digits of a SHA-256
 
 

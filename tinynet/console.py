@@ -118,11 +118,15 @@ class Interrupt:
             signal.signal(number, handler)
 
     def watch(self, batches):
-        """Pass batches on, until the user wants to stop."""
+        """Pass batches on, until the user wants to stop; one that has been taken is always passed on."""
+        self._raise_if_requested()
         for batch in batches:
-            if self.requested:
-                raise Interrupted("stopped")
             yield batch
+            self._raise_if_requested()
+
+    def _raise_if_requested(self):
+        if self.requested:
+            raise Interrupted("stopped")
 
     def _notice(self, *_):
         if self.requested:

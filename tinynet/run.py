@@ -51,6 +51,7 @@ class Run:
         """Start afresh. The first checkpoint is that of step 0."""
         for path in [self.folder / "summary.json", *checkpoints(self.folder)]:
             path.unlink(missing_ok=True)
+        self._remove_unfinished()
         write_json(self.folder / "config.json", config)
         self.save()
         self._open()
@@ -61,6 +62,8 @@ class Run:
         Raises   RunError where there is none, or with the first thing in which it differs from this run
         """
         found = checkpoints(self.folder)
+        if not found and (self.folder / "summary.json").exists():
+            raise RunError(f"{self.folder}: the run is finished, there is nothing to go on with")
         if not found:
             raise RunError(f"{self.folder}: there is no checkpoint to go on from; start without --resume")
         for path in reversed(found):
@@ -73,6 +76,7 @@ class Run:
         else:
             raise RunError(f"{self.folder}: not one of {len(found)} checkpoints is whole")
         require_same(path, state["identity"], self.identity)
+        self._remove_unfinished()
         self._restore(arrays, state)
         self._open()
         return path
@@ -87,6 +91,11 @@ class Run:
             keeper.restore(state["keepers"][name])
         self.step, self.evaluated = state["step"], state["evaluated"]
         self.metrics = {name: array.array("d", arrays[f"metrics/{name}"]) for name in COLUMNS}
+
+    def _remove_unfinished(self):
+        """A process that was killed while it wrote a checkpoint has left the part that it had written."""
+        for path in self.folder.glob(".checkpoint-*.tmp"):
+            path.unlink()
 
     def save(self):
         """Write a checkpoint, whole or not at all, and remove all but the newest two."""
@@ -144,9 +153,10 @@ class Run:
         """The metrics files as the numbers in memory have them, and open for more."""
         self.close()
         rows = range(len(self.metrics["step"]))
-        for name, head, line in (("metrics.csv", ",".join(COLUMNS) + "\n", self._csv), ("metrics.jsonl", "", self._json)):
+        head = ",".join(COLUMNS) + "\n"
+        for name, first, line in (("metrics.csv", head, self._csv), ("metrics.jsonl", "", self._json)):
             with checkpoint.atomic_write(self.folder / name) as file:
-                file.write(head.encode() + b"".join(line(i).encode() for i in rows))
+                file.write(first.encode() + b"".join(line(i).encode() for i in rows))
             self._files.append(open(self.folder / name, "a", buffering=1))
 
     def _write(self, i):
@@ -175,8 +185,8 @@ def require_unused(folder):
     """Raise RunError where a folder holds an unfinished run: days of work, perhaps."""
     found = checkpoints(folder)
     if found and not (pathlib.Path(folder) / "summary.json").exists():
-        raise RunError(f"{folder}: holds a run that was stopped ({found[-1].name}); go on with --resume, choose another "
-                       "--out, or remove it")
+        raise RunError(f"{folder}: holds a run that was stopped ({found[-1].name}); go on with --resume, choose "
+                       "another --out, or remove it")
 
 
 def require_same(path, kept, wanted, where=""):

@@ -34,6 +34,7 @@ class Augmentation:
     divide: float = 1.0
 
 
+PLAIN = Augmentation()
 AUGMENTATIONS = {  # by recipe
     "paper": Augmentation(colour="eigenvalues"),                              # 4.1, taken literally
     "code-2012": Augmentation(chunk=32, colour="deviations", divide=1.1),     # convdata_jpeg.py
@@ -77,14 +78,14 @@ def draw(rng, N, margin, how, axes):
     return Draw(tops, lefts, flips, shifts)
 
 
-def augment(pictures, drawn, mean, size, how=Augmentation()):
+def augment(pictures, drawn, mean, size, how=PLAIN):
     """Crops as the network sees them in training: cut, less the mean, shifted in colour, mirrored, divided.
 
     Paper    4.1, and section 2 for the mean
     Args     pictures (N, 3, S, S), bytes as they are stored; drawn: of draw, with margin S - size; mean (3, S, S)
              float32, where the pictures live; size: s
     Returns  x (N, 3, s, s) float32
-    Differs  the 2012 code takes the middle of the mean off every crop, Caffe the part that lies under it
+    Differs  the 2012 code takes the middle of the mean off every crop, mirrored or not, Caffe what lies under it
     """
     xp = array_module(pictures)
     x = xp.empty((*pictures.shape[:2], size, size), mean.dtype)
@@ -92,10 +93,11 @@ def augment(pictures, drawn, mean, size, how=Augmentation()):
     shifts = None if drawn.shifts is None else like(drawn.shifts.astype(mean.dtype), mean)
     for i, (top, left, flip) in enumerate(zip(drawn.tops.tolist(), drawn.lefts.tolist(), drawn.flips.tolist())):
         window = slice(None), slice(top, top + size), slice(left, left + size)
-        less = mean[window] if how.mean_at == "crop" else middle          # (3, s, s)
+        back = slice(None, None, -1 if flip else 1)
+        less = mean[window][..., back] if how.mean_at == "crop" else middle  # (3, s, s); the middle is never mirrored
         if shifts is not None:
             less = less - shifts[i, :, None, None]
-        xp.subtract(pictures[i][window], less, out=x[i, :, :, ::-1] if flip else x[i])
+        xp.subtract(pictures[i][window][..., back], less, out=x[i])
     if how.divide != 1:
         x *= 1 / how.divide
     return x

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from tinynet.console import Progress
-from tinynet.data.augment import Augmentation, augment, center_crop, draw, principal_axes, ten_crops
+from tinynet.data.augment import PLAIN, augment, center_crop, draw, principal_axes, ten_crops
 from tinynet.data.pictures import DataError
 
 THREADS = os.cpu_count() or 1  # of a loader; Pillow and NumPy work without holding Python's lock
@@ -56,7 +56,7 @@ class TrainingBatches:
     Raises   DataError where not one picture can be read; DataLost, in the end, where files vanish
     """
 
-    def __init__(self, split, batch_size, size, statistics, rng, how=Augmentation(), threads=THREADS):
+    def __init__(self, split, batch_size, size, statistics, rng, how=PLAIN, threads=THREADS):
         self.split, self.batch_size, self.size, self.how = split, batch_size, size, how
         self.mean, self.axes = statistics.mean, principal_axes(statistics.covariance)
         self.rng, self.threads = rng, threads
