@@ -97,55 +97,53 @@ def compressed_members(path, wanted, limit, file=None):
     try:
         with gzip.open(file or path) as unpacked:
             stream = _Limited(unpacked, path, limit)
-            archive = tarfile.open(fileobj=stream, mode="r|")
-            for name, member in _members(archive):
+            for name, member in _members(stream):
                 if not member.isfile():
                     yield name, None
                 elif wanted(name):
-                    stream.require(member.size)
-                    yield name, archive.extractfile(member).read()
-            while rest := stream.read(2**20):  # to its end, where the checksum is
-                if rest.strip(b"\0"):
-                    raise tarfile.ReadError("its middle cannot be understood")
+                    stream.seek(member.offset_data)
+                    yield name, stream.read(member.size)
+            while stream.read(2**16):
+                pass  # to its end, where the checksum is
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise _unusable(path, error) from None
 
 
 class _Limited:
-    """A file of which no more than `limit` bytes are read: a small .gz can unpack to any size."""
+    """A file of which nothing is read beyond `limit` bytes: a small .gz can unpack to any size."""
 
     def __init__(self, file, path, limit):
-        self.file, self.path, self.limit, self.left = file, path, limit, limit
-
-    def require(self, size):
-        if size > self.left:
-            raise DataError(f"{self.path}: unpacks to more than {self.limit / 2**30:.1f} GiB, which is more than is "
-                            "kept in memory; unpack it first, and give the folder")
+        self.file, self.path, self.limit, self.tell = file, path, limit, file.tell
 
     def read(self, size):
-        content = self.file.read(min(size, 2**20))
-        self.require(len(content))
-        self.left -= len(content)
-        return content
+        self._require(self.tell() + size)
+        return self.file.read(size)
+
+    def seek(self, position):
+        self._require(position)
+        return self.file.seek(position)
+
+    def _require(self, position):
+        if position > self.limit:
+            raise DataError(f"{self.path}: unpacks to more than {self.limit / 2**30:.1f} GiB, which is more than is "
+                            "kept in memory; unpack it first, and give the folder")
 
 
 def _plain_members(file, start=0):
     """(name, (offset, size)) of the pictures in a plain tar, and (name, None) of its folders."""
-    archive = tarfile.open(fileobj=file, mode="r:")
-    for name, member in _members(archive):
+    for name, member in _members(file):
         if not member.isfile():
             yield name, None
         elif is_picture(name):
             yield name, (start + member.offset_data, member.size)
-    file.seek(archive.offset)
-    if file.read(512).strip(b"\0"):  # tarfile takes what it does not understand for the end
-        raise tarfile.ReadError(f"what stands at byte {start + archive.offset:,} cannot be understood")
 
 
 def _inner_members(file, path):
     """The same of a tar of tars, NAME.tar in it counting as a folder NAME."""
+    members = list(_members(file))
+    file.seek(0)
     outer = tarfile.open(fileobj=file, mode="r:")
-    for name, member in list(_members(outer)):
+    for name, member in members:
         if not (member.isfile() and name.endswith(".tar")):
             raise DataError(f"{path}: expected one .tar for each class in it, and found {name!r}")
         folder = name.removesuffix(".tar").rpartition("/")[2]
@@ -154,14 +152,18 @@ def _inner_members(file, path):
             yield f"{folder}/{inner}", place
 
 
-def _members(archive):
-    """(name, member) of the folders and files that lie inside an archive by their names, and are not hidden."""
+def _members(file):
+    """(name, member) of the folders and files that lie inside a plain tar by their names, and are not hidden."""
+    archive = tarfile.open(fileobj=file, mode="r:")
     while (member := archive.next()) is not None:
         archive.members.clear()  # else they would pile up
         parts = [part for part in member.name.split("/") if part not in ("", ".")]
         inside = parts and not member.name.startswith("/") and not any(part.startswith(".") for part in parts)
         if inside and (member.isdir() or member.isfile() and not member.issparse()):
             yield "/".join(parts), member
+    file.seek(archive.offset)
+    if file.read(512) != bytes(512):  # tarfile takes what it does not understand, and a cut, for the end
+        raise tarfile.ReadError(f"damaged or cut short at byte {archive.offset:,}")
 
 
 def _unusable(path, error):
