@@ -252,7 +252,7 @@ def _span(name, start, size):
 
 
 def _added_up(products, what="products"):
-    return f"sum of {products.size:,} {what}", products.sum()
+    return f"sum of {products.size:,} {what if products.size != 1 else what[:-1]}", products.sum()
 
 
 # ----------------------------------------------------------------------------------------------------- convolution
@@ -445,7 +445,7 @@ def _activation_dx(step, index):
     reach = max(3.0, 1.2 * abs(float(x)))
     xs = np.linspace(-reach, reach, 201)
     return _explanation(f"dy times the slope of {type(step.layer).__name__} at x = {x:.6g}", (), (),
-                        {"dy": dy, "slope": steep, "product": dy * steep}, [("dx = dy * slope", dy * steep)],
+                        {"x": x, "dy": dy, "slope": steep, "product": dy * steep}, [("dx = dy * slope", dy * steep)],
                         curve=(xs, slope(step.layer, xs)))
 
 
@@ -512,7 +512,7 @@ def _loss_y(step, index):
     losses = -np.log(believed)
     return _explanation("what was believed of each picture's own class", ("image",), (0,),
                         {"label": labels, "p[label]": believed, "-log p": losses},
-                        [_added_up(losses, "losses"), (f"mean over {len(losses)} pictures", losses.mean())])
+                        [_added_up(losses, "losses"), (f"divided by the {len(losses)} of the batch", losses.mean())])
 
 
 def _loss_probs(step, index):
@@ -534,7 +534,7 @@ def _loss_dx(step, index):
     wrong = probs[c] - truth[c]
     return _explanation(f"what is believed of class {c}, less what is true: picture {n} has label {label}",
                         ("class",), (0,), {"p": probs, "truth": truth, "p - truth": probs - truth},
-                        [("p - truth", wrong), (f"divided by {N} pictures", wrong / N)],
+                        [("p - truth", wrong), (f"divided by the {N} of the batch", wrong / N)],
                         picked=np.arange(logits.size) == c)
 
 
