@@ -2,6 +2,7 @@
 
 import io
 import math
+import pathlib
 import textwrap
 
 import matplotlib
@@ -80,6 +81,7 @@ def _save(figure, path):
 # Each takes a path to be saved at, or none, and returns a Drawing, which a notebook shows.
 
 ACTIVATIONS, WEIGHTS = "RdBu_r", "PuOr_r"  # both white at 0
+PHOTO = pathlib.Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"  # which matplotlib brings along
 WINDOW, PADDING, INK = "#00a651", "#d9d9d9", "#333333"
 
 
@@ -97,7 +99,7 @@ def draw_pictures(pictures, titles=None, windows=(), path=None):
 
     Args     pictures: a list of (3, H, W) uint8, or (H, W) in grey; windows: (top, left, height, width), in pixels
     """
-    figure = Drawing(figsize=(3.4 * len(pictures), 3.6), layout="constrained")
+    figure = Drawing(figsize=(2.7 * len(pictures), 2.9), layout="constrained")
     all_axes = figure.subplots(1, len(pictures), squeeze=False)[0]
     for axes, picture, title in zip(all_axes, pictures, titles or [None] * len(pictures)):
         picture = np.asarray(picture)
@@ -112,23 +114,31 @@ def draw_pictures(pictures, titles=None, windows=(), path=None):
 def draw_maps(maps, titles=None, columns=4, weights=False, share=True, path=None):
     """Maps as colours around 0 with a scale: red above, blue below; weights orange above, purple below.
 
+    The scale of large maps leaves out the largest hundredth of the numbers, or a few would make the rest pale; its ends
+    are pointed then.
+
     Args     maps (M, H, W); share: one scale for all, so that they can be compared
     """
     maps = np.asarray(maps, np.float64)
     columns = min(columns, len(maps))
     rows = -(-len(maps) // columns)
-    figure = Drawing(figsize=(2.5 * columns, 2.5 * rows * maps.shape[1] / maps.shape[2] + 0.5), layout="constrained")
+    width = 2.4 if columns > 1 else 5
+    height = width * rows * maps.shape[1] / maps.shape[2] + 0.5
+    figure = Drawing(figsize=(width * columns, height), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(maps):]:
         axes.set_axis_off()
     for number, (axes, a) in enumerate(zip(grid.flat, maps)):
-        shown = _show(axes, a, WEIGHTS if weights else ACTIVATIONS, abs(maps if share else a).max())
+        scaled = abs(maps if share else a)
+        top = np.quantile(scaled, 0.99) if maps[0].size > 400 else scaled.max()
+        extend = "both" if scaled.max() > top else "neither"
+        shown = _show(axes, a, WEIGHTS if weights else ACTIVATIONS, top)
         axes.set_title(titles[number] if titles else None, fontsize=10)
         _bare(axes)
         if not share:
-            figure.colorbar(shown, ax=axes, shrink=0.8)
+            figure.colorbar(shown, ax=axes, shrink=0.8, extend=extend)
     if share:
-        figure.colorbar(shown, ax=grid, shrink=0.8, aspect=30)
+        figure.colorbar(shown, ax=grid, shrink=0.8, aspect=30, extend=extend)
     return _done(figure, path)
 
 
@@ -189,7 +199,7 @@ def _draw_terms_as_maps(explanation):
         maps = array.reshape(count, H, W)
         top = abs(np.nan_to_num(maps)).max() or 1.0
         for number, axes in enumerate(column):
-            tile = maps[number] if few else _sheet(maps, 10 * top)
+            tile = maps[number] if few else _sheet(maps)
             shown = _show(axes, tile, _colours(name), top, numbers=few and H * W <= 25)
             _bare(axes)
             if few:
@@ -245,9 +255,9 @@ def _draw_one_term(explanation):
 
 
 def _show(axes, a, colours, top, numbers=False):
-    """a as colours from -top to top, grey where it is not a number, white above top."""
+    """a as colours from -top to top, grey where it is not a number."""
     top = top or 1.0
-    colours = matplotlib.colormaps[colours].with_extremes(bad=PADDING, over="white")
+    colours = matplotlib.colormaps[colours].with_extremes(bad=PADDING)
     shown = axes.imshow(a, cmap=colours, vmin=-top, vmax=top, interpolation="nearest")
     if numbers:
         for place in np.argwhere(~np.isnan(a)):
@@ -265,11 +275,11 @@ def _number(axes, explanation, H, W):
         ticks(ends, [str(start + end) for end in ends], fontsize=8)
 
 
-def _sheet(maps, between, gap=1):
-    """(M, H, W) -> one map, tiled as a square, with gaps of the number `between`."""
+def _sheet(maps, gap=1):
+    """(M, H, W) -> one map, tiled as a square, with gaps of 0, which is white."""
     M, H, W = maps.shape
     columns = math.ceil(math.sqrt(M * H / W))
-    sheet = np.full((-(-M // columns) * (H + gap) - gap, columns * (W + gap) - gap), between)
+    sheet = np.zeros((-(-M // columns) * (H + gap) - gap, columns * (W + gap) - gap))
     for i, a in enumerate(maps):
         top, left = i // columns * (H + gap), i % columns * (W + gap)
         sheet[top:top + H, left:left + W] = a
