@@ -41,6 +41,7 @@ ARROWS = {
     "train": MIDDLE,
     "gradcheck": MIDDLE,
     "trace": MIDDLE,
+    "exercises": MIDDLE | {"gradcheck"},
     "figures": MIDDLE,
     "run": {"checkpoint", "backend"},
     "__init__": MIDDLE | {"train", "gradcheck", "trace"},  # `import tinynet` brings no figures, and no rung but ops
