@@ -8,7 +8,6 @@ import pytest
 from tinynet.backend import why_no_gpu
 
 no_gpu = functools.cache(why_no_gpu)
-collect_ignore = ["test_cuda_devices.py"]  # the device choice that it describes (gpu:N, memory) is not written yet
 
 
 def pytest_runtest_setup(item):

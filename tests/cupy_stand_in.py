@@ -1,34 +1,59 @@
 """A stand-in for CuPy, of which tinynet's calls cannot tell that there is no GPU. Put into sys.modules as "cupy".
 
 Its arrays live in memory of their own, which only they know: they refuse to meet NumPy arrays, as CuPy's do. What goes
-from the host to the device and back, and whatever makes the host wait, is noted in `meter`. Kernels run in the
-emulator; everything else NumPy computes. Only what tinynet uses is here, under CuPy's names and with CuPy's arguments:
-test_cuda_launchers.py compares them with the real package where that is installed.
+from the host to the device and back, whatever makes the host wait, what streams were told in which order, and how much
+memory arrays take are noted in `meter`. Kernels run in the emulator; everything else NumPy computes. Only what tinynet
+uses is here, under CuPy's names and with CuPy's arguments: test_cuda_launchers.py compares them with the real package
+where that is installed.
 """
 
 import dataclasses
 import functools
+import threading
+import time
 import types
+import weakref
 
 import emulator
 import numpy
 
-__all__ = ["RawModule", "arange", "asarray", "ascontiguousarray", "cuda", "empty", "exp", "full",
-           "get_default_memory_pool", "log", "matmul", "maximum", "moveaxis", "ndarray", "shares_memory", "tanh",
-           "where", "zeros", "zeros_like"]
+__all__ = ["RawModule", "arange", "asarray", "ascontiguousarray", "copyto", "cuda", "empty", "exp", "full",
+           "get_default_memory_pool", "get_default_pinned_memory_pool", "log", "matmul", "maximum", "moveaxis",
+           "ndarray", "ones", "shares_memory", "tanh", "where", "zeros", "zeros_like"]
 
 
 @dataclasses.dataclass
 class Meter:
-    """Shapes of what was moved, in order; how often the host waited; how many kernels of ours ran."""
+    """Shapes of what was moved, in order; how often the host waited; how many kernels of ours ran.
+
+    told                    (stream, "copy", shape), (stream, "launch", kernel), (stream, "record" or "wait", event)
+    used_bytes, peak_bytes  of the memory of all arrays: now, and at most since the last reset
+    """
 
     to_device: list = dataclasses.field(default_factory=list)
     to_host: list = dataclasses.field(default_factory=list)
     synchronizations: int = 0
     launches: int = 0
+    told: list = dataclasses.field(default_factory=list)
+    used_bytes: int = 0
+    peak_bytes: int = 0
 
     def reset(self):
-        self.__init__()
+        used = self.used_bytes
+        self.__init__(used_bytes=used, peak_bytes=used)
+
+    def tell(self, *what):
+        self.told.append((cuda.get_current_stream(), *what))
+
+    def take(self, memory):
+        """Count the memory of an array until nobody has it any more. A view has none of its own."""
+        if memory.base is None:
+            self.used_bytes += memory.nbytes
+            self.peak_bytes = max(self.peak_bytes, self.used_bytes)
+            weakref.finalize(memory, self._leave, memory.nbytes)
+
+    def _leave(self, size):
+        self.used_bytes -= size
 
 
 meter = Meter()
@@ -41,6 +66,7 @@ class ndarray:
 
     def __init__(self, memory):
         self._memory = memory
+        meter.take(memory)
 
     shape = property(lambda self: self._memory.shape)
     dtype = property(lambda self: self._memory.dtype)
@@ -142,8 +168,12 @@ def _from_numpy(name):
 
 
 arange, empty, exp, full, log, matmul = map(_from_numpy, ("arange", "empty", "exp", "full", "log", "matmul"))
-maximum, moveaxis, tanh, where, zeros, zeros_like = map(
-    _from_numpy, ("maximum", "moveaxis", "tanh", "where", "zeros", "zeros_like"))
+maximum, moveaxis, ones, tanh, where, zeros, zeros_like = map(
+    _from_numpy, ("maximum", "moveaxis", "ones", "tanh", "where", "zeros", "zeros_like"))
+
+
+def copyto(dst, src):
+    numpy.copyto(_plain(dst), _plain(src))
 
 
 def asarray(a, dtype=None):
@@ -151,6 +181,7 @@ def asarray(a, dtype=None):
     if isinstance(a, ndarray):
         return a if dtype is None or a.dtype == dtype else a.astype(dtype)
     meter.to_device.append(numpy.shape(a))
+    meter.tell("copy", numpy.shape(a))
     return ndarray(numpy.array(a, dtype))
 
 
@@ -163,6 +194,11 @@ def shares_memory(a, b):
 
 
 def get_default_memory_pool():
+    return types.SimpleNamespace(free_all_blocks=lambda: None, total_bytes=lambda: meter.used_bytes,
+                                 used_bytes=lambda: meter.used_bytes)
+
+
+def get_default_pinned_memory_pool():
     return types.SimpleNamespace(free_all_blocks=lambda: None)
 
 
@@ -176,21 +212,54 @@ class RawModule:
     def get_function(self, name):
         if self._module is None:
             self._module = emulator.Module(self._code, self._options)
-        return RawKernel(self._module.kernels[name])
+        return RawKernel(self._module.kernels[name], name)
 
 
 class RawKernel:
     """kernel(grid, block, arguments, shared_mem=bytes)."""
 
-    def __init__(self, kernel):
-        self._kernel = kernel
+    def __init__(self, kernel, name):
+        self._kernel, self._name = kernel, name
 
     def __call__(self, grid, block, args, *, shared_mem=0):
         meter.launches += 1
+        meter.tell("launch", self._name)
         self._kernel.launch(grid, block, _plain(args), shared_mem)
 
 
 class _Stream:
+    """A stream; here everything is done at once, so only the order is kept."""
+
+    def __init__(self, *, non_blocking=False):
+        self._before = []
+
+    def __enter__(self):
+        self._before.append(cuda.get_current_stream())
+        _current.stream = self
+        return self
+
+    def __exit__(self, *_):
+        _current.stream = self._before.pop()
+
+    def synchronize(self):
+        meter.synchronizations += 1
+
+    def record(self, event=None):
+        event = event or _Event()
+        event._time = time.perf_counter()
+        meter.told.append((self, "record", event))
+        return event
+
+    def wait_event(self, event):
+        meter.told.append((self, "wait", event))
+
+
+class _Event:
+    """A point in a stream."""
+
+    def record(self, stream=None):
+        (stream or cuda.get_current_stream()).record(self)
+
     def synchronize(self):
         meter.synchronizations += 1
 
@@ -200,19 +269,30 @@ class _Device:
 
     mem_info = (8 << 30, 16 << 30)
 
-    def __init__(self, device=0):
-        self.id = device
+    def __init__(self, device=None):
+        self.id = device or 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
 
     def use(self):
         pass
+
+    def synchronize(self):
+        meter.synchronizations += 1
 
 
 class _CUDARuntimeError(RuntimeError):
     pass
 
 
+_default, _current = _Stream(), threading.local()
 cuda = types.SimpleNamespace(
-    is_available=lambda: True, get_current_stream=lambda: _Stream(), Device=_Device,
+    get_current_stream=lambda: getattr(_current, "stream", _default), Device=_Device, Event=_Event, Stream=_Stream,
+    get_elapsed_time=lambda start, end: 1000 * (end._time - start._time),
     runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, driverGetVersion=lambda: 12080,
                                   runtimeGetVersion=lambda: 12090, CUDARuntimeError=_CUDARuntimeError,
                                   getDeviceProperties=lambda device: {"name": b"stand-in"}))

@@ -15,7 +15,7 @@ import pytest
 from tinynet.backend import to_device
 
 RUNGS = ["reference", "ops", "cpu"]
-GPU_RUNGS = ["ops"]
+GPU_RUNGS = ["ops", "cuda"]
 ALL_RUNGS = list(dict.fromkeys(RUNGS + GPU_RUNGS))
 
 

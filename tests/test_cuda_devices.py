@@ -1,13 +1,21 @@
-"""Which device, and why not: what `backend.choose_device` is to say once it knows `gpu:N` and memory. Not collected yet."""
+"""Devices, as far as they can be known without one: which is chosen and why not, what moves when, and how much fits."""
 
 import cupy_stand_in
+import numpy as np
 import pytest
-from test_cuda_launchers import stand_in  # noqa: F401
+from test_cuda_launchers import small_network, stand_in  # noqa: F401
 
 import tinynet
 from tinynet import backend
+from tinynet.backend import to_numpy
+from tinynet.layers import Conv2d, Linear
+from tinynet.network import WORKSPACE_BYTES
+from tinynet.train import train_step
+
+# ruff: noqa: F811 (a fixture is an argument of the same name)
 
 
+# ---- the choice ----------------------------------------------------------------------------------------------------
 def test_the_choice_of_a_device_says_what_it_found(stand_in):
     found = "stand-in, number 0, 8.0 of 16.0 GiB free"
     for wanted in ("auto", "gpu", "gpu:0"):
@@ -16,14 +24,36 @@ def test_the_choice_of_a_device_says_what_it_found(stand_in):
 
 
 @pytest.mark.parametrize("wanted, needed, message", [
-    ("gpu:1", 0, "there is no GPU 1; there are 1, counted from 0"),
-    ("gpu", 9 << 30, "about 9.0 GiB are needed, GPU 0 has 8.0 of 16.0 GiB free; lower --batch-size, or choose another with "
-                     "--device gpu:N"),
-    ("gpu:x", 0, "unknown device 'gpu:x': auto, cpu, gpu or gpu:N"), ("tpu", 0, "unknown device 'tpu'")])
+    ("gpu:1", 0, "no usable GPU: there is no GPU 1; there are 1, counted from 0"),
+    ("gpu", 9 << 30, "no usable GPU: about 9.0 GiB are needed, GPU 0 has 8.0 of 16.0 GiB free; lower --batch-size, or "
+                     "choose another with --device gpu:N"),
+    *[(wanted, 0, f"unknown device {wanted!r}: auto, cpu, gpu or gpu:N")
+      for wanted in ("gpu:x", "gpu:", "gpu:-1", "tpu", "cpu:0", "auto:1", "")]])
 def test_devices_that_are_not_there(stand_in, wanted, needed, message):
     with pytest.raises(tinynet.DeviceError) as error:
         backend.choose_device(wanted, needed)
-    assert str(error.value).startswith(message)
+    assert str(error.value) == message
+
+
+def test_auto_says_why_it_took_the_cpu(stand_in):
+    device, why = backend.choose_device("auto", 9 << 30)
+    assert device == "cpu" and why.startswith("about 9.0 GiB are needed, GPU 0 has 8.0 of 16.0 GiB free")
+
+
+def test_the_gpu_asked_for_is_the_one_that_is_tried_and_used(stand_in, monkeypatch):
+    tried, used = [], []
+
+    class Device(stand_in.cuda.Device):
+        def __enter__(self):
+            tried.append(self.id)
+
+        def use(self):
+            used.append(self.id)
+
+    monkeypatch.setattr(stand_in.cuda, "Device", Device)
+    monkeypatch.setattr(stand_in.cuda.runtime, "getDeviceCount", lambda: 3)
+    assert backend.choose_device("gpu:2")[1].startswith("stand-in, number 2, ")
+    assert (tried, used) == ([2], [2])
 
 
 def raises(error):
@@ -34,16 +64,16 @@ def raises(error):
 
 @pytest.mark.parametrize("versions, count, allocation, message", [
     ((0, 12090), None, None, "there is no NVIDIA driver"),
-    ((12080, 13000), None, None, "CuPy is made for CUDA 13, the driver for CUDA 12; update the driver, or: pip uninstall "
-                                 "cupy-cuda13x && pip install 'cupy-cuda12x[ctk]'"),
+    ((12080, 13000), None, None, "CuPy is made for CUDA 13, the driver for CUDA 12; update the driver, or: pip "
+                                 "uninstall cupy-cuda13x && pip install 'cupy-cuda12x[ctk]'"),
     ((12080, 12090), raises(cupy_stand_in.cuda.runtime.CUDARuntimeError("cudaErrorNoDevice: none")), None,
      "CUDA finds no device (cudaErrorNoDevice: none)"),
     ((12080, 12090), lambda: 0, None, "CUDA finds no device; check it with nvidia-smi"),
     ((12080, 12090), None, raises(MemoryError("Out of memory")), "its memory is full"),
+    ((12080, 12090), None, lambda count: np.ones(count), "a test kernel gave a wrong sum"),
     ((12080, 12090), None, raises(OSError("libnvrtc.so.12: cannot open")),
      "a test kernel failed: libnvrtc.so.12: cannot open; if files of CUDA are missing")])
 def test_each_reason_why_there_is_no_gpu_has_its_line(stand_in, monkeypatch, versions, count, allocation, message):
-    monkeypatch.setattr(backend, "_usable", [])
     runtime = stand_in.cuda.runtime
     for name, value in (("driverGetVersion", lambda: versions[0]), ("runtimeGetVersion", lambda: versions[1]),
                         ("getDeviceCount", count or runtime.getDeviceCount)):
@@ -55,3 +85,163 @@ def test_each_reason_why_there_is_no_gpu_has_its_line(stand_in, monkeypatch, ver
     assert str(error.value).startswith(f"no usable GPU: {message}")
     assert "\n" not in str(error.value)
     assert backend.choose_device("auto") == ("cpu", str(error.value).removeprefix("no usable GPU: "))
+
+
+# ---- batches on their way ------------------------------------------------------------------------------------------
+def host_batches(log, count=5):
+    for number in range(count):
+        log.append(f"made {number}")
+        yield np.full((2, 3), number, np.float32), np.array([number, 0])
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_prefetched_batches_are_the_same_and_asked_for_one_ahead(stand_in, device, count):
+    log = []
+    for number, (x, labels) in enumerate(backend.prefetch_to_device(host_batches(log, count), device)):
+        assert isinstance(x, np.ndarray if device == "cpu" else stand_in.ndarray) and isinstance(labels, np.ndarray)
+        np.testing.assert_array_equal(to_numpy(x), number)
+        assert list(labels) == [number, 0]
+        log.append(f"used {number}")
+    order = [f"{word} {number + (word == 'made')}" for number in range(-1, count) for word in ("made", "used")]
+    assert log == [entry for entry in order if entry not in ("used -1", f"made {count}")]
+
+
+def test_prefetching_copies_each_batch_once_and_neither_side_waits(stand_in):
+    computing, launched = stand_in.cuda.get_current_stream(), []
+    for x, _ in backend.prefetch_to_device(host_batches([]), "gpu"):
+        launched.append(len(stand_in.meter.told))
+        tinynet.cuda.relu_forward(x)
+    assert stand_in.meter.to_device == [(2, 3)] * 5
+    assert (stand_in.meter.to_host, stand_in.meter.synchronizations) == ([], 0)
+
+    told = stand_in.meter.told
+    at = {what: place for place, what in enumerate(told)}
+    copies = [place for place, (stream, word, _) in enumerate(told) if word == "copy"]
+    assert len({told[place][0] for place in copies}) == 1 and told[copies[0]][0] is not computing
+    for number, place in enumerate(copies):
+        copying, before, there = told[place][0], told[place - 1], told[place + 1]
+        assert before[:2] == (copying, "wait") and there[:2] == (copying, "record")
+        if number >= 2:  # it may land in memory of the batch but one before, and waits until that is done with
+            assert at[computing, "record", before[2]] > launched[number - 2]
+        if number >= 1:  # but not for the batch before: with that it overlaps
+            assert at[computing, "record", before[2]] < launched[number - 1]
+        assert at[computing, "wait", there[2]] < launched[number]  # nobody reads it before it is there
+
+
+def test_what_goes_wrong_with_a_batch_is_heard(stand_in):
+    def broken():
+        yield from host_batches([], 2)
+        raise OSError("disk gone")
+
+    for device in ("cpu", "gpu"):
+        with pytest.raises(OSError, match="disk gone"):
+            list(backend.prefetch_to_device(broken(), device))
+
+
+def test_leaving_early_leaves_nothing_behind(stand_in):
+    batches = backend.prefetch_to_device(host_batches([]), "gpu")
+    next(batches)
+    batches.close()
+    assert list(batches) == []
+
+
+# ---- from device to device -----------------------------------------------------------------------------------------
+def test_weights_and_velocity_move_freely_between_devices(stand_in, tmp_path):
+    """Two steps on the CPU, then two on the GPU from its file, then back: as if it had never moved."""
+    rng = np.random.default_rng(3)
+    batches = [(rng.standard_normal((4, 3, 19, 19)), rng.integers(0, 4, 4)) for _ in range(6)]
+
+    def train(devices):
+        net, loss, sgd = small_network("cpu", "ops", dropout=1.0, dtype="float64")
+        for device in devices:
+            net.save(tmp_path / "weights.npz")
+            tinynet.checkpoint.save_arrays(tmp_path / "velocity.npz",
+                                           {name: to_numpy(v) for name, v in sgd.velocity.items()})
+            net, loss, sgd = small_network(device, "cuda" if device == "gpu" else "ops", dropout=1.0, dtype="float64",
+                                           seed=9)
+            net.load(tmp_path / "weights.npz")
+            sgd.velocity = tinynet.checkpoint.load_arrays(tmp_path / "velocity.npz")
+            for x, labels in batches[:2]:
+                train_step(net, loss, sgd, x, labels)
+            assert all(backend.array_module(v).__name__ == ("cupy_stand_in" if device == "gpu" else "numpy")
+                       for v in sgd.velocity.values())
+            batches.append(batches.pop(0))
+            batches.append(batches.pop(0))
+        return net, sgd
+
+    stayed, stayed_sgd = train(["cpu", "cpu", "cpu"])
+    moved, moved_sgd = train(["cpu", "gpu", "cpu"])
+    for name, array in stayed.named_params().items():
+        np.testing.assert_allclose(moved.named_params()[name], array, rtol=1e-9, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(moved_sgd.velocity[name], stayed_sgd.velocity[name], rtol=1e-8, atol=1e-12)
+
+
+def test_a_network_can_turn_back_in_mid_run(stand_in):
+    net, loss, sgd = small_network("gpu", "cuda")
+    x, labels = np.ones((4, 3, 19, 19), np.float32), np.arange(4)
+    train_step(net, loss, sgd, x, labels)
+    net.to("cpu")
+    loss.ops = None
+    train_step(net, loss, sgd, x, labels)
+    assert all(isinstance(array, np.ndarray) for array in (*net.named_params().values(), *sgd.velocity.values()))
+
+
+# ---- how much fits -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("recipe", tinynet.RECIPES)
+def test_the_estimate_knows_what_layers_keep(stand_in, recipe):
+    net = tinynet.AlexNet(recipe, 10, 67, rng=np.random.default_rng(0))
+    net.to("gpu")
+    summary, x = net.summary(), np.ones((2, *net.in_shape), np.float32)
+    stand_in.meter.reset()
+    before = stand_in.meter.used_bytes
+    logits = net.forward(backend.to_device(x, "gpu"))
+    kept = stand_in.meter.used_bytes - before
+    assert kept == pytest.approx(summary.training_bytes(2) - summary.training_bytes(0) - x.nbytes, rel=0.01)
+    assert logits.shape == (2, 10)
+    for layer in net.layers:
+        if isinstance(layer, Conv2d):  # columns (C*KH*KW, positions), product (K, positions)
+            rows = layer.params["w"][0].size * layer.groups
+            assert tinynet.cuda.conv.COLUMN_BYTES * (1 + layer.K / rows) <= WORKSPACE_BYTES
+
+
+def test_the_estimate_is_what_a_step_takes(stand_in, monkeypatch):
+    monkeypatch.setattr("tinynet.cuda.conv.COLUMN_BYTES", 1)  # as good as no columns
+    layers = tinynet.RECIPES["paper"].layers(10)
+    for layer in layers:
+        if isinstance(layer, Linear):
+            layer.OUT = 64  # the emulator is no GPU, and that is why the update is left out
+    net = tinynet.Sequential(layers, (3, 67, 67), np.random.default_rng(0))
+    net.to("gpu")
+    loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net)
+    velocity = [backend.to_device(v, "gpu") for v in sgd.velocity.values()]
+    monkeypatch.setattr(sgd, "step", lambda: velocity)
+    x, labels = np.ones((2, 3, 67, 67), np.float32), np.arange(2)
+    stand_in.meter.reset()
+    for _ in range(2):
+        train_step(net, loss, sgd, x, labels)
+    expected = net.summary().training_bytes(2) - WORKSPACE_BYTES - x.nbytes  # no next batch
+    expected += net["conv3"].params["w"].nbytes  # the product that is added to dw: nothing beside a whole fc6
+    assert stand_in.meter.peak_bytes == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_the_largest_batch_is_the_largest(batch_size):
+    summary = small_network("cpu", "ops")[0].summary()
+    enough = summary.training_bytes(batch_size)
+    assert (summary.largest_batch(enough), summary.largest_batch(enough - 1)) == (batch_size, batch_size - 1)
+    assert summary.largest_batch(0) == 0
+
+
+@pytest.mark.parametrize("free, advice", [
+    (20, "20 should fit: --batch-size 20"), (64, "32 should fit: --batch-size 32"), (0, "not even one image fits")])
+def test_out_of_memory_says_what_would_have_fitted(stand_in, monkeypatch, free, advice):
+    net, loss, sgd = small_network("gpu", "cuda")
+    x, labels = np.ones((64, 3, 19, 19), np.float32), np.zeros(64, int)
+    total = net.summary().training_bytes(free)
+    monkeypatch.setattr(stand_in.cuda.Device, "mem_info",
+                        property(lambda _: (total - stand_in.meter.used_bytes, total)))
+    monkeypatch.setattr(stand_in, "empty", raises(MemoryError("Out of memory allocating 1 bytes")))
+    with pytest.raises(MemoryError) as error:
+        train_step(net, loss, sgd, x, labels)
+    assert str(error.value) == f"the GPU's memory is full with batches of 64; {advice}"

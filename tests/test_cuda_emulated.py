@@ -11,7 +11,15 @@ import emulator
 import numpy as np
 import pytest
 from shape_table import CASES
-from test_cuda_launchers import FILE_OF, MORE_THAN_ONE_TILE, ONE_OF_EACH, VERSIONS, stand_in, version  # noqa: F401
+from test_cuda_launchers import (  # noqa: F401
+    FILE_OF,
+    MORE_THAN_ONE_TILE,
+    ONE_OF_EACH,
+    VERSIONS,
+    augmentation_check,
+    stand_in,
+    version,
+)
 from test_parity import parity_check
 
 import tinynet.cuda
@@ -259,6 +267,17 @@ MUTANTS = [Mutant(*row) for row in [
     ("conv", 3, "place_product_3", "* M + image", "* K + image"),
     ("conv", 3, "place_product_3", "+ b[o]", "+ b[0]"),
     ("conv", 3, "lay_out_like_product_3", "image * K + o", "image + o * M"),
+    ("augment", 1, "augment_1", "n >= total", "n > total"),
+    ("augment", 2, "augment_2", "n += stride", "n += total"),
+    ("augment", 1, "pixel_of_crop", "size - 1 - column", "size - column"),
+    ("augment", 2, "pixel_of_crop", "(flips[image] ? size - 1 - column : column)", "column"),
+    ("augment", 2, "pixel_of_crop", "under_crop ? from_row", "1 ? from_row"),
+    ("augment", 2, "pixel_of_crop", "under_crop ? from_column :", ""),
+    ("augment", 2, "pixel_of_crop", "(S - size) / 2 + row", "row"),
+    ("augment", 2, "pixel_of_crop", "shifts[image * 3 + c]", "shifts[c]"),
+    ("augment", 2, "pixel_of_crop", "+ shifts", "- shifts"),
+    ("augment", 2, "pixel_of_crop", "(c * S + mean_row)", "mean_row"),
+    ("augment", 2, "pixel_of_crop", " / divisor", ""),
 ]]
 
 
@@ -304,6 +323,8 @@ def first_objection(file, number):
                     return str(objection)
         try:
             nan_check(file)
+            if file == "augment":
+                augmentation_check()
         except AssertionError as objection:
             return str(objection) or "NaN does not go through"
     return None
@@ -311,7 +332,7 @@ def first_objection(file, number):
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 def test_mutant_is_caught(stand_in, monkeypatch, mutant):  # noqa: F811
-    if mutant.file in ("activation", "dropout", "sgd") and mutant.version == 2:
+    if mutant.file in ("activation", "augment", "dropout", "sgd") and mutant.version == 2:
         monkeypatch.setattr(kernels, "THREADS", 8)  # so that the loop goes round, and there is more than one block
         monkeypatch.setattr(kernels, "BLOCKS", 2)
     with source_of(mutant.file, mutated(mutant)):

@@ -26,7 +26,7 @@ from tinynet.cuda import augment, kernels
 from tinynet.train import train_step
 
 VERSIONS = {"conv": (1, 2, 3), "pool": (1, 2), "lrn": (1, 2), "activation": (1, 2), "dropout": (1, 2),
-            "linear": (1, 2, 3), "softmax": (1, 2), "sgd": (1, 2)}
+            "linear": (1, 2, 3), "softmax": (1, 2), "sgd": (1, 2), "augment": (1, 2)}
 FILE_OF = {
     "conv2d": "conv", "im2col": "conv", "maxpool": "pool", "lrn": "lrn", "lrn_within": "lrn",
     "relu": "activation", "leaky_relu": "activation", "tanh": "activation", "sigmoid": "activation",
@@ -221,7 +221,7 @@ def test_what_no_gpu_takes_is_refused(monkeypatch):
 
 def test_each_file_is_compiled_once_and_says_so(stand_in, monkeypatch):
     lines = []
-    monkeypatch.setattr(kernels, "on_compile", lines.append)
+    monkeypatch.setattr(backend, "on_compile", lines.append)
     for cache in (kernels._module, kernels._function):
         cache.cache_clear()
     for dtype in (np.float32, np.float64, np.float32):
@@ -231,24 +231,56 @@ def test_each_file_is_compiled_once_and_says_so(stand_in, monkeypatch):
 
 
 # ---- augmentation --------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("number", [1, 2])
-def test_augmentation_is_that_of_the_data(stand_in, monkeypatch, number, dtype):
+def augmentation(dtype=np.float64, N=5, S=9, size=6):
+    """What augment is given, by name, and what it should make of it with the middle of the mean, and under the crop."""
     from tinynet import data
-    monkeypatch.setattr(augment, "VERSION", number)
     rng = np.random.default_rng(0)
-    N, S, size = 5, 9, 6
     pictures = rng.integers(0, 256, (N, 3, S, S)).astype(np.uint8)
-    mean, shifts = rng.uniform(0, 255, (3, size, size)).astype(dtype), rng.normal(0, 20, (N, 3)).astype(dtype)
-    tops, lefts, flips = data.draw_crops(rng, N, S - size)
-    wanted = data.crop_and_flip(pictures, tops, lefts, flips, size) - mean + shifts[:, :, None, None]
-    x = augment.augment(to_device(pictures, "gpu"), tops, lefts, flips, to_device(mean, "gpu"), shifts)
-    assert x.dtype == dtype
-    np.testing.assert_allclose(to_numpy(x), wanted, rtol=1e-6, atol=1e-4 if dtype == np.float32 else 1e-12)
-    with pytest.raises(ValueError, match="augment: tops must lie between 0 and 3, they go from 0 to 4"):
-        augment.augment(to_device(pictures, "gpu"), np.arange(N), lefts, flips, to_device(mean, "gpu"), shifts)
-    with pytest.raises(TypeError, match="augment: pictures must be uint8"):
-        augment.augment(to_device(mean[None].repeat(N, 0), "gpu"), tops, lefts, flips, to_device(mean, "gpu"), shifts)
+    mean, shifts = rng.uniform(0, 255, (3, S, S)).astype(dtype), rng.normal(0, 20, (N, 3)).astype(dtype)
+    drawn = data.draw_crops(rng, N, S - size)
+    colour = shifts[:, :, None, None]
+    middle = data.crop_and_flip(pictures, *drawn, size) - data.center_crop(mean, size) + colour
+    under = data.crop_and_flip(pictures - mean, *drawn, size) + colour
+    given = dict(zip(("tops", "lefts", "flips"), drawn), pictures=to_device(pictures, "gpu"), size=size,
+                 mean=to_device(mean, "gpu"), shifts=shifts, divisor=1.1)
+    return given, middle / 1.1, under / 1.1
+
+
+def augmentation_check(dtype=np.float64):
+    given, middle, under = augmentation(dtype)
+    for under_crop, wanted in ((False, middle), (True, under)):
+        x = augment.augment(**given, under_crop=under_crop)
+        assert x.dtype == dtype
+        np.testing.assert_allclose(to_numpy(x), wanted, rtol=1e-6, atol=1e-4 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("number", VERSIONS["augment"])
+def test_augmentation_is_that_of_the_data(stand_in, number, dtype):
+    with version(number):
+        augmentation_check(dtype)
+
+
+def test_augmentation_refuses_what_does_not_fit(stand_in):
+    given, _, _ = augmentation()
+    for wrong, error, message in (
+            ({"tops": np.arange(5)}, ValueError, "augment: tops must lie between 0 and 3, they go from 0 to 4"),
+            ({"lefts": -np.arange(5)}, ValueError, "augment: lefts must lie between 0 and 3, they go from -4 to 0"),
+            ({"size": 10}, tinynet.ShapeError, "augment: a crop of 10 pixels does not fit into pictures of 9"),
+            ({"mean": given["mean"][:, 1:, 1:]}, tinynet.ShapeError, r"augment: mean must have shape \(3, 9, 9\)"),
+            ({"pictures": given["mean"][None]}, TypeError, "augment: pictures must be uint8"),
+            ({"pictures": np.zeros((5, 3, 9, 9), np.uint8)}, TypeError, "augment: pictures is not on the GPU")):
+        with pytest.raises(error, match=message):
+            augment.augment(**given | wrong)
+    assert stand_in.meter.launches == 0
+
+
+def test_augmentation_brings_in_what_was_drawn_and_nothing_out(stand_in):
+    given, _, _ = augmentation()
+    stand_in.meter.reset()
+    augment.augment(**given)
+    assert stand_in.meter.to_device == [(5,), (5,), (5,), (5, 3)]
+    assert (stand_in.meter.to_host, stand_in.meter.synchronizations) == ([], 0)
 
 
 # ---- a training step: what moves, who waits ------------------------------------------------------------------------
@@ -354,19 +386,20 @@ def real_cupy():
 
 
 def names_of(module):
-    """(dotted name, keywords) of what a file takes from CuPy: what stands after `xp.`, `cupy.`, `array_module(...).`"""
+    """(dotted name, keywords) of what a file takes from CuPy: after `xp.`, `cupy.`, `array_module(...).`, or `cuda.`"""
     tree = ast.parse(pathlib.Path(module.__file__).read_text(encoding="utf-8"))
     keywords = {node.func: tuple(each.arg for each in node.keywords)
                 for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
-        found = re.fullmatch(r"(?:xp|cupy|_cupy\(\)|array_module\(\w+\))\.([\w.]+)", ast.unparse(node))
+        found = re.fullmatch(r"(?:(?:xp|cupy|_cupy\(\)|array_module\(\w+\))\.)?((?:(?<=\.)|cuda\.)[\w.]+)",
+                             ast.unparse(node))
         if isinstance(node, ast.Attribute) and found:
             yield found[1], keywords.get(node, ())
 
 
 def used_of_cupy():
-    modules = [backend, kernels, *(importlib.import_module(f"tinynet.{rung}.{file}")
-                                   for rung in ("ops", "cuda") for file in VERSIONS)]
+    modules = [backend, kernels, augment, *(importlib.import_module(f"tinynet.{rung}.{file}")
+                                            for rung in ("ops", "cuda") for file in FILE_OF.values())]
     return sorted({used for module in modules for used in names_of(module)})
 
 
@@ -379,6 +412,7 @@ def resolved(package, name):
 def test_every_name_and_argument_exists_in_cupy(real_cupy):
     used = used_of_cupy()
     assert ("RawModule", ("code", "options")) in used and ("matmul", ("out",)) in used  # the search finds things
+    assert ("cuda.Stream", ("non_blocking",)) in used
     for name, keys in used:
         function = resolved(real_cupy, name)
         text = f"{getattr(function, '__doc__', '')} {accepted_by(function)}"
@@ -400,7 +434,10 @@ def test_the_stand_in_has_only_what_cupy_has(real_cupy):
         assert name.startswith(("_memory", "__")) or hasattr(real_cupy.ndarray, name), name
     for name in [*vars(cupy_stand_in.cuda), *(f"runtime.{name}" for name in vars(cupy_stand_in.cuda.runtime))]:
         resolved(real_cupy.cuda, name)
-    assert hasattr(real_cupy.cuda.Device, "mem_info") and hasattr(real_cupy.cuda.Device, "use")
+    for kind in ("Device", "Event", "Stream"):
+        for name in vars(getattr(cupy_stand_in.cuda, kind)):
+            assert name.startswith("__") or hasattr(getattr(real_cupy.cuda, kind), name), f"{kind}.{name}"
+    assert hasattr(real_cupy.get_default_memory_pool(), "total_bytes")
 
 
 # ---- on a GPU: TINYNET_REQUIRE_GPU=1 python -m pytest -m gpu ---------------------------------------------------------

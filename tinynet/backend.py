@@ -4,6 +4,7 @@ The only module that imports cupy, and only once a GPU is asked for. `xp` is the
 """
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -49,19 +50,43 @@ def has_gpu():
     return why_no_gpu() is None
 
 
-def why_no_gpu():
-    """None where a GPU is usable, else one line with the reason and the remedy."""
+def why_no_gpu(number=None):
+    """None where GPU `number` (None: the one in use) can be used, else one line with the reason and the remedy."""
     try:
         cupy = _cupy()
     except ImportError as error:
         return f"CuPy cannot be imported ({_first_line(error)}); install it with: pip install 'tinynet[gpu]'"
-    if not cupy.cuda.is_available():
-        return "CuPy finds no CUDA device; check the driver with: nvidia-smi"
+    reason = _why_no_cuda(cupy.cuda.runtime, number)
+    if reason:
+        return reason
     try:
-        if int(cupy.arange(4).sum()) != 6:
-            return "a test kernel gave a wrong sum; the GPU or its driver is faulty"
+        with cupy.cuda.Device(number):
+            if int(cupy.arange(4).sum()) != 6:
+                return "a test kernel gave a wrong sum; the GPU or its driver is faulty"
+    except MemoryError:
+        return "its memory is full; see with nvidia-smi who has it, or choose another with --device gpu:N"
     except Exception as error:  # CuPy raises its own, CUDA's, NVRTC's and OS errors here: any of them means unusable
-        return f"a test kernel failed: {_first_line(error)}"
+        return (f"a test kernel failed: {_first_line(error)}; if files of CUDA are missing, reinstall CuPy with them: "
+                "pip install 'tinynet[gpu]'")
+    return None
+
+
+def _why_no_cuda(runtime, number):
+    """The same, from what CUDA says of driver and devices."""
+    driver, needed = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+    if driver == 0:
+        return "there is no NVIDIA driver, or it is not loaded; nvidia-smi has to list a GPU first"
+    if driver // 1000 < needed // 1000:
+        return (f"CuPy is made for CUDA {needed // 1000}, the driver for CUDA {driver // 1000}; update the driver, or: "
+                f"pip uninstall cupy-cuda{needed // 1000}x && pip install 'cupy-cuda{driver // 1000}x[ctk]'")
+    try:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        return f"CUDA finds no device ({_first_line(error)}); check it with nvidia-smi, and CUDA_VISIBLE_DEVICES"
+    if count == 0:
+        return "CUDA finds no device; check it with nvidia-smi, and CUDA_VISIBLE_DEVICES"
+    if number is not None and number >= count:
+        return f"there is no GPU {number}; there are {count}, counted from 0"
     return None
 
 
@@ -76,15 +101,101 @@ def require_device(device):
         raise DeviceError(f"no usable GPU: {reason}")
 
 
-def choose_device(wanted):
-    """The device to use and why, in a few words: "auto" takes the GPU where one is usable, "cpu" and "gpu" are taken at
-    their word or refused with a DeviceError.
+def choose_device(wanted, needed_bytes=0):
+    """The device to use, "cpu" or "gpu", and why, in a few words. From then on "gpu" is the GPU that was chosen.
+
+    Args     wanted: "auto" takes GPU 0 where it is usable; "cpu", "gpu" (GPU 0) and "gpu:N" are taken at their word;
+             needed_bytes: of GPU memory, an estimate
+    Raises   DeviceError, one line with the remedy
     """
-    if wanted == "auto":
-        reason = why_no_gpu()
-        return ("cpu", reason) if reason else ("gpu", "one is usable")
-    require_device(wanted)
-    return wanted, "as asked"
+    if wanted == "cpu":
+        return "cpu", "as asked"
+    kind, _, number = ("gpu", "", "") if wanted == "auto" else wanted.partition(":")
+    if kind != "gpu" or wanted == "gpu:" or number and not number.isdecimal():
+        raise DeviceError(f"unknown device {wanted!r}: auto, cpu, gpu or gpu:N")
+    number = int(number or 0)
+    reason = why_no_gpu(number) or _why_too_small(number, needed_bytes)
+    if reason and wanted == "auto":
+        return "cpu", reason
+    if reason:
+        raise DeviceError(f"no usable GPU: {reason}")
+    cuda = _cupy().cuda
+    cuda.Device(number).use()
+    name = cuda.runtime.getDeviceProperties(number)["name"].decode()
+    return "gpu", f"{name}, number {number}, {_free_and_total(number)} free"
+
+
+def _why_too_small(number, needed_bytes):
+    free, _ = _cupy().cuda.Device(number).mem_info
+    if free >= needed_bytes:
+        return None
+    return (f"about {needed_bytes / 2**30:.1f} GiB are needed, GPU {number} has {_free_and_total(number)} free; "
+            "lower --batch-size, or choose another with --device gpu:N")
+
+
+def _free_and_total(number):
+    free, total = _cupy().cuda.Device(number).mem_info
+    return f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB"
+
+
+def available_bytes():
+    """Of the memory of the GPU in use: what is free, and what CuPy holds for this process already."""
+    cupy = _cupy()
+    return cupy.cuda.Device().mem_info[0] + cupy.get_default_memory_pool().total_bytes()
+
+
+def prefetch_to_device(batches, device):
+    """The same batches, the first array of each moved to device; the next one travels while this one is worked on.
+
+    For a GPU, CuPy copies the array into page-locked memory, in a thread of ours, and the GPU fetches it from there on
+    a stream of its own: neither host nor GPU waits for the other. On the CPU nothing moves, but the next batch is asked
+    for as early: whoever draws random numbers for it draws them in the same order on either device.
+
+    Args     batches: an iterable of (x, ...), arrays of the host; what follows x stays there
+    """
+    if device == "cpu":
+        yield from _one_ahead(batches)
+        return
+    cuda = _cupy().cuda
+    number, copying = cuda.Device().id, cuda.Stream(non_blocking=True)
+
+    def copy(x, *rest, before):
+        with cuda.Device(number), copying:
+            copying.wait_event(before)
+            x = to_device(x, device)
+            return x, *rest, copying.record()
+
+    def submitted():
+        for batch in batches:
+            # Memory that batches before have left is used again: not before the GPU has done what it was told so far.
+            yield thread.submit(copy, *batch, before=cuda.get_current_stream().record())
+
+    with ThreadPoolExecutor(1) as thread:
+        for copied in _one_ahead(submitted()):
+            *batch, there = copied.result()
+            cuda.get_current_stream().wait_event(there)
+            yield tuple(batch)
+
+
+def _one_ahead(items):
+    """The same items; each is asked for before the one before it is handed out."""
+    items = iter(items)
+    for ahead in items:
+        for following in items:
+            yield ahead
+            ahead = following
+        yield ahead
+
+
+def free_memory():
+    """Give back to the GPU what CuPy keeps for arrays to come; nvidia-smi counts it as used."""
+    cupy = sys.modules.get("cupy")
+    if cupy is not None:
+        cupy.get_default_memory_pool().free_all_blocks()
+        cupy.get_default_pinned_memory_pool().free_all_blocks()
+
+
+on_compile = None  # a function of one line of text, called before a kernel file is compiled: for showing progress
 
 
 def _cupy():

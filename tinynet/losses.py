@@ -1,5 +1,7 @@
 """The loss at the top of the network."""
 
+import importlib
+
 import numpy as np
 
 from tinynet import backend, ops, shapes
@@ -8,11 +10,12 @@ from tinynet import backend, ops, shapes
 class SoftmaxCrossEntropy:
     """Softmax and cross-entropy, averaged over the batch (paper, 3.5).
 
+    ops    the rung that computes, wherever the logits live; None: ops on the CPU, cuda on a GPU
     probs  after forward: (N, classes), each row sums to 1
     """
 
     def __init__(self):
-        self.ops = ops
+        self.ops = None
         self.probs = self._labels = None
 
     def forward(self, logits, labels):
@@ -27,7 +30,7 @@ class SoftmaxCrossEntropy:
         if backend.array_module(labels) is np:  # labels already on a GPU were checked before they went there
             shapes.require_labels(where, labels, *logits.shape)
             labels = backend.like(labels, logits)
-        loss, self.probs = self.ops.softmax_cross_entropy_forward(logits, labels)
+        loss, self.probs = self._rung(logits).softmax_cross_entropy_forward(logits, labels)
         self._labels = labels
         return loss
 
@@ -36,4 +39,7 @@ class SoftmaxCrossEntropy:
         if self._labels is None:
             raise RuntimeError("SoftmaxCrossEntropy: backward needs a forward before it, and each only once")
         labels, self._labels = self._labels, None
-        return self.ops.softmax_cross_entropy_backward(self.probs, labels)
+        return self._rung(self.probs).softmax_cross_entropy_backward(self.probs, labels)
+
+    def _rung(self, x):
+        return self.ops or (ops if backend.array_module(x) is np else importlib.import_module("tinynet.cuda"))

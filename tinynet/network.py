@@ -6,8 +6,14 @@ import math
 
 from tinynet import backend, checkpoint, shapes
 
-RUNGS = ("reference", "ops", "cpu")
-FASTEST = {"cpu": "cpu", "gpu": "ops"}  # the rung a network computes with on each device, unless told otherwise
+RUNGS = ("reference", "ops", "cpu", "cuda")
+FASTEST = {"cpu": "cpu", "gpu": "cuda"}  # the rung a network computes with on each device, unless told otherwise
+
+# What a training step takes of a GPU's memory: layers that keep their input, and their output, and what beside them.
+KEEP_X = ("Conv2d", "Linear", "LRN", "LRNWithin")
+KEEP_Y = ("ReLU", "LeakyReLU", "Tanh", "Sigmoid", "LRN", "LRNWithin")
+KEPT_BESIDE = {"LRN": 1, "LRNWithin": 1, "Dropout": 1, "MaxPool": 0.25}  # scale, mask, argmax; y is 1
+WORKSPACE_BYTES = 350 << 20  # of cuda/conv.py: 256 MiB of columns, and what they are multiplied into
 
 
 class Sequential:
@@ -66,7 +72,7 @@ class Sequential:
             layer.training = False
 
     def use(self, rung):
-        """Compute with another rung: "reference", "ops" or "cpu". Raises ValueError for any other."""
+        """Compute with another rung: "reference", "ops", "cpu"; on a GPU "ops" or "cuda". ValueError for any other."""
         if rung not in RUNGS:
             raise ValueError(f"no rung {rung!r}; there are {', '.join(RUNGS)}")
         for layer in self.layers:
@@ -115,13 +121,13 @@ class Sequential:
 
     def summary(self):
         """Output shape, parameters, multiply-accumulates and memory of every layer, for one image; print() it."""
-        rows, shape = [], (1, *self.in_shape)
+        rows, shape, itemsize = [], (1, *self.in_shape), 4 if self.dtype == "float32" else 8
         for layer in self.layers:
             macs, shape = layer.macs(shape), layer.output_shape(shape)
             params = sum(array.size for array in layer.params.values())
             rows.append(SummaryRow(layer.name, type(layer).__name__, shape[1:], params, macs,
-                                   math.prod(shape) * (4 if self.dtype == "float32" else 8)))
-        return Summary(self.in_shape, rows)
+                                   math.prod(shape) * itemsize))
+        return Summary(self.in_shape, rows, itemsize)
 
 
 @dataclasses.dataclass
@@ -142,6 +148,7 @@ class Summary:
 
     in_shape: tuple
     rows: list
+    itemsize: int
 
     @property
     def params(self):
@@ -154,6 +161,23 @@ class Summary:
     @property
     def activation_bytes(self):
         return sum(row.activation_bytes for row in self.rows)
+
+    def training_bytes(self, N):
+        """An estimate of the GPU memory that a training step of N images takes.
+
+        Weights, velocities and gradients, those of one layer twice: new ones are made before the old ones go. The batch
+        and the next one. All that layers keep until backward comes. The columns of a piece of the batch.
+        """
+        params = 3 * self.params + max(row.params for row in self.rows)
+        following = [*(row.kind for row in self.rows[1:]), ""]
+        kept = sum(row.activation_bytes * ((row.kind in KEEP_Y or then in KEEP_X) + KEPT_BESIDE.get(row.kind, 0))
+                   for row, then in zip(self.rows, following))
+        return int(self.itemsize * (params + 2 * N * math.prod(self.in_shape)) + N * kept) + WORKSPACE_BYTES
+
+    def largest_batch(self, available_bytes):
+        """How many images training_bytes lets into so much memory; 0 if not one."""
+        fixed = self.training_bytes(0)
+        return max(0, (available_bytes - fixed) // (self.training_bytes(1) - fixed))
 
     def __str__(self):
         def line(name, kind, shape, params, macs, size):

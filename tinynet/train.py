@@ -19,10 +19,24 @@ def train_step(net, loss, sgd, x, labels):
     Args     x (N, *net.in_shape), moved to where the network lives; labels (N,) integers, on the host
     Returns  the loss before the update, where the network lives: float() reads it, and waits for a GPU
     """
-    value = loss.forward(net.forward(backend.to_device(x, net.device)), labels)
-    net.backward(loss.backward())
-    sgd.step()
+    try:
+        value = loss.forward(net.forward(backend.to_device(x, net.device)), labels)
+        net.backward(loss.backward())
+        sgd.step()
+    except MemoryError:
+        if net.device == "cpu":
+            raise
+        raise MemoryError(what_would_have_fitted(net, len(x))) from None
     return value
+
+
+def what_would_have_fitted(net, N):
+    """One line for the user whose batches of N have filled the GPU's memory."""
+    fitting = net.summary().largest_batch(backend.available_bytes())
+    if fitting >= N:  # the estimate was too low
+        fitting = N // 2
+    remedy = f"{fitting} should fit: --batch-size {fitting}" if fitting else "not even one image fits"
+    return f"the GPU's memory is full with batches of {N}; {remedy}"
 
 
 def require_finite(value, step):

@@ -1,4 +1,4 @@
-"""The launcher of augment.cu: crop, mirror, subtract the mean and shift the colours, from bytes that are on the GPU."""
+"""The launcher of augment.cu: from bytes that are on the GPU to the input of the network."""
 
 import numpy as np
 
@@ -9,38 +9,35 @@ from tinynet.shapes import ShapeError, require_axes, require_shape
 VERSION = 2  # of the kernels in augment.cu; 1: one thread per pixel
 
 
-def augment(pictures, tops, lefts, flips, mean, shifts):
-    """What data.crop_and_flip does and the mean and the colour shift after it, in one pass over the pixels.
+def augment(pictures, tops, lefts, flips, size, mean, shifts, under_crop=False, divisor=1.0):
+    """What data.crop_and_flip does, and what comes after it, in one pass: (crop - mean + shift) / divisor.
 
     Paper    4.1, and section 2 for the mean
-    Args     pictures (N, 3, S, S) uint8 and mean (3, s, s) on the GPU: s is the side of the crops;
-             tops, lefts (N,) integers in [0, S - s], flips (N,) bool, shifts (N, 3): drawn on the host, moved here
-    Returns  x (N, 3, s, s), the dtype of mean
+    Args     pictures (N, 3, S, S) uint8 and mean (3, S, S) on the GPU; tops, lefts (N,) integers in [0, S - size],
+             flips (N,) bool, shifts (N, 3): drawn on the host, moved here; under_crop: take off the part of the mean
+             that lies under the crop, mirrored with it, as Caffe does, instead of its middle, as the 2012 code does
+    Returns  x (N, 3, size, size), the dtype of mean
     Raises   ShapeError; ValueError for a crop that leaves its picture
     """
     require_on_gpu("augment", "pictures", pictures)
     if pictures.dtype != np.uint8:
         raise TypeError(f"augment: pictures must be uint8, they are {pictures.dtype}")
     require_axes("augment", "pictures", pictures.shape, 4)
-    N, channels, S, width = pictures.shape
-    require_shape("augment", "pictures", pictures.shape, (N, 3, S, S))
-    require_axes("augment", "mean", mean.shape, 3)
-    size = mean.shape[2]
-    require_shape("augment", "mean", mean.shape, (3, size, size))
-    for name, array, shape in (("tops", tops, (N,)), ("lefts", lefts, (N,)), ("flips", flips, (N,)),
-                               ("shifts", shifts, (N, 3))):
+    N, _, S, _ = pictures.shape
+    for name, array, shape in (("pictures", pictures, (N, 3, S, S)), ("mean", mean, (3, S, S)), ("tops", tops, (N,)),
+                               ("lefts", lefts, (N,)), ("flips", flips, (N,)), ("shifts", shifts, (N, 3))):
         require_shape("augment", name, array.shape, shape)
-    if size > S:
+    if not 1 <= size <= S:
         raise ShapeError(f"augment: a crop of {size} pixels does not fit into pictures of {S}")
     for name, starts in (("tops", tops), ("lefts", lefts)):
         if N and not (0 <= starts.min() and starts.max() <= S - size):
             raise ValueError(f"augment: {name} must lie between 0 and {S - size}, they go from {starts.min()} "
                              f"to {starts.max()}")
     mean, = require_arrays("augment", mean=mean)
-    drawn = [like(np.ascontiguousarray(array, dtype), mean) for array, dtype in
-             ((tops, np.int32), (lefts, np.int32), (flips, np.uint8), (shifts, mean.dtype))]
+    tops, lefts, flips, shifts = (like(np.ascontiguousarray(array, dtype), mean) for array, dtype in
+             ((tops, np.int32), (lefts, np.int32), (flips, np.uint8), (shifts, mean.dtype)))
     x = new_like(mean, (N, 3, size, size))
     launch = launch_each if VERSION == 1 else launch_strided
-    tops, lefts, flips, shifts = drawn
-    launch("augment", f"augment_{VERSION}", x.size, contiguous(pictures), tops, lefts, flips, mean, shifts, x, S, size)
+    launch("augment", f"augment_{VERSION}", x.size, contiguous(pictures), tops, lefts, flips, mean, shifts, x,
+           S, size, int(under_crop), float(divisor))
     return x

@@ -15,6 +15,7 @@ import pathlib
 
 import numpy as np
 
+from tinynet import backend
 from tinynet.backend import array_module, contiguous
 
 THREADS = 256            # of a block
@@ -22,8 +23,6 @@ BLOCKS = 1 << 16         # at most, where threads go on to further elements: mor
 LARGE = 1 << 30          # an int counts to twice that, so that adding a whole grid to an index cannot overflow
 GRID_LIMIT = 2**31 - 1   # blocks along the first axis
 SHARED_LIMIT = 48 << 10  # bytes of shared memory that every GPU gives a block without being asked for more
-
-on_compile = None        # a function of one line of text, called before each file is compiled: for showing progress
 
 
 def require_arrays(where, **arrays):
@@ -95,8 +94,8 @@ def _function(xp, file, kernel, options):
 
 @functools.cache
 def _module(xp, file, options):
-    if on_compile is not None:
-        on_compile(f"compiling {file}.cu for {options[0].partition('=')[2]}")
+    if backend.on_compile is not None:
+        backend.on_compile(f"compiling {file}.cu for {options[0].partition('=')[2]}")
     return xp.RawModule(code=f'#line 1 "{file}.cu"\n{source(file)}', options=options)
 
 
