@@ -156,6 +156,7 @@ def test_a_long_list_shows_progress_and_a_short_one_does_not(capsys, monkeypatch
             for _ in range(10):
                 progress.update(0)
                 progress.update(1)
+            assert (progress.progress is None) == (lines == 0)
         text = capsys.readouterr().err
         assert (text.count("listing: ") >= 1) == bool(lines), text
         assert not text or "/10 classes" in text
