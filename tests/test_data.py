@@ -371,6 +371,21 @@ def test_several_threads_may_read_at_once(broken_folder, capsys):
     assert capsys.readouterr().err.count("skipped ") == len(split.unreadable) == len(BROKEN)
 
 
+def test_a_file_that_several_threads_meet_at_once_is_named_once(broken_folder, capsys):
+    class Slow(dict):
+        def __contains__(self, name):
+            there = super().__contains__(name)
+            threading.Event().wait(0.05)                                           # for the others to ask too
+            return there
+
+    split = data.open_source(str(broken_folder), 16).train
+    split.unreadable = Slow()
+    bad = np.array([i for i, name in enumerate(split.names) if name.endswith("-text.jpg")])
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(split.read, [bad] * 4))
+    assert capsys.readouterr().err.count("skipped ") == 1
+
+
 # ---- folders that cannot be used -----------------------------------------------------------------------------------
 def no_folder(root):
     return "there is no such folder; the data is a folder with one sub-folder for each class, or 'embedded'"

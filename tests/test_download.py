@@ -162,18 +162,20 @@ def test_a_wrong_part_is_thrown_away_and_the_same_address_asked_once_more(put, s
     assert server.asked == [("/0/some.tar", "bytes=1000-"), ("/0/some.tar", None)]
 
 
-def test_a_server_that_knows_no_ranges_starts_over(put, tmp_path):
+def test_a_server_that_knows_no_ranges_starts_over(put, server, tmp_path):
     put("no range")
     (tmp_path / "some.tar.part").write_bytes(CONTENT[:300_000])
     download("some", tmp_path, quiet=True)
     is_there(tmp_path)
+    assert len(server.asked) == 1, "what came was not used"
 
 
-def test_a_server_that_sends_another_range_is_not_believed(put, tmp_path):
+def test_a_server_that_sends_another_range_is_not_believed(put, server, tmp_path):
     put("wrong range", "well")
     (tmp_path / "some.tar.part").write_bytes(CONTENT[:300_000])
     download("some", tmp_path, quiet=True)
     is_there(tmp_path)
+    assert server.asked == [("/0/some.tar", "bytes=300000-"), ("/1/some.tar", "bytes=300000-")]
 
 
 def test_a_connection_that_breaks_off_is_resumed(put, server, tmp_path):
@@ -277,8 +279,8 @@ def test_a_disk_that_fills_up_gets_one_line(put, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    assert refused(tmp_path) == (f"{tmp_path / 'some.tar'}: No space left on device; make room and start again, it goes "
-                                 "on where it stopped")
+    assert refused(tmp_path) == (f"{tmp_path / 'some.tar'}: No space left on device; make room and start again, it "
+                                 "goes on where it stopped")
 
 
 def test_a_folder_that_cannot_be_made_gets_one_line(put, tmp_path):

@@ -156,6 +156,7 @@ def test_a_long_list_shows_progress_and_a_short_one_does_not(capsys, monkeypatch
             for _ in range(10):
                 progress.update(0)
                 progress.update(1)
+            assert (progress.progress is None) == (lines == 0)
         text = capsys.readouterr().err
         assert (text.count("listing: ") >= 1) == bool(lines), text
         assert not text or "/10 classes" in text
@@ -163,6 +164,27 @@ def test_a_long_list_shows_progress_and_a_short_one_does_not(capsys, monkeypatch
         for _ in range(10):
             progress.update(1)
     assert capsys.readouterr().err == ""
+
+
+def test_a_link_to_nothing_is_refused_at_the_start(tmp_path):
+    make_classes(tmp_path, {"cat": 2, "dog": 2})
+    (tmp_path / "cat" / "x.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    refused(tmp_path, f"{tmp_path}/cat/x.jpg: a link to nothing; remove it, or bring back what it leads to")
+    save(tmp_path / "nowhere.jpg")
+    assert len(data.open_source(str(tmp_path), 16).train) == 3
+
+
+def test_a_folder_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    make_classes(tmp_path, {"cat": 2, "dog": 2})
+    scan = os.scandir
+
+    def denied(path):
+        if str(path).endswith("cat"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    refused(tmp_path, f"{tmp_path}/cat: cannot be read (Permission denied)")
 
 
 # ---- archives -------------------------------------------------------------------------------------------------------
@@ -780,6 +802,13 @@ def test_a_broken_ilsvrc_gets_one_line(small, pieces, spoil, expected):
         assert len(data.open_source(str(small.root), 16).train) == 11
     else:
         refused(small.root, expected, small.root)
+
+
+def test_a_half_unpacked_train_is_refused(small):
+    small.val_folders()
+    (small.root / "train").mkdir()
+    (small.root / "train" / "n01440764.tar").write_bytes(b"")
+    refused(small.root, f"{small.root}/train/n01440764.tar: unpack this and its like, each into a folder of its name")
 
 
 def test_one_of_the_tars_alone_is_refused(small):

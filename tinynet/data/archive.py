@@ -48,7 +48,7 @@ class Archive:
         return sorted(self._folders.get(at, ()))
 
     def pictures(self, at=""):
-        """Sorted names of the pictures in `at` and below."""
+        """Names of the pictures in `at` and below, sorted."""
         below = (f"{at}/{folder}" if at else folder for folder in self.folders(at))
         return sorted(self._pictures.get(at, ())) + [name for folder in below for name in self.pictures(folder)]
 

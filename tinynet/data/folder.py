@@ -19,24 +19,32 @@ class Folder:
     def __init__(self, path):
         self.path = os.fspath(path)
         if not os.path.isdir(path):
-            what = "is a file, not a folder or a .tar" if os.path.exists(path) else "there is no such folder"
+            what = "is a file, not a folder" if os.path.exists(path) else "there is no such folder"
             raise DataError(f"{path}: {what}; the data is a folder with one sub-folder for each class, or 'embedded'")
 
     def folders(self, at=""):
         """Sorted names of the folders directly in `at`, without hidden ones."""
-        with os.scandir(os.path.join(self.path, at)) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return [entry.name for entry in self._entries(at) if entry.is_dir()]
 
     def pictures(self, at=""):
-        """Sorted names of the pictures in `at` and below; hidden folders and files that are no pictures left out."""
-        found = []
-        start = os.path.join(self.path, at)
-        for folder, folders, files in os.walk(start):  # does not follow links to folders: a loop would never end
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            below = os.path.relpath(folder, start).replace(os.sep, "/")
-            prefix = "/".join(part for part in (at, below) if part not in ("", "."))
-            found += [f"{prefix}/{name}" if prefix else name for name in sorted(files) if is_picture(name)]
-        return found
+        """Names of the pictures in `at` and below, sorted; hidden folders and files that are no pictures left out."""
+        found, below = [], []
+        for entry in self._entries(at):
+            name = f"{at}/{entry.name}" if at else entry.name
+            if entry.is_dir(follow_symlinks=False):  # through links a loop would never end
+                below.append(name)
+            elif is_picture(name) and not entry.is_dir():
+                if entry.is_symlink() and not os.path.exists(entry.path):
+                    raise DataError(f"{entry.path}: a link to nothing; remove it, or bring back what it leads to")
+                found.append(name)
+        return found + [name for folder in below for name in self.pictures(folder)]
+
+    def _entries(self, at):
+        try:
+            with os.scandir(os.path.join(self.path, at)) as entries:
+                return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda one: one.name)
+        except OSError as error:
+            raise DataError(f"{os.path.join(self.path, at)}: cannot be read ({error.strerror})") from None
 
     def find(self, name):
         """What load_picture takes to read the picture `name`."""

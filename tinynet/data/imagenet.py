@@ -57,6 +57,11 @@ def find_imagenet(path):
                         f"{DEVKIT}.tar.gz")
     root = next((place for place in (os.path.join(path, KAGGLE), os.path.join(path, "Data", "CLS-LOC"), path)
                  if os.path.isdir(place)), path)
+    if tar := next((name for name in _listing(os.path.join(root, "train")) if WNID.fullmatch(name[:-4])
+                    and name.endswith(".tar")), None):
+        tar = os.path.join(root, "train", tar)
+        raise DataError(f"{tar}: unpack this and its like, each into a folder of its name; or give the folder that "
+                        f"holds {TRAIN_TAR} as it came")
     has_tars = any(os.path.isfile(os.path.join(root, name)) for name in (TRAIN_TAR, VAL_TAR))
     has_folders = _has_wnids(os.path.join(root, "train")) and not _has_wnids(os.path.join(root, "test"))
     if not (has_tars or has_folders):
@@ -70,11 +75,13 @@ def find_imagenet(path):
 
 def _has_wnids(folder):
     """Whether a folder holds folders, and the first that comes is called like a class of ImageNet."""
-    if not os.path.isdir(folder):
-        return False
-    with os.scandir(folder) as entries:
-        first = next((entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")), "")
+    shown = (name for name in _listing(folder) if not name.startswith("."))
+    first = next((name for name in shown if os.path.isdir(os.path.join(folder, name))), "")
     return WNID.fullmatch(first) is not None
+
+
+def _listing(folder):
+    return os.listdir(folder) if os.path.isdir(folder) else []
 
 
 def _part(root, name, tar, quiet, inner=False):
@@ -176,8 +183,8 @@ def read_meta(devkit):
     try:
         from scipy.io import loadmat
     except ImportError:
-        raise DataError(f"{devkit}: to read its {META} scipy is needed: pip install 'tinynet[imagenet]'; or put "
-                        f"{CSV} or {VAL_TXT} beside val") from None
+        raise DataError(f"{devkit}: to read its {META} scipy is needed: pip install 'tinynet[imagenet]'; or do "
+                        f"without the devkit: {SYNSETS[0]} has the classes, {CSV} the labels of val") from None
     try:
         synsets = np.atleast_1d(loadmat(io.BytesIO(content), squeeze_me=True)["synsets"])
         rows = [(int(row["ILSVRC2012_ID"]), str(row["WNID"]), str(row["words"])) for row in synsets
