@@ -1,8 +1,12 @@
-"""What all tests share: the marker `gpu`, and PyTorch as an oracle. Both skip, saying why, unless they are required."""
+"""What all tests share: the marker `gpu`, PyTorch as an oracle, a stand-in for CuPy. What is missing is skipped, saying
+why, unless it is required."""
 
 import functools
 import os
+import sys
 
+import cupy_stand_in
+import emulator
 import pytest
 
 from tinynet.backend import why_no_gpu
@@ -24,6 +28,21 @@ def oracle():
         skip_unless_required("TINYNET_REQUIRE_ORACLE", f"the oracle is missing ({error}); install it with: "
                                                        "pip install 'tinynet[oracle]'")
     return torch
+
+
+@pytest.fixture
+def kernels_run():
+    """The emulator, which runs kernels without a GPU. TINYNET_REQUIRE_EMULATOR=1 turns the skip into a failure."""
+    if emulator.why_not():
+        skip_unless_required("TINYNET_REQUIRE_EMULATOR", emulator.why_not())
+
+
+@pytest.fixture
+def stand_in(kernels_run, monkeypatch):
+    """For the length of one test `import cupy` brings the stand-in, so that "gpu" is a device that can be used."""
+    monkeypatch.setitem(sys.modules, "cupy", cupy_stand_in)
+    cupy_stand_in.meter.reset()
+    return cupy_stand_in
 
 
 def skip_unless_required(variable, reason):

@@ -3,7 +3,7 @@
 import cupy_stand_in
 import numpy as np
 import pytest
-from test_cuda_launchers import small_network, stand_in  # noqa: F401
+from test_cuda_launchers import small_network
 
 import tinynet
 from tinynet import backend
@@ -11,8 +11,6 @@ from tinynet.backend import to_numpy
 from tinynet.layers import Conv2d, Linear
 from tinynet.network import WORKSPACE_BYTES
 from tinynet.train import train_step
-
-# ruff: noqa: F811 (a fixture is an argument of the same name)
 
 
 # ---- the choice ----------------------------------------------------------------------------------------------------

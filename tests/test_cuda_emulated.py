@@ -11,20 +11,13 @@ import emulator
 import numpy as np
 import pytest
 from shape_table import CASES
-from test_cuda_launchers import (  # noqa: F401
-    FILE_OF,
-    MORE_THAN_ONE_TILE,
-    ONE_OF_EACH,
-    VERSIONS,
-    augmentation_check,
-    stand_in,
-    version,
-)
+from test_cuda_launchers import FILE_OF, MORE_THAN_ONE_TILE, ONE_OF_EACH, VERSIONS, augmentation_check, version
 from test_parity import parity_check
 
 import tinynet.cuda
 from tinynet.cuda import kernels
 
+pytestmark = pytest.mark.usefixtures("kernels_run")
 FLOAT = ("-Dreal=float", "-Dindex_t=int")
 
 
@@ -331,7 +324,7 @@ def first_objection(file, number):
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
-def test_mutant_is_caught(stand_in, monkeypatch, mutant):  # noqa: F811
+def test_mutant_is_caught(stand_in, monkeypatch, mutant):
     if mutant.file in ("activation", "augment", "dropout", "sgd") and mutant.version == 2:
         monkeypatch.setattr(kernels, "THREADS", 8)  # so that the loop goes round, and there is more than one block
         monkeypatch.setattr(kernels, "BLOCKS", 2)
@@ -340,7 +333,7 @@ def test_mutant_is_caught(stand_in, monkeypatch, mutant):  # noqa: F811
 
 
 @pytest.mark.parametrize("file, number", [(file, number) for file in VERSIONS for number in VERSIONS[file]])
-def test_no_objection_without_a_mutant(stand_in, file, number):  # noqa: F811
+def test_no_objection_without_a_mutant(stand_in, file, number):
     assert first_objection(file, number) is None
 
 

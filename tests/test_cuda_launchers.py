@@ -34,14 +34,6 @@ FILE_OF = {
 ALL = {version for versions in VERSIONS.values() for version in versions}
 
 
-@pytest.fixture
-def stand_in(monkeypatch):
-    """For the length of one test `import cupy` brings the stand-in, so that "gpu" is a device that can be used."""
-    monkeypatch.setitem(sys.modules, "cupy", cupy_stand_in)
-    cupy_stand_in.meter.reset()
-    return cupy_stand_in
-
-
 @contextlib.contextmanager
 def version(number):
     """While it lasts, the launchers use that version of their kernels, or their newest if they have not that many."""
@@ -237,13 +229,14 @@ def augmentation(dtype=np.float64, N=5, S=9, size=6):
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (N, 3, S, S)).astype(np.uint8)
     mean, shifts = rng.uniform(0, 255, (3, S, S)).astype(dtype), rng.normal(0, 20, (N, 3)).astype(dtype)
-    drawn = data.draw_crops(rng, N, S - size)
-    colour = shifts[:, :, None, None]
-    middle = data.crop_and_flip(pictures, *drawn, size) - data.center_crop(mean, size) + colour
-    under = data.crop_and_flip(pictures - mean, *drawn, size) + colour
-    given = dict(zip(("tops", "lefts", "flips"), drawn), pictures=to_device(pictures, "gpu"), size=size,
+    plain, axes = data.Augmentation(), data.principal_axes(np.eye(3))
+    drawn = data.draw(rng, N, S - size, plain, axes)
+    drawn.shifts = shifts
+    middle, under = (data.augment(pictures, drawn, mean, size, data.Augmentation(mean_at=at, divide=1.1))
+                     for at in ("middle", "crop"))
+    given = dict(tops=drawn.tops, lefts=drawn.lefts, flips=drawn.flips, pictures=to_device(pictures, "gpu"), size=size,
                  mean=to_device(mean, "gpu"), shifts=shifts, divisor=1.1)
-    return given, middle / 1.1, under / 1.1
+    return given, middle, under
 
 
 def augmentation_check(dtype=np.float64):

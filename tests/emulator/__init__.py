@@ -94,6 +94,19 @@ class Kernel:
             raise Misstep(f"{self.name}: {wrong.decode()}")
 
 
+@functools.cache
+def why_not():
+    """None where kernels can be run, else one line with the reason."""
+    if COMPILER is None:
+        return "there is no g++, which the emulator needs: apt-get install g++"
+    try:
+        kernel = Module('extern "C" __global__ void nothing(int n) {}', ()).kernels["nothing"]
+        kernel.launch((1,), (1,), (np.int32(0),))
+    except (Misstep, OSError, AttributeError) as error:  # a clang by the name of g++, another kind of computer
+        return f"this g++ does not build the emulator ({' '.join(str(error).split())[:120]})"
+    return None
+
+
 def _check_limits(name, grid, block, shared):
     """What a GPU of compute capability 7.5 refuses, and the little more that runtime.cpp does not know."""
     threads = int(np.prod(block))
@@ -156,8 +169,6 @@ def _build(text, types):
 
 
 def _compile(arguments):
-    if COMPILER is None:
-        raise RuntimeError("the emulator needs g++; install it with: apt-get install g++")
     ran = subprocess.run([COMPILER, *arguments], capture_output=True, text=True)
     if ran.returncode:
         raise Misstep(f"g++ does not take it:\n{ran.stderr}")

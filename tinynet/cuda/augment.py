@@ -10,7 +10,7 @@ VERSION = 2  # of the kernels in augment.cu; 1: one thread per pixel
 
 
 def augment(pictures, tops, lefts, flips, size, mean, shifts, under_crop=False, divisor=1.0):
-    """What data.crop_and_flip does, and what comes after it, in one pass: (crop - mean + shift) / divisor.
+    """What data.augment does, in one pass: (crop - mean + shift) / divisor.
 
     Paper    4.1, and section 2 for the mean
     Args     pictures (N, 3, S, S) uint8 and mean (3, S, S) on the GPU; tops, lefts (N,) integers in [0, S - size],
