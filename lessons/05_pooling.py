@@ -183,9 +183,9 @@ seen = explain(trace, "pool", (0, 0, 3, 3), of="dx")
 assert seen.value == 0 and seen.where == "of the 1 windows that hold this pixel, it won 0"
 
 # %% [markdown]
-# **Ties.** Where several are equally large, we take the first in reading order, as Caffe does; the program of 2012 gave
-# each of them the whole gradient. Ties at 0 after a ReLU, of which there are many, do no harm either way: the ReLU lets no
-# gradient through there.
+# **Ties.** Where several are equally large, we take the first in reading order, as Caffe does; the program of 2012
+# gave each of them the whole gradient. Ties at 0 after a ReLU, of which there are many, do no harm either way: the
+# ReLU lets no gradient through there.
 
 # %%
 tie = np.array([[3.0, 3.0], [1.0, 3.0]])[None, None]
