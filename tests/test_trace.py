@@ -209,6 +209,7 @@ def test_mistakes_get_a_line():
     first = layers.Conv2d("it", 2, 3, std=0.5, need_dx=False)
     for error, message, call in [
         (ValueError, "no layer 'fc9' in this trace; there are flat, fc, loss", lambda: explain(traced, "fc9", (0, 0))),
+        (ValueError, "no layer 'fc9' in this trace; there are flat, fc", lambda: explain(untouched, "fc9", (0, 0))),
         (ValueError, "fc was not reached yet: call trace.step() or trace.run()", lambda: explain(untouched, "fc", 0)),
         (IndexError, "fc.y has shape (3, 4): there is no fc.y[0, 4]", lambda: explain(traced, "fc", (0, 4))),
         (IndexError, "fc.y has shape (3, 4): there is no fc.y[2]", lambda: explain(traced, "fc", 2)),

@@ -73,6 +73,7 @@ class Trace:
         if not (labels is None and dy is None or all(layer.training for layer in net.layers)):
             raise ValueError("the way back needs training mode: call net.train() first")
         self.net, self.steps = net, {}
+        self.names = [layer.name for layer in net.layers] + ["loss"] * (labels is not None)
         self._walk = self._there_and_back(x, labels, dy)
 
     def step(self):
@@ -90,10 +91,10 @@ class Trace:
 
     def __getitem__(self, name):
         """trace["conv1"]: the Step of that layer, or of the "loss"."""
+        if name not in self.names:
+            raise ValueError(f"no layer {name!r} in this trace; there are {', '.join(self.names)}")
         if name not in self.steps:
-            if any(layer.name == name for layer in self.net.layers):
-                raise ValueError(f"{name} was not reached yet: call trace.step() or trace.run()")
-            raise ValueError(f"no layer {name!r} in this trace; there are {', '.join(self.steps)}")
+            raise ValueError(f"{name} was not reached yet: call trace.step() or trace.run()")
         return self.steps[name]
 
     def _there_and_back(self, x, labels, dy):
@@ -104,7 +105,7 @@ class Trace:
             x = y
         if labels is not None:
             loss = SoftmaxCrossEntropy()
-            step = self.steps["loss"] = Step("loss", loss, x, loss.forward(x, labels), (np.asarray(labels),))
+            step = self.steps["loss"] = Step("loss", loss, x, loss.forward(x, labels), (to_numpy(labels),))
             yield step
             step.dy, step.dx, step.grads = np.ones(()), loss.backward(), {}
             yield step
