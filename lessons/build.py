@@ -63,7 +63,7 @@ def execute(notebook, name):
     try:
         client.execute(env=environment)
     except nbclient.exceptions.CellExecutionError as error:
-        raise LessonError(f"{name}: a cell fails.\n{error}") from None
+        raise LessonError(f"{name}: a cell fails.\n" + re.sub("\x1b\\[[0-9;]*m", "", str(error))) from None
     except nbclient.exceptions.CellTimeoutError:
         raise LessonError(f"{name}: a cell takes more than {LIMIT} seconds") from None
     notebook.metadata = nbformat.from_dict(METADATA)  # without the version of the Python that ran it

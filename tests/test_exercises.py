@@ -9,6 +9,7 @@ import pytest
 
 import tinynet
 from tinynet import exercises
+from tinynet.exercises import convolution, lrn, pooling
 from tinynet.exercises.check import Case, judge
 
 LESSONS = pathlib.Path(__file__).parents[1] / "lessons"
@@ -104,6 +105,27 @@ MISTAKES = [
     ("lrn_gradient", "factor of 2", ("2 * alpha", "alpha")),
     ("lrn_gradient", "alpha is missing", ("2 * alpha *", "2 *")),
     ("lrn_gradient", "beta is missing", ("* beta * x", "* x")),
+    ("max_pool", "mean of each window", ("np.max(", "np.mean(")),
+    ("max_pool", "smallest of each", ("np.max(", "np.min(")),
+    ("max_pool", "largest absolute value", ("np.max(x", "np.max(abs(x)")),
+    ("max_pool", "begin with -inf", ("np.max(x[top:top + size, left:left + size]",
+                                     "max(0, x[top:top + size, left:left + size].max()")),
+    ("max_pool", "not `size`: they overlap", ("i * stride, j * stride", "i * size, j * size"),
+     ("(H - size) // stride + 1, (W - size) // stride + 1", "H // size, W // size")),
+    ("max_pool", "the stride is ignored", ("    H, W", "    stride = 1\n    H, W")),
+    ("max_pool", "begin at i and j", ("i * stride, j * stride", "i, j")),
+    ("max_pool", "`stride` pixels wide", ("top + size, left:left + size", "top + stride, left:left + stride")),
+    ("max_pool_gradient", "gradients of all", ("+= dy", "= dy")),
+    ("max_pool_gradient", "shares the gradient out", ("dx[top + row, left + column] += dy[i, j]",
+                                                      "dx[top:top + size, left:left + size] += dy[i, j] / size**2")),
+    ("max_pool_gradient", "every pixel of the window", ("dx[top + row, left + column] += dy[i, j]",
+                                                        "dx[top:top + size, left:left + size] += dy[i, j]")),
+    ("max_pool_gradient", "here each of them does", (
+        "dx[top + row, left + column] += dy[i, j]",
+        "dx[top:top + size, left:left + size] += dy[i, j] * (window == window.max())")),
+    ("max_pool_gradient", "here it is the last", ("np.argmax(window)",
+                                                  "window.size - 1 - np.argmax(window.ravel()[::-1])")),
+    ("max_pool_gradient", "not 1", ("+= dy[i, j]", "+= 1")),
 ]
 
 
@@ -115,11 +137,10 @@ def test_each_mistake_gets_its_own_hint(name, hint, edits):
 
 
 def test_every_hint_is_given_to_somebody():
-    from tinynet.exercises import convolution, lrn
-    for mistakes in (convolution.SIZE_MISTAKES, convolution.PARAMETER_MISTAKES, convolution.CONVOLVE_MISTAKES,
-                     convolution.GRADIENT_MISTAKES, lrn.MISTAKES, lrn.GRADIENT_MISTAKES):
-        for hint in mistakes:
-            assert any(expected in hint for _, expected, *_ in MISTAKES), hint
+    for module in (convolution, lrn, pooling):
+        for mistakes in (value for name, value in vars(module).items() if name.endswith("MISTAKES")):
+            for hint in mistakes:
+                assert any(expected in hint for _, expected, *_ in MISTAKES), hint
 
 
 @pytest.mark.parametrize("check", CHECKS)

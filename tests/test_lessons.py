@@ -41,7 +41,7 @@ def test_the_notebook_was_run_from_the_top_without_a_fault(source):
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     for output in (output for cell in code for output in cell["outputs"]):
         assert output["output_type"] != "error" and output.get("name") != "stderr"
-    assert sum("image/png" in output.get("data", {}) for cell in code for output in cell["outputs"]) >= 4
+    assert sum("image/png" in output.get("data", {}) for cell in code for output in cell["outputs"]) >= 3
 
 
 @every_lesson
@@ -100,6 +100,37 @@ def test_every_link_leads_somewhere(name, text):
                 heads = re.findall(r"^(?:# )?#+ (.*)$", there, re.MULTILINE)
                 anchors = {re.sub(r"[^\w\- ]", "", head).lower().replace(" ", "-") for head in heads}
                 assert anchor in anchors, f"{name}: {link}"
+
+
+def test_the_path_has_every_lesson_in_both_languages():
+    english, chinese = (LESSONS / "README.md").read_text(encoding="utf-8").split("## 中文")
+    for part in (english, chinese):
+        assert re.findall(r"\((\d\d_\w+)\.ipynb\)", part) == [source.stem for source in SOURCES]
+
+
+def glossary():
+    """{English: Chinese} and {Chinese: English}, as the two tables have it."""
+    text = (LESSONS / "glossary.md").read_text(encoding="utf-8")
+    tables = (re.findall(r"^\| ([^|]+) \| ([^|]+) \|", part, re.MULTILINE)[1:] for part in text.split("\n## ")[1:])
+    return [[(first.strip(), second.strip()) for first, second in table] for table in tables]
+
+
+def test_the_glossary_is_the_same_both_ways():
+    english, chinese = glossary()
+    assert len(dict(english)) == len(english) >= 100
+    assert {(first, second) for second, first in chinese} == set(english) and len(chinese) == len(english)
+    assert [first for first, _ in english] == sorted((first for first, _ in english), key=str.lower)
+
+
+def test_the_glossary_has_the_terms_of_the_lessons():
+    """Whatever a lesson gives in Chinese, and the layers."""
+    terms = " ".join(f"{english} {chinese}" for english, chinese in glossary()[0])
+    for source in SOURCES:
+        for term in re.findall(r"\(([\u4e00-\u9fff ]+)[,)]", source.read_text(encoding="utf-8")):
+            assert term in terms or term == "怎样阅读", f"{source.name}: {term}"
+    for layer in ("convolution", "max-pooling", "local response", "within-map", "ReLU", "leaky", "tanh", "sigmoid",
+                  "flatten", "fully connected", "dropout", "softmax", "cross-entropy", "momentum", "weight decay"):
+        assert layer in terms
 
 
 @every_lesson

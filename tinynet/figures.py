@@ -267,10 +267,12 @@ def _show(axes, a, colours, top, numbers=False):
     colours = matplotlib.colormaps[colours].with_extremes(bad=PADDING)
     shown = axes.imshow(a, cmap=colours, vmin=-top, vmax=top, interpolation="nearest")
     if numbers:
-        for place in np.argwhere(~np.isnan(a)):
-            value = a[tuple(place)]
-            axes.text(*place[::-1], f"{value + 0.0:.3g}", ha="center", va="center", fontsize=9,
-                      color="white" if abs(value) > 0.65 * top else INK)
+        texts = {tuple(place): f"{a[tuple(place)] + 0.0:{'.0f' if abs(a[tuple(place)]) >= 999.5 else '.3g'}}"
+                 for place in np.argwhere(~np.isnan(a))}
+        if a.shape[1] <= 3 or max(map(len, texts.values())) <= 6:  # else they would run into each other
+            for place, text in texts.items():
+                axes.text(*place[::-1], text, ha="center", va="center", fontsize=9 if len(text) <= 4 else 7.5,
+                          color="white" if abs(a[place]) > 0.65 * top else INK)
     return shown
 
 

@@ -101,7 +101,8 @@ def _hint(result, case, mistakes):
     """The hint of the first mistake that returns what the learner's function returned."""
     for hint, mistake in mistakes.items():
         try:
-            wrong = mistake(**copy.deepcopy(case.arguments))
+            with np.errstate(all="ignore"):
+                wrong = mistake(**copy.deepcopy(case.arguments))
         except (ArithmeticError, IndexError, ValueError):  # a mistake that cannot be made with these arguments
             continue
         if _agrees(result, wrong, case):
