@@ -42,7 +42,7 @@ ARROWS = {
     "gradcheck": MIDDLE,
     "trace": MIDDLE,
     "exercises": MIDDLE | {"gradcheck"},
-    "figures": MIDDLE,
+    "figures": MIDDLE | {"run"},
     "run": {"checkpoint", "backend"},
     "__init__": MIDDLE | {"train", "gradcheck", "trace"},  # `import tinynet` brings no figures, and no rung but ops
 }

@@ -1,14 +1,18 @@
 """A run that is stopped, killed, or starved, and goes on: it ends, bit for bit, as one that was never stopped."""
 
 import json
+import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
-from test_train_script import SIZE, finish, make_colours, run, start
+from PIL import Image
+from test_train_script import ROOT, SIZE, finish, make_colours, run, start
 
 from tinynet.run import COLUMNS, checkpoints
 
@@ -198,3 +202,30 @@ def test_metrics_of_both_kinds_say_the_same(whole):
     assert head == ",".join(COLUMNS) and len(lines) == 12
     for line, text in zip(lines, (whole / "out" / "metrics.jsonl").read_text().splitlines(), strict=True):
         assert {key: float(value) for key, value in zip(COLUMNS, line.split(",")) if value} == json.loads(text)
+
+
+def command(module, *arguments, cwd):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], cwd=cwd, env=environment,
+                         capture_output=True, text=True, timeout=120)
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+def test_curves_are_drawn_anew_from_the_log_of_a_run_that_still_goes(stopped):
+    assert not (stopped / "out" / "curves.png").exists()
+    with open(stopped / "out" / "metrics.jsonl", "a") as file:
+        file.write('{"step": 99, "epo')                                              # a line that is being written
+    assert command("tinynet.figures", "out", cwd=stopped) == (0, "out/curves.png\n", "")
+    with Image.open(stopped / "out" / "curves.png") as image:
+        assert len(image.convert("L").getcolors()) > 20
+
+
+def test_curves_of_what_is_no_run(tmp_path):
+    code, out, err = command("tinynet.figures", "nowhere", cwd=tmp_path)
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "nowhere is not the folder of a run" in err
+
+
+def test_downloads_have_to_be_asked_for_by_name(tmp_path):
+    for arguments, said in ((["imagenet", "d"], "not without an account"), (["vgg", "d"], "no data set of that name")):
+        code, out, err = command("tinynet.data", "download", *arguments, cwd=tmp_path)
+        assert (code, out) == (2, "") and err.count("\n") == 1 and said in err, err

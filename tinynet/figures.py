@@ -2,7 +2,9 @@
 
 import io
 import math
+import os
 import pathlib
+import sys
 import textwrap
 
 import matplotlib
@@ -10,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from tinynet import console, run
 from tinynet.checkpoint import atomic_write
 
 LOSS, TRAIN, TEST, DROP = "#7f7f7f", "#1f77b4", "#d62728", "#bbbbbb"
@@ -312,3 +315,18 @@ def _done(figure, path):
     if path is not None:
         _save(figure, path)
     return figure
+
+
+def main():
+    """python -m tinynet.figures RUN: draw curves.png of a run anew from its log, at any time, also while it goes."""
+    parser = console.ArgumentParser(prog="python -m tinynet.figures", description="Draw the curves of a run.")
+    parser.add_argument("run", help="the folder of a run")
+    folder = parser.parse_args().run
+    path = os.path.join(folder, "curves.png")
+    draw_curves(path, run.read_metrics(folder))
+    print(path)
+
+
+if __name__ == "__main__":
+    sys.argv[0] = "tinynet.figures"
+    console.run(main, mistakes=run.RunError)

@@ -214,6 +214,21 @@ def read_config(folder):
     return config
 
 
+def read_metrics(folder):
+    """What a run, finished or not, has logged: {column: numbers, one a step}, nan where none. Raises RunError."""
+    path = os.path.join(folder, "metrics.jsonl")
+    try:
+        with open(path, encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file if line.endswith("\n")]  # the last may be half written
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}; {folder} is not the folder of a run") from None
+    except ValueError as error:
+        raise RunError(f"{path}: damaged ({error})") from None
+    if not rows:
+        raise RunError(f"{path}: not one step is done yet")
+    return {name: [row.get(name, math.nan) for row in rows] for name in COLUMNS}
+
+
 def write_json(path, values):
     """A dict as readable JSON, whole or not at all."""
     with checkpoint.atomic_write(path) as file:
