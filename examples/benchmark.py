@@ -3,14 +3,18 @@
     python examples/benchmark.py
     python examples/benchmark.py --rungs ops,cpu --against torch,compile --batch-size 128 --json step.json
     python examples/benchmark.py --against onnxruntime --batch-size 8
+    python examples/benchmark.py --device gpu --against torch
 
 How it measures: all contenders take turns, one step each, `--repeats` times, so that what else the machine does hits
 all of them; what counts is the median, and beside it stand the fastest and the slowest. A layer's limit is measured in
-the same turns: for convolutions and fully connected layers the bare matrix products of the same sizes, for all others a
-copy of as many bytes as the layer has to read and write. Peak memory is that of a process of its own, for two steps.
+the same turns. On the CPU: for convolutions and fully connected layers the bare matrix products of the same sizes, for
+all others a copy of as many bytes as the layer has to read and write. On a GPU: what the layer has to multiply at the
+speed of one large matrix product, or what it has to read and write at the speed of one large copy, whichever takes
+longer. There everything is measured twice, without and with TF32, each time for all contenders. Peak memory is that of
+a process of its own, for two steps.
 
-What to look at: a share of 100 % means that the layer takes no longer than the products, or the copy, alone. It can be
-more: Winograd's convolution does with fewer multiplications than the products have.
+What to look at: a share of 100 % means that the layer takes no longer than the products, or the copy, alone. On the CPU
+it can be more: Winograd's convolution does with fewer multiplications than the products have.
 """
 
 import argparse
@@ -18,6 +22,7 @@ import importlib.util
 import json
 import math
 import multiprocessing
+import os
 import pathlib
 import re
 import resource
@@ -25,16 +30,16 @@ import sys
 import time
 
 import numpy as np
+from contenders import AGAINST, Stopwatch, Torch, make_contender
 from matplotlib.figure import Figure
 
 import tinynet
-from tinynet import console, shapes
+from tinynet import backend, console, shapes
 from tinynet.checkpoint import atomic_write
 from tinynet.cpu import parallel
-from tinynet.layers import LRN, Conv2d, Dropout, Flatten, Linear, LRNWithin, MaxPool, ReLU
+from tinynet.layers import LRN, Conv2d, Dropout, Linear, LRNWithin, MaxPool, ReLU
 
-RUNGS = ("reference", "ops", "cpu", "cuda")
-AGAINST = {"torch": "torch", "compile": "torch", "onnxruntime": "onnxruntime"}  # contender: the package it needs
+RUNGS = {"cpu": ("ops", "cpu"), "gpu": ("ops", "cuda")}  # that can be measured on each device
 PHASES = ("forward", "backward", "update")
 MILLISECONDS = 1000
 
@@ -45,217 +50,94 @@ class Mistake(ValueError):
 
 def main():
     args = parse_arguments()
-    rng = np.random.default_rng(0)
-    net = tinynet.AlexNet(args.recipe, image_size=args.image_size, rng=rng)
-    x = rng.standard_normal((args.batch_size, *net.in_shape), np.float32)
-    labels = rng.integers(0, 1000, args.batch_size)
-    training = "onnxruntime" not in args.against
-
-    contenders = {name: make_contender(name, args, net, x, labels) for name in (*args.rungs, *args.against)}
-    limit = Limit(net, x.shape)
-    print(f"{args.recipe}, {net.in_shape[1]} pixels, batches of {args.batch_size}, float32, "
-          f"{parallel.thread_count()} cores, {'training steps' if training else 'inference'}, median of {args.repeats}")
-    turns = {name: [] for name in (*contenders, "limit")}
-    progress = console.Progress((args.repeats + 1) * len(contenders), "measuring", "steps")
-    for turn in range(args.repeats + 1):
-        for name, contender in contenders.items():
-            times = contender.step() if training else contender.infer()
-            if turn > 0:  # the first turn warms up: caches, buffers, compilation
-                turns[name].append(times)
-            progress.update(1, name)
-        turns["limit"].append(limit.measure(training))
-    progress.close()
-
-    results = {name: median_and_spread(rows) for name, rows in turns.items()}
-    report = {"recipe": args.recipe, "image_size": net.in_shape[1], "batch_size": args.batch_size,
-              "threads": parallel.thread_count(), "repeats": args.repeats, "training": training,
-              "work": limit.work(training), "seconds": results, "peak_bytes": {}}
-    print_layers(report, args.rungs)
-    for name in contenders:
-        report["peak_bytes"][name] = peak_memory(name, args, training)
-    print_totals(report, contenders)
+    device, why = backend.choose_device(args.device)
+    if device == "gpu":
+        require_cuda_of(args.against)
+    size = tinynet.RECIPES[args.recipe].image_size if args.image_size is None else args.image_size
+    report = {"device": why if device == "gpu" else "cpu", "recipe": args.recipe, "image_size": size,
+              "batch_size": args.batch_size, "threads": parallel.thread_count(), "repeats": args.repeats,
+              "training": "onnxruntime" not in args.against, "work": {}, "seconds": {}, "peak_bytes": {}}
+    print(f"{args.recipe}, {size} pixels, batches of {args.batch_size}, float32, "
+          f"{why if device == 'gpu' else f'{parallel.thread_count()} cores'}, "
+          f"{'training steps' if report['training'] else 'inference'}, median of {args.repeats}")
+    if device == "cpu":
+        measure(args, report)
+    else:
+        os.environ["CUPY_TF32"] = "0"  # both CuPy, which looks at it before its first product, and contenders.Torch
+        report = in_a_fresh_process(measure, args, report)
+        if "cuda" in args.rungs:  # the products of ops, of three axes, know no TF32
+            os.environ["CUPY_TF32"], args.rungs = "1", ["cuda"]
+            report = in_a_fresh_process(measure, args, report, " tf32")
+    for name in report["seconds"]:
+        if not name.startswith("limit"):
+            report["peak_bytes"][name] = in_a_fresh_process(two_steps, name.split()[0], args, report["training"])
+    print_totals(report)
     with atomic_write(args.json) as file:
         file.write(json.dumps(report, indent=2).encode() + b"\n")
     chart = args.json.with_suffix(".png")
-    draw(chart, report, [name for name in contenders if len(results[name]) > 1])
+    draw(chart, report)
     print(f"wrote {args.json} and {chart}")
 
 
-# ----------------------------------------------------------------------------------------------------------- contenders
-# Each has step() and infer(), which return {(layer, phase): seconds}; ("step", "total") is the whole.
-
-class Tinynet:
-    """One of our rungs: every layer is timed by itself, and the whole is what passes from the first to the last."""
-
-    def __init__(self, rung, net, x, labels):
-        net.use(rung)
-        self.rung, self.net, self.x, self.labels = rung, net, x, labels
-        self.loss, self.sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net)
-
-    def step(self):
-        self.net.use(self.rung)  # the rungs share a network: weights and their memory are there once
-        self.net.train()
-        times, started = {}, time.perf_counter()
-        y = self.x
-        for layer in self.net.layers:
-            y = timed(times, (layer.name, "forward"), layer.forward, y)
-        timed(times, ("loss", "forward"), self.loss.forward, y, self.labels)
-        dy = timed(times, ("loss", "backward"), self.loss.backward)
-        for layer in reversed(self.net.layers):
-            dy = timed(times, (layer.name, "backward"), layer.backward, dy)
-        timed(times, ("all weights", "update"), self.sgd.step)
-        return times | {("step", "total"): time.perf_counter() - started}
-
-    def infer(self):
-        self.net.use(self.rung)
-        self.net.eval()
-        times, started = {}, time.perf_counter()
-        y = self.x
-        for layer in self.net.layers:
-            y = timed(times, (layer.name, "forward"), layer.forward, y)
-        return times | {("step", "total"): time.perf_counter() - started}
-
-
-class Torch:
-    """PyTorch: the whole is a step as everybody writes it; layers are timed in a second one, cut between layers."""
-
-    def __init__(self, net, x, labels, compiled):
+def require_cuda_of(against):
+    """PyTorch comes with CUDA or without; which is better known before anything is measured."""
+    if "torch" in against or "compile" in against:
         import torch
-
-        torch.set_num_threads(parallel.thread_count())
-        torch.manual_seed(0)
-        self.torch, self.compiled = torch, compiled
-        self.names = [layer.name for layer in net.layers]
-        self.modules = torch.nn.Sequential(*[self.module(layer) for layer in net.layers])
-        self.x, self.labels = torch.from_numpy(x), torch.from_numpy(labels)
-        self.loss = torch.nn.CrossEntropyLoss()
-        self.sgd = torch.optim.SGD(self.modules.parameters(), lr=0.01, momentum=0.9, weight_decay=0.0005)
-        self.forward = torch.compile(self.modules) if compiled else self.modules
-
-    def module(self, layer):
-        nn = self.torch.nn
-        if isinstance(layer, Conv2d):
-            C = layer.params["w"].shape[1] * layer.groups
-            return nn.Conv2d(C, layer.K, layer.size, layer.stride, layer.pad, groups=layer.groups)
-        if isinstance(layer, Linear):
-            return nn.Linear(layer.params["w"].shape[1], layer.OUT)
-        if isinstance(layer, MaxPool):
-            return nn.MaxPool2d(layer.size, layer.stride, ceil_mode=layer.ceil)
-        if isinstance(layer, LRN):
-            return nn.LocalResponseNorm(layer.n, layer.alpha * layer.n, layer.beta, layer.k)  # it divides alpha by n
-        if isinstance(layer, Dropout):
-            return nn.Dropout(1 - layer.keep_probability)
-        return {ReLU: nn.ReLU, Flatten: nn.Flatten}[type(layer)]()
-
-    def step(self):
-        self.modules.train()
-        started = time.perf_counter()
-        self.sgd.zero_grad()
-        self.loss(self.forward(self.x), self.labels).backward()
-        self.sgd.step()
-        times = {("step", "total"): time.perf_counter() - started}
-        return times if self.compiled else times | self.layer_by_layer()
-
-    def layer_by_layer(self):
-        times, pairs, y = {}, [], self.x
-        self.sgd.zero_grad()
-        for name, module in zip(self.names, self.modules):
-            y_in = y.detach().requires_grad_(y is not self.x)  # a new leaf: the graph ends here
-            y = timed(times, (name, "forward"), module, y_in)
-            pairs.append((name, y_in, y))
-        y = y.detach().requires_grad_()
-        loss = timed(times, ("loss", "forward"), self.loss, y, self.labels)
-        timed(times, ("loss", "backward"), loss.backward)
-        dy = y.grad
-        for name, y_in, y in reversed(pairs):
-            timed(times, (name, "backward"), y.backward, dy)
-            dy = y_in.grad
-        timed(times, ("all weights", "update"), self.sgd.step)
-        return times
-
-    def infer(self):
-        self.modules.eval()
-        with self.torch.no_grad():
-            started = time.perf_counter()
-            self.forward(self.x)
-            return {("step", "total"): time.perf_counter() - started}
+        if not torch.cuda.is_available():
+            raise Mistake(f"--against torch: PyTorch {torch.__version__} finds no GPU; pytorch.org has one that does")
 
 
-class OnnxRuntime:
-    """ONNX Runtime with the same weights: inference only."""
-
-    def __init__(self, net, x):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = parallel.thread_count()
-        self.session = onnxruntime.InferenceSession(onnx_model(net), options, providers=["CPUExecutionProvider"])
-        self.x = x
-        net.eval()
-        ours, theirs = net.forward(x[:1]), self.session.run(None, {"x": x[:1]})[0]
-        if not np.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * np.abs(ours).max()):
-            raise ArithmeticError(f"ONNX Runtime computes something else: {theirs[0, :3]}, not {ours[0, :3]}")
-
-    def infer(self):
-        started = time.perf_counter()
-        self.session.run(None, {"x": self.x})
-        return {("step", "total"): time.perf_counter() - started}
-
-
-def onnx_model(net):
-    """The network, as it is for testing, in ONNX: bytes."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    nodes, weights, y = [], [], "x"
-
-    def add(kind, layer, *inputs, **settings):
-        nodes.append(helper.make_node(kind, [y, *inputs], [layer.name], **settings))
-
-    def weight(name, array):
-        weights.append(numpy_helper.from_array(array, name))
-        return name
-
-    for layer in net.layers:
-        params = [weight(f"{layer.name}.{key}", array) for key, array in layer.params.items()]
-        if isinstance(layer, Conv2d):
-            add("Conv", layer, *params, strides=layer.stride, pads=layer.pad * 2, group=layer.groups)
-        elif isinstance(layer, Linear):
-            add("Gemm", layer, *params, transB=1)
-        elif isinstance(layer, MaxPool):
-            add("MaxPool", layer, kernel_shape=layer.size, strides=layer.stride, ceil_mode=int(layer.ceil))
-        elif isinstance(layer, LRN):
-            add("LRN", layer, size=layer.n, alpha=layer.alpha * layer.n, beta=layer.beta, bias=layer.k)
-        elif isinstance(layer, Dropout):
-            keep = 1.0 if layer.inverted else layer.keep_probability
-            add("Mul", layer, weight(f"{layer.name}.keep", np.float32([keep])))
-        else:
-            add({ReLU: "Relu", Flatten: "Flatten"}[type(layer)], layer)
-        y = layer.name
-    x_info = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *net.in_shape])
-    y_info = helper.make_tensor_value_info(y, TensorProto.FLOAT, ["N", None])
-    graph = helper.make_graph(nodes, "AlexNet", [x_info], [y_info], weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+def measure(args, report, suffix=""):
+    """Let the contenders take turns, and enter what comes out into the report. suffix: of their names there."""
+    net, x, labels = make_task(args)
+    training, names = report["training"], [*args.rungs, *args.against]
+    contenders = {name: make_contender(name, net, x, labels) for name in names}
+    limit = (CPULimit if net.device == "cpu" else GPULimit)(net, x.shape)
+    turns = {name: [] for name in (*names, "limit")}
+    with console.Progress((args.repeats + 1) * len(names), f"measuring{suffix}", "steps") as progress:
+        backend.on_compile = progress.say
+        for turn in range(args.repeats + 1):
+            for name, contender in contenders.items():
+                times = contender.step() if training else contender.infer()
+                if turn > 0:  # the first turn warms up: caches, buffers, compilation
+                    turns[name].append(times)
+                progress.update(1, name)
+            turns["limit"].append(limit.measure(training))
+    report["work"] = limit.work(training)
+    report["seconds"] |= {name + suffix: median_and_spread(rows) for name, rows in turns.items()}
+    for name in args.rungs:
+        print_layers(report, name, suffix)
+    return report
 
 
-def make_contender(name, args, net, x, labels):
-    if name == "onnxruntime":
-        return OnnxRuntime(net, x)
-    if name in AGAINST:
-        return Torch(net, x, labels, compiled=name == "compile")
-    return Tinynet(name, net, x, labels)
+def make_task(args):
+    """A network where it is to compute, and a batch for it."""
+    rng = np.random.default_rng(0)
+    net = tinynet.AlexNet(args.recipe, image_size=args.image_size, rng=rng)
+    device, _ = backend.choose_device(args.device, net.summary().training_bytes(args.batch_size))
+    net.to(device)
+    x = rng.standard_normal((args.batch_size, *net.in_shape), np.float32)
+    return net, x, rng.integers(0, 1000, args.batch_size)
 
 
-def timed(times, key, function, *args):
-    started = time.perf_counter()
-    result = function(*args)
-    times[key] = time.perf_counter() - started
-    return result
+def in_a_fresh_process(function, *args):
+    """function(*args), in a process that has done nothing before."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(call, (function, args))
+
+
+def call(function, args):
+    """function(*args). CuPy's own MemoryError would not survive the way to another process."""
+    try:
+        return function(*args)
+    except MemoryError as error:
+        raise MemoryError(str(error)) from None
 
 
 # ---------------------------------------------------------------------------------------------- what the machine can do
 
-class Limit:
-    """For every layer, the least it has to do, done by itself: matrix products of its sizes, or a copy of its bytes."""
+class Work:
+    """What every layer has to do at least."""
 
     def __init__(self, net, x_shape):
         self.net, self.N = net, x_shape[0]
@@ -263,8 +145,6 @@ class Limit:
         for layer in net.layers:
             self.shapes[layer.name] = shape, layer.output_shape(shape)
             shape = layer.output_shape(shape)
-        largest = max(row["bytes"] for row in self.work(True).values())
-        self.copied = [np.ones(min(largest, 1 << 28) // 8, np.float32) for _ in range(2)]
 
     def work(self, training):
         """{"conv1 forward": {"macs", "bytes"}}: what must be multiplied, and what must be read and written at least."""
@@ -289,7 +169,17 @@ class Limit:
             rows["all weights update"] = {"macs": 0, "bytes": 4 * 5 * weights}  # w, v, dw -> w, v
         return rows
 
+
+class CPULimit(Work):
+    """For every layer, the least it has to do, done by itself: matrix products of its sizes, or a copy of its bytes."""
+
+    def __init__(self, net, x_shape):
+        super().__init__(net, x_shape)
+        largest = max(row["bytes"] for row in self.work(True).values())
+        self.copied = [np.ones(min(largest, 1 << 28) // 8, np.float32) for _ in range(2)]
+
     def measure(self, training):
+        """{(layer, phase): seconds}"""
         times = {}
         for key, work in self.work(training).items():
             name, phase = key.rsplit(" ", 1)
@@ -339,23 +229,46 @@ class Limit:
         return time.perf_counter() - started
 
 
-def peak_memory(name, args, training):
-    """Bytes of memory that a fresh process needs at most for two steps of this contender alone."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(two_steps, (name, args, training))
+class GPULimit(Work):
+    """For every layer, what it would take at the speed of one large matrix product, or of one large copy."""
+
+    SIDE, BYTES = 8192, 1 << 30  # of the matrices; of the copy, read and written
+
+    def __init__(self, net, x_shape):
+        import cupy
+        super().__init__(net, x_shape)
+        self.cupy = cupy
+        self.matrices = [cupy.ones((self.SIDE, self.SIDE), np.float32) for _ in range(3)]
+        self.copied = [cupy.ones(self.BYTES // 8, np.float32) for _ in range(2)]
+
+    def measure(self, training):
+        """{(layer, phase): seconds}, and the seconds of one multiply-accumulate and of one byte."""
+        watch, (a, b, c) = Stopwatch("gpu"), self.matrices
+        watch.timed("product", lambda: self.cupy.matmul(a, b, out=c))
+        watch.timed("copy", lambda: self.cupy.copyto(*self.copied))
+        seconds = watch.seconds()
+        of_a_mac, of_a_byte = seconds["product"] / self.SIDE**3, seconds["copy"] / self.BYTES
+        times = {tuple(key.rsplit(" ", 1)): max(work["macs"] * of_a_mac, work["bytes"] * of_a_byte)
+                 for key, work in self.work(training).items()}
+        return times | {("step", "total"): sum(times.values()), ("machine", "mac"): of_a_mac,
+                        ("machine", "byte"): of_a_byte}
 
 
 def two_steps(name, args, training):
-    rng = np.random.default_rng(0)
-    net = tinynet.AlexNet(args.recipe, image_size=args.image_size, rng=rng)
-    x = rng.standard_normal((args.batch_size, *net.in_shape), np.float32)
-    contender = make_contender(name, args, net, x, rng.integers(0, 1000, args.batch_size))
+    """Bytes of memory that two steps of this contender alone need at most: call it in a process of its own."""
+    net, x, labels = make_task(args)
+    contender, device = make_contender(name, net, x, labels), net.device
     if isinstance(contender, Torch):
         del net  # its weights are not PyTorch's
         contender.layer_by_layer = dict  # the step as everybody writes it, nothing else
     for _ in range(2):
         contender.step() if training else contender.infer()
-    return peak_bytes()
+    if device == "cpu":
+        return peak_bytes()
+    if isinstance(contender, Torch):
+        return contender.torch.cuda.max_memory_reserved()
+    import cupy
+    return cupy.get_default_memory_pool().total_bytes()
 
 
 def peak_bytes():
@@ -374,45 +287,56 @@ def median_and_spread(rows):
             for key in rows[0] for values in [[row[key] for row in rows]]}
 
 
-def print_layers(report, rungs):
-    for rung in rungs:
-        print(f"\n{rung:20} {'ms':>9} {'fastest':>9} {'slowest':>9} {'M MACs':>10} {'MB':>8} {'GFLOP/s':>8} "
-              f"{'of limit':>8}")
-        for key, (median, fastest, slowest) in report["seconds"][rung].items():
-            work = report["work"].get(key, {"macs": 0, "bytes": 0})
-            limit = report["seconds"]["limit"].get(key)
-            if key == "step total" or not (work["macs"] or work["bytes"]):
-                continue
-            print(f"{key:20} {median * MILLISECONDS:9.1f} {fastest * MILLISECONDS:9.1f} {slowest * MILLISECONDS:9.1f} "
-                  f"{work['macs'] / 1e6:10,.0f} {work['bytes'] / 1e6:8,.0f} {2 * work['macs'] / median / 1e9:8.1f} "
-                  f"{limit[0] / median:8.0%}")
+def print_layers(report, rung, suffix):
+    """What each layer took, and what share of the machine that is."""
+    limits = report["seconds"]["limit" + suffix]
+    print(f"\n{rung + suffix:20} {'ms':>9} {'fastest':>9} {'slowest':>9} {'M MACs':>10} {'MB':>8} {'GFLOP/s':>9} "
+          f"{'GB/s':>7} {'of limit':>8}")
+    for key, times in report["seconds"][rung + suffix].items():
+        work = report["work"].get(key, {"macs": 0, "bytes": 0})
+        if work["macs"] or work["bytes"]:
+            print(f"{key:20} {milliseconds(times)} {work['macs'] / 1e6:10,.0f} {work['bytes'] / 1e6:8,.0f} "
+                  f"{2 * work['macs'] / times[0] / 1e9:9,.1f} {work['bytes'] / times[0] / 1e9:7,.1f} "
+                  f"{limits[key][0] / times[0]:8.0%}")
+    if "machine mac" in limits:
+        print(f"{'the limit':20} {2 / limits['machine mac'][0] / 1e9:,.0f} GFLOP/s in a product of {GPULimit.SIDE} x "
+              f"{GPULimit.SIDE}, {1 / limits['machine byte'][0] / 1e9:,.0f} GB/s in a copy")
 
 
-def print_totals(report, contenders):
+def milliseconds(times):
+    return " ".join(f"{MILLISECONDS * time:9.3f}" for time in times)
+
+
+def print_totals(report):
+    """The whole of every contender, and how they compare with those that were measured beside them."""
     N, seconds = report["batch_size"], report["seconds"]
-    products = sum(times[0] for key, times in seconds["limit"].items()
-                   if report["work"].get(key, {}).get("macs"))
     print(f"\n{'in total':20} {'ms':>9} {'fastest':>9} {'slowest':>9} {'images/s':>10} {'ms/image':>9} {'peak MB':>8}")
-    for name in contenders:
-        median, fastest, slowest = seconds[name]["step total"]
-        print(f"{name:20} {median * MILLISECONDS:9.1f} {fastest * MILLISECONDS:9.1f} {slowest * MILLISECONDS:9.1f} "
-              f"{N / median:10.1f} {median / N * MILLISECONDS:9.2f} {report['peak_bytes'][name] / 1e6:8,.0f}")
-    print(f"{'the products alone':20} {products * MILLISECONDS:9.1f}")
-    rungs = [name for name in contenders if name not in AGAINST]
-    for rung in rungs:
-        mine = seconds[rung]["step total"][0]
-        others = [f"{seconds[name]['step total'][0] / mine:.2f} times as fast as {name}"
-                  for name in contenders if name != rung]
-        print(f"{rung}: {', '.join([*others, f'{mine / products:.2f} times as long as its products'])}")
+    for name, peak in report["peak_bytes"].items():
+        times = seconds[name]["step total"]
+        print(f"{name:20} {milliseconds(times)} {N / times[0]:10.1f} {times[0] / N * MILLISECONDS:9.3f} "
+              f"{peak / 1e6:8,.0f}")
+    for suffix in ("", " tf32"):
+        beside = [name for name in report["peak_bytes"] if name.endswith(" tf32") == bool(suffix)]
+        if not beside:
+            continue
+        products = sum(times[0] for key, times in seconds["limit" + suffix].items()
+                       if report["work"].get(key, {}).get("macs"))
+        print(f"{'the products alone' + suffix:24} {products * MILLISECONDS:.3f}")
+        for rung in [name for name in beside if name.split()[0] not in AGAINST]:
+            mine = seconds[rung]["step total"][0]
+            others = [f"{seconds[name]['step total'][0] / mine:.2f} times as fast as {name}"
+                      for name in beside if name != rung]
+            print(f"{rung}: {', '.join([*others, f'{mine / products:.2f} times as long as its products'])}")
 
 
-def draw(path, report, contenders):
-    """Milliseconds per layer, forward and backward, a bar for each contender that was timed layer by layer."""
+def draw(path, report):
+    """Milliseconds per layer, a bar for each contender that was timed layer by layer; and images a second of all."""
     seconds = report["seconds"]
-    keys = [key for key in seconds[contenders[0]] if seconds["limit"].get(key) and key != "step total"]
-    layers = list(dict.fromkeys(key.rsplit(" ", 1)[0] for key in keys))
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    axes = figure.subplots()
+    contenders = [name for name in report["peak_bytes"] if len(seconds[name]) > 1]
+    keys = [key for key in seconds[contenders[0]] if report["work"].get(key)]
+    layers = list(dict.fromkeys(key.rsplit(" ", 1)[0] for key in keys if seconds["limit"].get(key)))
+    figure = Figure(figsize=(13, 5), layout="constrained")
+    axes, right = figure.subplots(1, 2, width_ratios=(5, 1))
     width = 0.8 / len(contenders)
     for i, name in enumerate(contenders):
         places, bottom = np.arange(len(layers)) + (i - (len(contenders) - 1) / 2) * width, np.zeros(len(layers))
@@ -426,8 +350,13 @@ def draw(path, report, contenders):
                 label="products or copy alone")
     axes.set_xticks(range(len(layers)), layers, rotation=60)
     axes.set_ylabel(f"ms for {report['batch_size']} images")
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(edgecolor="none")
+    for i, name in enumerate([*contenders, *(name for name in report["peak_bytes"] if name not in contenders)]):
+        right.bar(name, report["batch_size"] / seconds[name]["step total"][0], color=f"C{i}")
+    right.tick_params(axis="x", rotation=60)
+    right.set_ylabel("images/s")
+    for part in (axes, right):
+        part.spines[["top", "right"]].set_visible(False)
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120)
 
@@ -440,23 +369,27 @@ def parse_arguments():
     parser.add_argument("--recipe", default="paper", choices=tinynet.RECIPES, help="a table of alexnet.py")
     parser.add_argument("--batch-size", type=console.positive_int, default=128, metavar="N", help="the paper has 128")
     parser.add_argument("--image-size", type=console.positive_int, metavar="N", help="the recipe's own if not given")
-    parser.add_argument("--rungs", default="ops,cpu", metavar="NAMES", help=f"which of {','.join(RUNGS)}")
+    parser.add_argument("--device", default="cpu", metavar="cpu|gpu|gpu:N", help="where to measure")
+    parser.add_argument("--rungs", metavar="NAMES", help=f"all of {','.join(RUNGS['cpu'])}, on a GPU "
+                                                         f"{','.join(RUNGS['gpu'])}, if not given")
     parser.add_argument("--against", default="", metavar="NAMES",
                         help=f"which of {','.join(AGAINST)}; with onnxruntime inference is measured, not training")
     parser.add_argument("--repeats", type=console.positive_int, default=5, metavar="N", help="turns of each contender")
     parser.add_argument("--json", type=pathlib.Path, default="benchmark.json", metavar="FILE",
                         help="where the numbers go; the chart goes beside it, as .png")
     args = parser.parse_args()
-    args.rungs = names("--rungs", args.rungs, RUNGS)
+    place = args.device.partition(":")[0]
+    if place == "auto":
+        raise Mistake("--device auto: say which, cpu or gpu, so that numbers can be compared")
+    if place not in RUNGS:
+        raise Mistake(f"--device {args.device}: cpu, gpu or gpu:N")
+    args.rungs = list(RUNGS[place]) if args.rungs is None else names("--rungs", args.rungs, RUNGS[place])
     args.against = names("--against", args.against, AGAINST)
     args.json = pathlib.Path(args.json)
     if not args.rungs:
         raise Mistake("--rungs needs at least one name")
-    if "reference" in args.rungs:
-        raise Mistake("--rungs reference: its loops, one for each index, take hours for one step of AlexNet; "
-                      "the lessons time it on a single small layer")
-    if "cuda" in args.rungs:
-        raise Mistake("--rungs cuda: this benchmark measures CPU cores only")
+    if place == "gpu" and "onnxruntime" in args.against:
+        raise Mistake("--against onnxruntime is measured on the CPU only")
     for name in args.against:
         if importlib.util.find_spec(AGAINST[name]) is None:
             raise Mistake(f"--against {name}: {AGAINST[name]} is not installed; pip install {AGAINST[name]}")
@@ -474,9 +407,9 @@ def names(option, text, known):
     chosen = [name for name in text.split(",") if name]
     for name in chosen:
         if name not in known:
-            raise Mistake(f"{option}: no {name!r}; there are {', '.join(known)}")
+            raise Mistake(f"{option}: no {name!r} here; there are {', '.join(known)}")
     return list(dict.fromkeys(chosen))
 
 
 if __name__ == "__main__":
-    console.run(main, mistakes=(Mistake, shapes.ShapeError))
+    console.run(main, mistakes=(Mistake, shapes.ShapeError, backend.DeviceError))

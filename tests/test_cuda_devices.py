@@ -8,6 +8,8 @@ from test_cuda_launchers import small_network
 import tinynet
 from tinynet import backend
 from tinynet.backend import to_numpy
+from tinynet.cuda.augment import augment
+from tinynet.data import draw_crops
 from tinynet.layers import Conv2d, Linear
 from tinynet.network import WORKSPACE_BYTES
 from tinynet.train import train_step
@@ -127,6 +129,23 @@ def test_prefetching_copies_each_batch_once_and_neither_side_waits(stand_in):
         assert at[computing, "wait", there[2]] < launched[number]  # nobody reads it before it is there
 
 
+def test_training_on_prefetched_pictures_moves_bytes_and_draws_in_and_nothing_out(stand_in):
+    """The way of a batch as it should be on a GPU: pictures as bytes, one ahead; cut and shifted there; one step."""
+    net, loss, sgd = small_network("gpu", "cuda")
+    rng, mean = np.random.default_rng(0), backend.to_device(np.full((3, 21, 21), 128, np.float32), "gpu")
+    host = [(rng.integers(0, 256, (2, 3, 21, 21)).astype(np.uint8), *draw_crops(rng, 2, 2), np.array([1, 2]))
+            for _ in range(3)]
+    train_step(net, loss, sgd, np.zeros((2, 3, 19, 19), np.float32), np.array([1, 2]))  # moves the velocity in
+    stand_in.meter.reset()
+    for pictures, tops, lefts, flips, labels in backend.prefetch_to_device(host, "gpu"):
+        x = augment(pictures, tops, lefts, flips, 19, mean, np.zeros((2, 3), np.float32), divisor=1.1)
+        value = train_step(net, loss, sgd, x, labels)
+    pictures, draws, mask, labels = (2, 3, 21, 21), [(2,), (2,), (2,), (2, 3)], (2, 16), (2,)
+    assert sorted(stand_in.meter.to_device) == sorted(3 * [pictures, *draws, mask, labels])
+    assert (stand_in.meter.to_host, stand_in.meter.synchronizations) == ([], 0)
+    assert np.isfinite(float(value))
+
+
 def test_what_goes_wrong_with_a_batch_is_heard(stand_in):
     def broken():
         yield from host_batches([], 2)
@@ -243,3 +262,65 @@ def test_out_of_memory_says_what_would_have_fitted(stand_in, monkeypatch, free, 
     with pytest.raises(MemoryError) as error:
         train_step(net, loss, sgd, x, labels)
     assert str(error.value) == f"the GPU's memory is full with batches of 64; {advice}"
+
+
+# ---- on a GPU: TINYNET_REQUIRE_GPU=1 python -m pytest -m gpu -------------------------------------------------------
+@pytest.mark.gpu
+def test_batches_arrive_whole_while_a_gpu_is_busy():
+    batches = ((np.full((32, 3, 227, 227), number + 1, np.float32),) for number in range(20))
+    seen = []
+    for x, in backend.prefetch_to_device(batches, "gpu"):
+        y = x
+        for _ in range(30):
+            y = tinynet.cuda.relu_forward(y)
+        seen.append((y.min(), y.max()))  # read when all is over
+    assert [(float(low), float(high)) for low, high in seen] == [(number + 1, number + 1) for number in range(20)]
+
+
+@pytest.fixture
+def paper_on_a_gpu():
+    """The paper's network, its loss and its update, on a GPU whose memory nobody else in this process holds."""
+    backend.free_memory()
+    net = tinynet.AlexNet("paper", rng=np.random.default_rng(0))
+    net.to("gpu")
+    yield net, tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net)
+    backend.free_memory()
+
+
+@pytest.mark.gpu
+def test_the_estimate_of_memory_holds_on_a_gpu(paper_on_a_gpu):
+    import cupy
+    net = paper_on_a_gpu[0]
+    x, labels = np.zeros((128, *net.in_shape), np.float32), np.arange(128)
+    for _ in range(3):
+        train_step(*paper_on_a_gpu, x, labels)
+    assert cupy.get_default_memory_pool().total_bytes() == pytest.approx(net.summary().training_bytes(128), rel=0.3)
+
+
+@pytest.mark.gpu
+def test_a_full_gpu_says_what_would_have_fitted(paper_on_a_gpu):
+    import cupy
+    net, pool = paper_on_a_gpu[0], cupy.get_default_memory_pool()
+    pool.set_limit(size=net.summary().training_bytes(16))
+    try:
+        with pytest.raises(MemoryError, match="^the GPU's memory is full with batches of 128; .* --batch-size [0-9]+$"):
+            train_step(*paper_on_a_gpu, np.zeros((128, *net.in_shape), np.float32), np.arange(128))
+    finally:
+        pool.set_limit(size=0)
+
+
+@pytest.mark.gpu
+def test_a_run_moves_between_a_gpu_and_the_cpu(tmp_path):
+    x, labels = np.random.default_rng(0).standard_normal((4, 3, 19, 19)), np.arange(4)
+    ends = []
+    for devices in (("cpu", "cpu"), ("gpu", "cpu"), ("cpu", "gpu")):
+        net, loss, sgd = small_network("cpu", "ops", dropout=1.0, dtype="float64")
+        loss.ops = None
+        for device in devices:
+            net.to(device)
+            train_step(net, loss, sgd, x, labels)
+            net.save(tmp_path / "weights.npz")
+        ends.append(tinynet.checkpoint.load_arrays(tmp_path / "weights.npz"))
+    for end in ends[1:]:
+        for name, array in ends[0].items():
+            np.testing.assert_allclose(end[name], array, rtol=1e-9, atol=1e-12, err_msg=name)

@@ -349,6 +349,19 @@ def test_a_step_of_alexnet_moves_the_batch_in_and_nothing_out(stand_in):
     assert np.isfinite(float(value))
 
 
+def test_the_loss_follows_its_logits(stand_in):
+    loss, logits, labels = tinynet.SoftmaxCrossEntropy(), a(2, 3), np.array([0, 2])
+    on_the_host = loss.forward(logits, labels), loss.backward()
+    assert stand_in.meter.launches == 0
+    on_the_gpu = loss.forward(to_device(logits, "gpu"), labels), loss.backward()
+    assert stand_in.meter.launches == 3
+    for host, device in zip(on_the_host, on_the_gpu):
+        np.testing.assert_allclose(to_numpy(device), host, rtol=1e-5, atol=1e-7)
+    loss.ops = tinynet.ops
+    loss.forward(to_device(logits, "gpu"), labels)
+    assert stand_in.meter.launches == 3
+
+
 def test_the_stand_in_refuses_what_cupy_refuses(stand_in):
     x, host = stand_in.zeros((2, 3)), np.zeros((2, 3))
     for meeting in (lambda: x + host, lambda: host + x, lambda: np.maximum(x, 0), lambda: np.asarray(x),
@@ -450,6 +463,14 @@ def test_more_than_one_tile_and_64_bits_on_a_gpu(monkeypatch, case, number):
         parity_check(tinynet.cuda, case, np.float64, "gpu")
         monkeypatch.setattr(kernels, "LARGE", 0)
         parity_check(tinynet.cuda, case, np.float64, "gpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("number", VERSIONS["augment"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_augmentation_on_a_gpu(number, dtype):
+    with version(number):
+        augmentation_check(dtype)
 
 
 @pytest.mark.gpu

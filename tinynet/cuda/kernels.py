@@ -11,6 +11,7 @@ Grids have one axis. The others end at 65,535, which 1024 images of 96 maps exce
 """
 
 import functools
+import math
 import pathlib
 
 import numpy as np
@@ -66,7 +67,7 @@ def launch_blocks(file, kernel, blocks, block, *arguments, shared=0, **types):
 
 def _launch(file, kernel, blocks, block, arguments, types, shared=0, total=0):
     block = block if isinstance(block, tuple) else (block,)
-    if not 0 <= blocks <= GRID_LIMIT or not np.prod(block) <= 1024 or not shared <= SHARED_LIMIT:
+    if not 0 <= blocks <= GRID_LIMIT or not math.prod(block) <= 1024 or not shared <= SHARED_LIMIT:
         raise ValueError(f"{kernel}: {blocks} blocks of {block} threads with {shared} bytes are more than a GPU takes")
     if blocks == 0:
         return  # nothing to do, and CUDA calls an empty grid an error

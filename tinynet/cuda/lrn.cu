@@ -6,8 +6,8 @@
 //            pixels. It copies them, and what the windows see around them, into shared memory: squared, or divided,
 //            once. A barrier; then each thread sums its window from there. The 32 threads of a warp stand on pixels
 //            side by side, so that every access to global memory is one stretch (coalesced).
-//            And the power: for the paper's beta of 0.75, s^-0.75 = 1 / sqrt(s) * sqrt(1 / sqrt(s)), two instructions
-//            of the hardware in place of a logarithm and an exponential.
+//            And the power: for the paper's beta of 0.75, s^-0.75 = 1 / sqrt(s) * sqrt(1 / sqrt(s)), square roots in
+//            place of a logarithm and an exponential.
 //
 // real: float or double.  index_t: int, or long long for an array of more than 2^30 elements.
 

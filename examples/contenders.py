@@ -1,0 +1,224 @@
+"""Who runs against whom in benchmark.py: tinynet's rungs, PyTorch, ONNX Runtime; and the stopwatch for all of them.
+
+Each contender has step() and infer(), which return {(layer, phase): seconds}; ("step", "total") is the whole.
+"""
+
+import os
+import time
+
+import numpy as np
+
+import tinynet
+from tinynet import backend
+from tinynet.cpu import parallel
+from tinynet.layers import LRN, Conv2d, Dropout, Flatten, Linear, MaxPool, ReLU
+
+AGAINST = {"torch": "torch", "compile": "torch", "onnxruntime": "onnxruntime"}  # contender: the package it needs
+
+
+def make_contender(name, net, x, labels):
+    """One of tinynet's rungs, or one of AGAINST, on the device of the network."""
+    if name == "onnxruntime":
+        return OnnxRuntime(net, x)
+    if name in AGAINST:
+        return Torch(net, x, labels, compiled=name == "compile")
+    return Tinynet(name, net, x, labels)
+
+
+class Stopwatch:
+    """What runs from one mark to the next: by the clock of the CPU, or by events that a GPU's stream passes.
+
+    Events are read when all is over, so that the host need not wait between layers, and launches ahead of the GPU as it
+    does in training. PyTorch uses CuPy's stream, the default one: the same events serve both.
+    """
+
+    def __init__(self, device):
+        self.device, self.marks = device, {}
+
+    def timed(self, key, function, *args):
+        """function(*args), and remember when it began and ended."""
+        started = self.now()
+        result = function(*args)
+        self.marks[key] = started, self.now()
+        return result
+
+    def now(self):
+        if self.device == "cpu":
+            return time.perf_counter()
+        import cupy
+        event = cupy.cuda.Event()
+        event.record()
+        return event
+
+    def seconds(self):
+        """{key: seconds} of all that was timed."""
+        if self.device == "cpu":
+            return {key: ended - started for key, (started, ended) in self.marks.items()}
+        import cupy
+        self.now().synchronize()  # events are passed in order: this one is the last
+        return {key: cupy.cuda.get_elapsed_time(*marks) / 1000 for key, marks in self.marks.items()}
+
+
+class Tinynet:
+    """One of our rungs: every layer is timed by itself, and the whole is what passes from the first to the last."""
+
+    def __init__(self, rung, net, x, labels):
+        self.rung, self.net, self.labels = rung, net, labels
+        self.x = backend.to_device(x, net.device)
+        self.loss, self.sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net)
+
+    def step(self):
+        self.net.use(self.rung)  # the rungs share a network: weights and their memory are there once
+        self.net.train()
+        watch = Stopwatch(self.net.device)
+        watch.timed(("step", "total"), self.layer_by_layer, watch)
+        return watch.seconds()
+
+    def layer_by_layer(self, watch):
+        y = self.forward(watch)
+        watch.timed(("loss", "forward"), self.loss.forward, y, self.labels)
+        dy = watch.timed(("loss", "backward"), self.loss.backward)
+        for layer in reversed(self.net.layers):
+            dy = watch.timed((layer.name, "backward"), layer.backward, dy)
+        watch.timed(("all weights", "update"), self.sgd.step)
+
+    def forward(self, watch):
+        y = self.x
+        for layer in self.net.layers:
+            y = watch.timed((layer.name, "forward"), layer.forward, y)
+        return y
+
+    def infer(self):
+        self.net.use(self.rung)
+        self.net.eval()
+        watch = Stopwatch(self.net.device)
+        watch.timed(("step", "total"), self.forward, watch)
+        return watch.seconds()
+
+
+class Torch:
+    """PyTorch: the whole is a step as everybody writes it; layers are timed in a second one, cut between layers."""
+
+    def __init__(self, net, x, labels, compiled):
+        import torch
+
+        torch.set_num_threads(parallel.thread_count())
+        torch.manual_seed(0)
+        torch.backends.cudnn.benchmark = True  # it may try which of its convolutions is the fastest
+        tf32 = os.environ.get("CUPY_TF32") == "1"  # one switch for both of us
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        self.torch, self.device, self.compiled = torch, net.device, compiled
+        place = "cpu" if net.device == "cpu" else "cuda"  # the GPU in use: choose_device has set it for all of CUDA
+        self.names = [layer.name for layer in net.layers]
+        self.modules = torch.nn.Sequential(*[self.module(layer) for layer in net.layers]).to(place)
+        self.x, self.labels = torch.from_numpy(x).to(place), torch.from_numpy(labels).to(place)
+        self.loss = torch.nn.CrossEntropyLoss()
+        self.sgd = torch.optim.SGD(self.modules.parameters(), lr=0.01, momentum=0.9, weight_decay=0.0005)
+        self.forward = torch.compile(self.modules) if compiled else self.modules
+
+    def module(self, layer):
+        nn = self.torch.nn
+        if isinstance(layer, Conv2d):
+            C = layer.params["w"].shape[1] * layer.groups
+            return nn.Conv2d(C, layer.K, layer.size, layer.stride, layer.pad, groups=layer.groups)
+        if isinstance(layer, Linear):
+            return nn.Linear(layer.params["w"].shape[1], layer.OUT)
+        if isinstance(layer, MaxPool):
+            return nn.MaxPool2d(layer.size, layer.stride, ceil_mode=layer.ceil)
+        if isinstance(layer, LRN):
+            return nn.LocalResponseNorm(layer.n, layer.alpha * layer.n, layer.beta, layer.k)  # it divides alpha by n
+        if isinstance(layer, Dropout):
+            return nn.Dropout(1 - layer.keep_probability)
+        return {ReLU: nn.ReLU, Flatten: nn.Flatten}[type(layer)]()
+
+    def step(self):
+        self.modules.train()
+        watch = Stopwatch(self.device)
+        watch.timed(("step", "total"), self.whole)
+        times = watch.seconds()
+        return times if self.compiled else times | self.layer_by_layer()
+
+    def whole(self):
+        self.sgd.zero_grad()
+        self.loss(self.forward(self.x), self.labels).backward()
+        self.sgd.step()
+
+    def layer_by_layer(self):
+        watch, pairs, y = Stopwatch(self.device), [], self.x
+        self.sgd.zero_grad()
+        for name, module in zip(self.names, self.modules):
+            y_in = y.detach().requires_grad_(y is not self.x)  # a new leaf: the graph ends here
+            y = watch.timed((name, "forward"), module, y_in)
+            pairs.append((name, y_in, y))
+        y = y.detach().requires_grad_()
+        loss = watch.timed(("loss", "forward"), self.loss, y, self.labels)
+        watch.timed(("loss", "backward"), loss.backward)
+        dy = y.grad
+        for name, y_in, y in reversed(pairs):
+            watch.timed((name, "backward"), y.backward, dy)
+            dy = y_in.grad
+        watch.timed(("all weights", "update"), self.sgd.step)
+        return watch.seconds()
+
+    def infer(self):
+        self.modules.eval()
+        watch = Stopwatch(self.device)
+        with self.torch.no_grad():
+            watch.timed(("step", "total"), self.forward, self.x)
+        return watch.seconds()
+
+
+class OnnxRuntime:
+    """ONNX Runtime with the same weights: inference only, on the CPU."""
+
+    def __init__(self, net, x):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = parallel.thread_count()
+        self.session = onnxruntime.InferenceSession(onnx_model(net), options, providers=["CPUExecutionProvider"])
+        self.x = x
+        net.eval()
+        ours, theirs = net.forward(x[:1]), self.session.run(None, {"x": x[:1]})[0]
+        if not np.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * np.abs(ours).max()):
+            raise ArithmeticError(f"ONNX Runtime computes something else: {theirs[0, :3]}, not {ours[0, :3]}")
+
+    def infer(self):
+        watch = Stopwatch("cpu")
+        watch.timed(("step", "total"), self.session.run, None, {"x": self.x})
+        return watch.seconds()
+
+
+def onnx_model(net):
+    """The network, as it is for testing, in ONNX: bytes."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, weights, y = [], [], "x"
+
+    def add(kind, layer, *inputs, **settings):
+        nodes.append(helper.make_node(kind, [y, *inputs], [layer.name], **settings))
+
+    def weight(name, array):
+        weights.append(numpy_helper.from_array(array, name))
+        return name
+
+    for layer in net.layers:
+        params = [weight(f"{layer.name}.{key}", array) for key, array in layer.params.items()]
+        if isinstance(layer, Conv2d):
+            add("Conv", layer, *params, strides=layer.stride, pads=layer.pad * 2, group=layer.groups)
+        elif isinstance(layer, Linear):
+            add("Gemm", layer, *params, transB=1)
+        elif isinstance(layer, MaxPool):
+            add("MaxPool", layer, kernel_shape=layer.size, strides=layer.stride, ceil_mode=int(layer.ceil))
+        elif isinstance(layer, LRN):
+            add("LRN", layer, size=layer.n, alpha=layer.alpha * layer.n, beta=layer.beta, bias=layer.k)
+        elif isinstance(layer, Dropout):
+            keep = 1.0 if layer.inverted else layer.keep_probability
+            add("Mul", layer, weight(f"{layer.name}.keep", np.float32([keep])))
+        else:
+            add({ReLU: "Relu", Flatten: "Flatten"}[type(layer)], layer)
+        y = layer.name
+    x_info = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *net.in_shape])
+    y_info = helper.make_tensor_value_info(y, TensorProto.FLOAT, ["N", None])
+    graph = helper.make_graph(nodes, "AlexNet", [x_info], [y_info], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
