@@ -19,7 +19,7 @@ class Folder:
     def __init__(self, path):
         self.path = os.fspath(path)
         if not os.path.isdir(path):
-            what = "is a file, not a folder" if os.path.exists(path) else "there is no such folder"
+            what = "is a file, not a folder or a .tar" if os.path.exists(path) else "there is no such folder"
             raise DataError(f"{path}: {what}; the data is a folder with one sub-folder for each class, or 'embedded'")
 
     def folders(self, at=""):
