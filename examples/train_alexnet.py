@@ -1,23 +1,22 @@
-"""Train AlexNet, every component of it, on ten drawn classes or on a folder of your own pictures.
+"""Train AlexNet, every component of it, on ten drawn classes or on pictures of your own.
 
     python examples/train_alexnet.py
     python examples/train_alexnet.py --data FOLDER --image-size 227 --batch-size 128 --epochs 90
+    python examples/train_alexnet.py --resume
 """
 
 import argparse
-import csv
-import json
+import platform
 import time
 import warnings
 
 import numpy as np
 
 import tinynet
-from tinynet import backend, console, data, figures
-from tinynet.checkpoint import atomic_write
+from tinynet import backend, checkpoint, console, data, figures, run as runs
 from tinynet.train import StallHint, evaluate, require_finite, train_step
 
-COLUMNS = ("step", "epoch", "lr", "loss", "top1_error", "top5_error", "test_loss")  # the last three once an epoch
+SETTLED = ("recipe", "epochs", "steps", "batch_size", "image_size", "lr", "seed")  # once a run has begun
 
 
 def main():
@@ -27,7 +26,9 @@ def main():
 
     device, why = backend.choose_device(args.device)
     say(f"device: {device} ({why})")
-    rng = np.random.default_rng(args.seed)
+    if not args.resume:
+        runs.require_unused(args.out)
+    rng, batches_rng = np.random.default_rng(args.seed).spawn(2)
     stored_size = round(args.image_size * 256 / 227)  # as much room for random crops as the paper's 256 gave
     source = data.open_source(args.data, stored_size, args.seed, args.quiet)
     classes = source.class_names
@@ -37,11 +38,13 @@ def main():
     say(f"{source.name}: {len(classes)} classes, {len(source.train)} pictures to learn from, "
         f"{len(source.test)} held out")
     out = console.writable_folder(args.out)
-    write_json(out / "config.json", vars(args) | {"device": device, "classes": classes, "tinynet": tinynet.__version__})
 
-    mean = data.mean_image(source.train, args.quiet)
-    next(data.test_batches(source.test, args.batch_size, args.image_size, mean))  # nothing readable: say so now
-    batches = data.training_batches(source.train, args.batch_size, args.image_size, mean, rng)
+    statistics = data.statistics(source.train, args.quiet)
+    def held_out():
+        return data.test_batches(source.test, args.batch_size, args.image_size, statistics.mean)
+    next(held_out())  # nothing readable: say so now
+    batches = data.TrainingBatches(source.train, args.batch_size, args.image_size, statistics, batches_rng,
+                                   data.AUGMENTATIONS[args.recipe])
     loss = tinynet.SoftmaxCrossEntropy()
     sgd = tinynet.SGD(net, lr=args.lr, momentum=0.9, weight_decay=0.0005)
     steps_per_epoch = -(-len(source.train) // args.batch_size)
@@ -49,53 +52,71 @@ def main():
     epochs = -(-steps // steps_per_epoch)
     schedule = tinynet.StepDecay(sgd, epochs=(round(0.6 * epochs), round(0.85 * epochs)))
     hint = StallHint(len(classes))
-    rows, images, seconds = [], 0, 0.0
-    net.save(out / "weights.npz")  # the last good weights, should the first pass go wrong
 
-    with (console.Progress(steps, "training", "steps", args.quiet) as progress, console.Interrupt() as interrupt,
-          open(out / "metrics.csv", "w", buffering=1, newline="") as file):
-        metrics = csv.DictWriter(file, COLUMNS)
-        metrics.writeheader()
-        for step in range(1, steps + 1):
-            x, labels = next(batches)
-            started = time.perf_counter()
-            value = require_finite(train_step(net, loss, sgd, x, labels), step)
-            seconds += time.perf_counter() - started
-            images += len(labels)
-            epoch = -(-step // steps_per_epoch)
-            rows.append({"step": step, "epoch": epoch, "lr": sgd.lr, "loss": value})
-            progress.update(1, f"loss {value:.3f}, {images / seconds:.0f} images/s")
-            if text := hint.update(value):
-                progress.say(text)
-            if step % steps_per_epoch == 0 or step == steps:
-                result = evaluate(net, loss, data.test_batches(source.test, args.batch_size, args.image_size, mean))
-                require_finite(result.loss, step)
-                net.save(out / "weights.npz")
-                schedule.end_epoch(result.top1_error)
-                rows[-1] |= {"top1_error": result.top1_error, "top5_error": result.top5_error, "test_loss": result.loss}
-                progress.say(f"epoch {epoch}: held-out error {result.top1_error:.1%}, top-5 {result.top5_error:.1%}")
-            metrics.writerow(rows[-1])
-            if interrupt.requested:
-                net.save(out / "weights.npz")
-                raise KeyboardInterrupt
+    identity = {"network": {row.name: f"{row.kind} {row.output_shape}, {row.params} parameters"
+                            for row in net.summary().rows},
+                "data": data.identity(source), "options": {name: getattr(args, name) for name in SETTLED}}
+    run = runs.Run(out, identity, net, sgd, {"batches": batches, "schedule": schedule, "hint": hint},
+                   args.checkpoint_minutes)
+    if args.resume:
+        say(f"going on from {run.resume()}: step {run.step} of {steps}")
+    else:
+        run.begin(vars(args) | {"device": device, "classes": classes, "tinynet": tinynet.__version__,
+                                "numpy": np.__version__, "python": platform.python_version()})
+        checkpoint.save_arrays(out / "statistics.npz", {"mean": statistics.mean, "covariance": statistics.covariance})
+    images, seconds = 0, 0.0
 
-    figures.draw_curves(out / "curves.png", rows)
+    with console.Progress(steps, "training", "steps", args.quiet) as progress, console.Interrupt() as interrupt:
+        progress.update(run.step)
+        try:
+            while True:
+                if not run.evaluated and (run.step % steps_per_epoch == 0 or run.step == steps):
+                    result = evaluate(net, loss, interrupt.watch(held_out()))
+                    require_finite(result.loss, run.step)
+                    schedule.end_epoch(result.top1_error)
+                    run.record_evaluation(top1_error=result.top1_error, top5_error=result.top5_error,
+                                          test_loss=result.loss)
+                    run.save()
+                    progress.say(f"epoch {-(-run.step // steps_per_epoch)}: held-out error {result.top1_error:.1%}, "
+                                 f"top-5 {result.top5_error:.1%}")
+                if run.step == steps:
+                    break
+                x, labels = next(interrupt.watch(batches))
+                started = time.perf_counter()
+                value = require_finite(train_step(net, loss, sgd, x, labels), run.step + 1)
+                seconds += time.perf_counter() - started
+                images += len(labels)
+                wrong = tinynet.metrics.top_k_wrong(backend.to_numpy(loss.probs), labels, 1).mean()
+                run.step, run.evaluated = run.step + 1, False
+                run.record(step=run.step, epoch=-(-run.step // steps_per_epoch), lr=sgd.lr, loss=value,
+                           train_error=float(wrong))
+                progress.update(1, f"loss {value:.3f}, {images / seconds:.0f} images/s")
+                if text := hint.update(value):
+                    progress.say(text)
+                run.save_if_due()
+        except (console.Interrupted, OSError):  # between two steps: all is well but for the world outside
+            run.save()
+            raise
+
+    top1, top5, test_loss = (run.metrics[name][-1] for name in ("top1_error", "top5_error", "test_loss"))
+    net.save(out / "weights.npz")
+    figures.draw_curves(out / "curves.png", run.metrics)
     figures.draw_kernels(out / "kernels.png", backend.to_numpy(net["conv1"].params["w"]), groups=net["conv2"].groups)
-    write_json(out / "summary.json", {
-        "top1_error": result.top1_error, "top5_error": result.top5_error, "loss": result.loss,
-        "images_per_second": images / seconds, "seconds": seconds, "steps": steps, "parameters": net.summary().params,
-        "device": device, "recipe": args.recipe})
+    speed = images / seconds if images else None  # a run that was stopped here has no step left to time
+    run.finish({"top1_error": top1, "top5_error": top5, "loss": test_loss, "images_per_second": speed,
+                "seconds": seconds, "steps": steps, "parameters": net.summary().params, "device": device,
+                "recipe": args.recipe})
     if unreadable := len(source.train.unreadable) + len(source.test.unreadable):
         say(f"{unreadable} pictures could not be read and were left out")
-    say(f"held-out top-1 error {result.top1_error:.1%} (guessing: {1 - 1 / len(classes):.0%}), "
-        f"top-5 {result.top5_error:.1%}; {steps} steps at {images / seconds:.0f} images/s; see {out}")
+    say(f"held-out top-1 error {top1:.1%} (guessing: {1 - 1 / len(classes):.0%}), top-5 {top5:.1%}; {steps} steps"
+        f"{f' at {speed:.0f} images/s' if speed else ''}; see {out}")
 
 
 def parse_arguments():
     parser = console.ArgumentParser(description=__doc__.splitlines()[0],
                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--data", default="embedded", metavar="embedded|FOLDER",
-                        help="drawn pictures, or a folder with a sub-folder for each class")
+    parser.add_argument("--data", default="embedded", metavar="embedded|PATH",
+                        help="drawn pictures; a folder or archive of class folders, CIFAR-10, ImageNet")
     parser.add_argument("--recipe", default="code-2012", choices=tinynet.RECIPES, help="a table of alexnet.py")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="auto: a usable GPU")
     parser.add_argument("--epochs", type=console.positive_int, default=8, metavar="N", help="passes over the pictures")
@@ -105,14 +126,18 @@ def parse_arguments():
     parser.add_argument("--lr", type=console.positive_float, default=0.01, help="learning rate at the start")
     parser.add_argument("--seed", type=console.seed, default=0, metavar="N", help="of all that is random")
     parser.add_argument("--out", default="runs/alexnet", metavar="DIR", help="where the results go")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its own options")
+    parser.add_argument("--checkpoint-minutes", type=console.positive_float, default=10.0, metavar="M",
+                        help="at most this much work is lost, whatever happens")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
-    return parser.parse_args()
-
-
-def write_json(path, values):
-    with atomic_write(path) as file:
-        file.write(json.dumps(values, indent=2).encode() + b"\n")
+    args = parser.parse_args()
+    if args.resume:  # what was settled then is the default now; what was given now must agree, which Run sees to
+        config = runs.read_config(args.out)
+        parser.set_defaults(**{name: config[name] for name in (*SETTLED, "data") if name in config})
+        args = parser.parse_args()
+    return args
 
 
 if __name__ == "__main__":
-    console.run(main, mistakes=(console.FolderError, data.DataError, tinynet.ShapeError, tinynet.DeviceError))
+    console.run(main, mistakes=(console.FolderError, data.DataError, tinynet.ShapeError, tinynet.DeviceError,
+                                runs.RunError))

@@ -9,7 +9,7 @@ import tinynet
 from tinynet import backend
 from tinynet.backend import to_numpy
 from tinynet.cuda.augment import augment
-from tinynet.data import draw_crops
+from tinynet.data import Augmentation, draw, principal_axes
 from tinynet.layers import Conv2d
 from tinynet.network import WORKSPACE_BYTES
 from tinynet.train import train_step
@@ -133,12 +133,13 @@ def test_training_on_prefetched_pictures_moves_bytes_and_draws_in_and_nothing_ou
     """The way of a batch as it should be on a GPU: pictures as bytes, one ahead; cut and shifted there; one step."""
     net, loss, sgd = small_network("gpu", "cuda")
     rng, mean = np.random.default_rng(0), backend.to_device(np.full((3, 21, 21), 128, np.float32), "gpu")
-    host = [(rng.integers(0, 256, (2, 3, 21, 21)).astype(np.uint8), *draw_crops(rng, 2, 2), np.array([1, 2]))
-            for _ in range(3)]
+    how = Augmentation(colour="deviations", divide=1.1)
+    host = [(rng.integers(0, 256, (2, 3, 21, 21)).astype(np.uint8), draw(rng, 2, 2, how, principal_axes(np.eye(3))),
+             np.array([1, 2])) for _ in range(3)]
     train_step(net, loss, sgd, np.zeros((2, 3, 19, 19), np.float32), np.array([1, 2]))  # moves the velocity in
     stand_in.meter.reset()
-    for pictures, tops, lefts, flips, labels in backend.prefetch_to_device(host, "gpu"):
-        x = augment(pictures, tops, lefts, flips, 19, mean, np.zeros((2, 3), np.float32), divisor=1.1)
+    for pictures, drawn, labels in backend.prefetch_to_device(host, "gpu"):
+        x = augment(pictures, drawn, mean, 19, how)
         value = train_step(net, loss, sgd, x, labels)
     pictures, draws, mask, labels = (2, 3, 21, 21), [(2,), (2,), (2,), (2, 3)], (2, 16), (2,)
     assert sorted(stand_in.meter.to_device) == sorted(3 * [pictures, *draws, mask, labels])

@@ -3,6 +3,7 @@ is one. The kernels of all versions are tried over the shared table of shapes.""
 
 import ast
 import contextlib
+import dataclasses
 import importlib
 import inspect
 import pathlib
@@ -20,7 +21,7 @@ from test_parity import parity_check
 
 import tinynet
 import tinynet.cuda
-from tinynet import backend
+from tinynet import backend, data
 from tinynet.backend import to_device, to_numpy
 from tinynet.cuda import augment, kernels
 from tinynet.train import train_step
@@ -223,27 +224,29 @@ def test_each_file_is_compiled_once_and_says_so(stand_in, monkeypatch):
 
 
 # ---- augmentation --------------------------------------------------------------------------------------------------
-def augmentation(dtype=np.float64, N=5, S=9, size=6):
-    """What augment is given, by name, and what it should make of it with the middle of the mean, and under the crop."""
-    from tinynet import data
+HOWS = [data.Augmentation(), data.Augmentation(mean_at="crop", divide=1.1),
+        data.Augmentation(colour="deviations", spread=20, divide=1.1)]
+
+
+def augmentation(how, dtype=np.float64, N=5, S=9, size=6):
+    """Arguments of augment, by name, on the host."""
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (N, 3, S, S)).astype(np.uint8)
-    mean, shifts = rng.uniform(0, 255, (3, S, S)).astype(dtype), rng.normal(0, 20, (N, 3)).astype(dtype)
-    drawn = data.draw_crops(rng, N, S - size)
-    colour = shifts[:, :, None, None]
-    middle = data.crop_and_flip(pictures, *drawn, size) - data.center_crop(mean, size) + colour
-    under = data.crop_and_flip(pictures - mean, *drawn, size) + colour
-    given = dict(zip(("tops", "lefts", "flips"), drawn), pictures=to_device(pictures, "gpu"), size=size,
-                 mean=to_device(mean, "gpu"), shifts=shifts, divisor=1.1)
-    return given, middle / 1.1, under / 1.1
+    return {"pictures": rng.integers(0, 256, (N, 3, S, S)).astype(np.uint8),
+            "drawn": data.draw(rng, N, S - size, how, data.principal_axes(np.eye(3))),
+            "mean": rng.uniform(0, 255, (3, S, S)).astype(dtype), "size": size, "how": how}
+
+
+def on_the_gpu(given):
+    return given | {name: to_device(given[name], "gpu") for name in ("pictures", "mean")}
 
 
 def augmentation_check(dtype=np.float64):
-    given, middle, under = augmentation(dtype)
-    for under_crop, wanted in ((False, middle), (True, under)):
-        x = augment.augment(**given, under_crop=under_crop)
+    for how in HOWS:
+        given = augmentation(how, dtype)
+        x = augment.augment(**on_the_gpu(given))
         assert x.dtype == dtype
-        np.testing.assert_allclose(to_numpy(x), wanted, rtol=1e-6, atol=1e-4 if dtype == np.float32 else 1e-12)
+        np.testing.assert_allclose(to_numpy(x), data.augment(**given), rtol=1e-6,
+                                   atol=1e-4 if dtype == np.float32 else 1e-11)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -254,13 +257,17 @@ def test_augmentation_is_that_of_the_data(stand_in, number, dtype):
 
 
 def test_augmentation_refuses_what_does_not_fit(stand_in):
-    given, _, _ = augmentation()
+    given = on_the_gpu(augmentation(HOWS[0]))
+    drawn, mean = given["drawn"], given["mean"]
     for wrong, error, message in (
-            ({"tops": np.arange(5)}, ValueError, "augment: tops must lie between 0 and 3, they go from 0 to 4"),
-            ({"lefts": -np.arange(5)}, ValueError, "augment: lefts must lie between 0 and 3, they go from -4 to 0"),
+            ({"drawn": dataclasses.replace(drawn, tops=np.arange(5))}, ValueError,
+             "augment: tops must lie between 0 and 3, they go from 0 to 4"),
+            ({"drawn": dataclasses.replace(drawn, lefts=-np.arange(5))}, ValueError,
+             "augment: lefts must lie between 0 and 3, they go from -4 to 0"),
+            ({"drawn": drawn[:4]}, tinynet.ShapeError, r"augment: tops must have shape \(5,\), tops has \(4,\)"),
             ({"size": 10}, tinynet.ShapeError, "augment: a crop of 10 pixels does not fit into pictures of 9"),
-            ({"mean": given["mean"][:, 1:, 1:]}, tinynet.ShapeError, r"augment: mean must have shape \(3, 9, 9\)"),
-            ({"pictures": given["mean"][None]}, TypeError, "augment: pictures must be uint8"),
+            ({"mean": mean[:, 1:, 1:]}, tinynet.ShapeError, r"augment: mean must have shape \(3, 9, 9\)"),
+            ({"pictures": mean[None]}, TypeError, "augment: pictures must be uint8"),
             ({"pictures": np.zeros((5, 3, 9, 9), np.uint8)}, TypeError, "augment: pictures is not on the GPU")):
         with pytest.raises(error, match=message):
             augment.augment(**given | wrong)
@@ -268,7 +275,7 @@ def test_augmentation_refuses_what_does_not_fit(stand_in):
 
 
 def test_augmentation_brings_in_what_was_drawn_and_nothing_out(stand_in):
-    given, _, _ = augmentation()
+    given = on_the_gpu(augmentation(HOWS[2]))
     stand_in.meter.reset()
     augment.augment(**given)
     assert stand_in.meter.to_device == [(5,), (5,), (5,), (5, 3)]
@@ -415,8 +422,8 @@ def names_of(module):
 
 
 def used_of_cupy():
-    modules = [backend, kernels, augment, *(importlib.import_module(f"tinynet.{rung}.{file}")
-                                            for rung in ("ops", "cuda") for file in FILE_OF.values())]
+    names = ["data.augment", *(f"{rung}.{file}" for rung in ("ops", "cuda") for file in FILE_OF.values())]
+    modules = [backend, kernels, augment, *(importlib.import_module(f"tinynet.{name}") for name in names)]
     return sorted({used for module in modules for used in names_of(module)})
 
 

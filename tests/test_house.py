@@ -36,17 +36,19 @@ ARROWS = {
     "optim": HELPERS | {"ops"},
     "network": HELPERS | {"ops", "layers", "checkpoint"},
     "alexnet": HELPERS | {"init", "layers", "network"},
-    "data": {"shapes", "checkpoint", "console"},
+    "data": {"shapes", "backend", "checkpoint", "console"},
     "console": {"checkpoint"},
     "train": MIDDLE,
     "gradcheck": MIDDLE,
     "trace": MIDDLE,
-    "figures": MIDDLE,
+    "exercises": MIDDLE | {"gradcheck"},
+    "figures": MIDDLE | {"run"},
+    "run": {"checkpoint", "backend"},
     "__init__": MIDDLE | {"train", "gradcheck", "trace"},  # `import tinynet` brings no figures, and no rung but ops
 }
 OUTSIDE = {  # what a room may import from outside the standard library
     "backend": {"numpy", "cupy"}, "cpu": {"numpy", "threadpoolctl"},
-    "data": {"numpy", "PIL", "tqdm"}, "console": {"numpy", "tqdm"}, "figures": {"numpy", "matplotlib"},
+    "data": {"numpy", "PIL", "tqdm", "scipy"}, "console": {"numpy", "tqdm"}, "figures": {"numpy", "matplotlib"},
 }
 
 
@@ -77,7 +79,8 @@ def test_imports_point_one_way(path):
             assert top in OUTSIDE.get(here, {"numpy"}), f"{path.name}, line {line}: {here} must not import {top}"
 
 
-@pytest.mark.parametrize("module, owner", [("matplotlib", "figures"), ("cupy", "backend"), ("PIL", "data")])
+@pytest.mark.parametrize("module, owner", [("matplotlib", "figures"), ("cupy", "backend"), ("PIL", "data"),
+                                           ("scipy", "data")])
 def test_one_room_has_it(module, owner):
     users = {room(path) for path in FILES if any(name.partition(".")[0] == module for name, _ in imported(path))}
     assert users <= {owner}

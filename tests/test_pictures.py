@@ -184,10 +184,10 @@ def test_a_bug_is_not_taken_for_an_unreadable_picture(tmp_path, monkeypatch):
     def buggy(path, size):
         raise TypeError("a bug")
 
-    monkeypatch.setattr("tinynet.data.folder.load_picture", buggy)
+    monkeypatch.setattr("tinynet.data.files.load_picture", buggy)
     with pytest.raises(TypeError, match="^a bug$"):
         split.read(np.arange(2))
-    mean = np.zeros((3, 16, 16), np.float32)
+    statistics = data.Statistics(np.zeros((3, 16, 16), np.float32), np.eye(3))
     with pytest.raises(TypeError, match="^a bug$"):
-        next(data.training_batches(split, 2, 12, mean, np.random.default_rng(0)))
+        next(data.TrainingBatches(split, 2, 12, statistics, np.random.default_rng(0)))
     assert split.unreadable == {}

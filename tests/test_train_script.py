@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import platform
 import shutil
 import signal
 import struct
@@ -17,13 +18,15 @@ from PIL import Image
 
 import tinynet
 from tinynet import data
+from tinynet.run import checkpoints
 from tinynet.train import evaluate
 
 ROOT = pathlib.Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "train_alexnet.py"
 SIZE, STORED = 67, 76  # the smallest side that every recipe can do, and what it is cut from
 COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
-FILES = ["config.json", "curves.png", "kernels.png", "metrics.csv", "summary.json", "weights.npz"]
+FILES = ["config.json", "curves.png", "kernels.png", "metrics.csv", "metrics.jsonl", "statistics.npz", "summary.json",
+         "weights.npz"]
 
 
 def start(*arguments, cwd):
@@ -104,7 +107,7 @@ def read_metrics(path):
 
 
 # ---- a whole run ---------------------------------------------------------------------------------------------------
-def test_the_job_leaves_six_files(trained):
+def test_the_job_leaves_its_files(trained):
     folder, out, *_ = trained
     assert sorted(file.name for file in out.iterdir()) == FILES
     assert sorted(file.name for file in out.parent.parent.iterdir()) == ["colours", "results"]
@@ -134,12 +137,14 @@ def test_config_says_how_to_do_it_again(trained):
     config = json.loads((trained[1] / "config.json").read_text())
     assert config == {"data": "colours", "recipe": "caffe", "device": "cpu", "epochs": config["epochs"], "steps": 36,
                       "batch_size": 16, "image_size": SIZE, "lr": 0.01, "seed": 0, "out": "results/first",
-                      "quiet": False, "classes": ["blue", "green", "red"], "tinynet": tinynet.__version__}
+                      "quiet": False, "classes": ["blue", "green", "red"], "tinynet": tinynet.__version__,
+                      "resume": False, "checkpoint_minutes": 10.0, "numpy": np.__version__,
+                      "python": platform.python_version()}
 
 
 def test_metrics_have_a_row_for_every_step(trained):
     rows = read_metrics(trained[1] / "metrics.csv")
-    assert list(rows[0]) == ["step", "epoch", "lr", "loss", "top1_error", "top5_error", "test_loss"]
+    assert list(rows[0]) == ["step", "epoch", "lr", "loss", "train_error", "top1_error", "top5_error", "test_loss"]
     assert [int(row["step"]) for row in rows] == list(range(1, 37))
     assert [int(row["epoch"]) for row in rows] == [(step + 4) // 5 for step in range(1, 37)]
     tested = [int(row["step"]) for row in rows if row["top1_error"]]
@@ -159,7 +164,7 @@ def test_weights_load_back_and_score_the_same(trained):
     net = tinynet.AlexNet("caffe", 3, SIZE, rng=np.random.default_rng(99))
     net.to("cpu")
     net.load(out / "weights.npz")
-    mean = data.mean_image(source.train, quiet=True)
+    mean = data.statistics(source.train, quiet=True).mean
     result = evaluate(net, tinynet.SoftmaxCrossEntropy(), data.test_batches(source.test, 16, SIZE, mean))
     summary = json.loads((out / "summary.json").read_text())
     assert (result.top1_error, result.top5_error) == (summary["top1_error"], summary["top5_error"])
@@ -231,7 +236,7 @@ def one_class(root, colours):
 
 def file_for_data(root, colours):
     (root / "set").write_text("")
-    return ["--data", "set"], f"set: is a file, not a folder; {RIGHT}"
+    return ["--data", "set"], f"set: is a file, not a folder or a .tar; {RIGHT}"
 
 
 def out_below_a_file(root, colours):
@@ -308,27 +313,28 @@ def test_a_loss_that_is_not_finite_ends_with_code_1_and_good_weights(colours, tm
     rows = read_metrics(tmp_path / "out" / "metrics.csv")
     assert (code, out) == (1, "") and [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1))
     assert all(np.isfinite(float(row["loss"])) for row in rows)
-    assert err.startswith(f"train_alexnet.py: step {len(rows) + 1}: the loss is ")
+    assert err.startswith(tuple(f"train_alexnet.py: step {len(rows) + i}: the loss is " for i in (0, 1)))
     assert err.count("\n") == 1, "the arithmetic has nothing to add"
-    saved = weights(tmp_path / "out" / "weights.npz")
-    assert len(saved) == 16 and all(np.isfinite(array).all() for array in saved.values())
+    saved = weights(checkpoints(tmp_path / "out")[-1])
+    arrays = [array for name, array in saved.items() if name.startswith(("params/", "velocity/"))]
+    assert len(arrays) == 32 and all(np.isfinite(array).all() for array in arrays)
     assert not (tmp_path / "out" / "summary.json").exists()
 
 
-def test_ctrl_c_ends_with_code_130_and_the_weights_of_the_last_step(colours, tmp_path):
+def test_ctrl_c_ends_with_code_130_and_a_checkpoint_of_the_last_step(colours, tmp_path):
     out = tmp_path / "out"
     process = start(*options(colours, out, steps=100_000, **{"batch-size": 1}), cwd=tmp_path)
     deadline = time.monotonic() + 300
-    while not (out / "metrics.csv").exists():  # opened once Ctrl-C is watched for
+    while not (out / "metrics.csv").exists() or len(read_metrics(out / "metrics.csv")) < 2:
         assert process.poll() is None and time.monotonic() < deadline, finish(process)
         time.sleep(0.02)
-    first = weights(out / "weights.npz")["fc8.b"]  # from before the first step
     process.send_signal(signal.SIGINT)
     code, _, err = finish(process)
     assert code == 130 and err.splitlines()[-1] == "train_alexnet.py: stopped"
     rows = read_metrics(out / "metrics.csv")
-    assert [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 1
-    saved = weights(out / "weights.npz")
-    assert all(np.isfinite(array).all() for array in saved.values())
-    assert not np.array_equal(saved["fc8.b"], first)
-    assert sorted(file.name for file in out.iterdir()) == ["config.json", "metrics.csv", "weights.npz"]
+    assert [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 2
+    assert [path.name for path in checkpoints(out)] == ["checkpoint-000000.npz", f"checkpoint-{len(rows):06}.npz"]
+    saved = weights(checkpoints(out)[-1])
+    assert all(np.isfinite(array).all() for name, array in saved.items() if name.startswith("params/"))
+    assert sorted(file.name for file in out.iterdir()) == sorted(
+        ["config.json", "metrics.csv", "metrics.jsonl", "statistics.npz", *(path.name for path in checkpoints(out))])

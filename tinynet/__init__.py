@@ -1,6 +1,6 @@
 """tinynet: AlexNet from the formulas up. See README.md."""
 
-from tinynet import backend, checkpoint, gradcheck, layers, metrics, ops, shapes, train
+from tinynet import backend, checkpoint, gradcheck, layers, metrics, ops, shapes, trace, train
 from tinynet.alexnet import RECIPES, AlexNet
 from tinynet.backend import DeviceError
 from tinynet.checkpoint import CheckpointError
@@ -12,4 +12,4 @@ from tinynet.shapes import ShapeError
 __version__ = "0.1.0"
 __all__ = ["RECIPES", "SGD", "AlexNet", "CheckpointError", "DeviceError", "Plateau", "Sequential", "ShapeError",
            "SoftmaxCrossEntropy", "StepDecay", "backend", "checkpoint", "gradcheck", "layers", "metrics", "ops",
-           "shapes", "train"]
+           "shapes", "trace", "train"]

@@ -1,11 +1,14 @@
 """Arrays to a file and back: never half-written, never through pickle."""
 
 import contextlib
+import hashlib
 import os
 import tempfile
 import zipfile
 
 import numpy as np
+
+DIGEST = 64  # hexadecimal digits of a SHA-256
 
 
 class CheckpointError(ValueError):
@@ -21,7 +24,7 @@ def atomic_write(path):
     folder, name = os.path.split(os.path.abspath(path))
     handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -33,20 +36,47 @@ def atomic_write(path):
 
 
 def save_arrays(path, arrays):
-    """Write a dict of NumPy arrays as an .npz file. Raises OSError, and leaves path as it was, where it cannot."""
+    """Write a dict of NumPy arrays as an .npz file that ends with its own SHA-256 (as the archive's comment).
+
+    Raises   OSError where it cannot; path is then as it was
+    """
     with atomic_write(path) as file:
         np.savez(file, **arrays)
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.comment = bytes(DIGEST)  # room for it, so that it vouches for every byte before
+        file.flush()
+        digest = _sha256(file, file.seek(0, os.SEEK_END) - DIGEST)
+        file.seek(-DIGEST, os.SEEK_END)
+        file.write(digest)
 
 
 def load_arrays(path):
-    """Read what save_arrays wrote: {name: array}. Raises CheckpointError where the file is missing or damaged."""
+    """Read what save_arrays, or np.savez, wrote: {name: array}.
+
+    Raises   CheckpointError where the file is missing, cut short or altered
+    """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            with np.load(path, allow_pickle=False) as archive:
+                comment = archive.zip.comment
+                if len(comment) == DIGEST and comment != _sha256(file, size - DIGEST):
+                    raise ValueError("its checksum does not agree")
+                return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, AttributeError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: not a file of arrays, or damaged ({error})") from None
+
+
+def _sha256(file, length):
+    """Of the first bytes of an open file, as hexadecimal digits."""
+    file.seek(0)
+    sha = hashlib.sha256()
+    while length and (block := file.read(min(length, 1 << 20))):
+        sha.update(block)
+        length -= len(block)
+    return sha.hexdigest().encode()
 
 
 def _umask():

@@ -101,16 +101,32 @@ class Progress:
         self.close()
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, noticed at a place where everything can be saved."""
+
+
 class Interrupt:
-    """Ctrl-C once: `requested` turns True, for a loop to stop at a clean place. Twice: stop at once."""
+    """Ctrl-C, or SIGTERM, once: `watch` raises Interrupted between two of what it passes on. Twice: stop at once."""
 
     def __enter__(self):
         self.requested = False
-        self._before = signal.signal(signal.SIGINT, self._notice)
+        self._before = {number: signal.signal(number, self._notice) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_):
-        signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def watch(self, batches):
+        """Pass batches on, until the user wants to stop; one that has been taken is always passed on."""
+        self._raise_if_requested()
+        for batch in batches:
+            yield batch
+            self._raise_if_requested()
+
+    def _raise_if_requested(self):
+        if self.requested:
+            raise Interrupted("stopped")
 
     def _notice(self, *_):
         if self.requested:
@@ -130,7 +146,7 @@ def run(main, mistakes):
         code, text = 2, str(error)
     except (ArithmeticError, OSError, MemoryError) as error:
         code, text = 1, str(error) or type(error).__name__
-    except KeyboardInterrupt:
-        code, text = 130, "stopped"
+    except KeyboardInterrupt as error:
+        code, text = 130, str(error) or "stopped"
     print(f"{name}: {text}", file=sys.stderr)
     sys.exit(code)

@@ -1,33 +1,46 @@
 """Pictures of a run. The only module that imports matplotlib, and it needs no screen."""
 
+import io
+import math
+import os
+import pathlib
+import sys
+import textwrap
+
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
+from tinynet import console, run
 from tinynet.checkpoint import atomic_write
 
 LOSS, TRAIN, TEST, DROP = "#7f7f7f", "#1f77b4", "#d62728", "#bbbbbb"
 
 
-def draw_curves(path, rows):
-    """The loss of every step, and the held-out error after each epoch; a vertical line where the rate was cut.
+def draw_curves(path, metrics):
+    """The loss of every step; training error, and the held-out errors after each pass; lines where the rate was cut.
 
-    Args     rows: of metrics.csv, dicts with step, lr, loss, and top1_error and top5_error (in [0, 1]) where measured
+    Args     metrics: columns of metrics.csv, {name: one number a step}, nan where there is none; errors in [0, 1]
     """
-    steps, losses, lrs = ([row[key] for row in rows] for key in ("step", "loss", "lr"))
-    tests = [(row["step"], row["top1_error"], row["top5_error"]) for row in rows if "top1_error" in row]
+    steps, losses, lrs, errors = (np.array(metrics[key], float) for key in ("step", "loss", "lr", "train_error"))
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(steps, losses, color=LOSS, linewidth=0.6, label="each step")
+    width = max(5, len(losses) // 25)
     if len(losses) >= 20:
-        width = max(5, len(losses) // 25)
-        smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
-        left.plot(steps[width - 1:], smooth, color=TRAIN, linewidth=1.8, label=f"mean of {width} steps")
+        left.plot(steps[width - 1:], _running_mean(losses, width), color=TRAIN, linewidth=1.8,
+                  label=f"mean of {width} steps")
+        right.plot(steps[width - 1:], 100 * _running_mean(errors, width), color=TRAIN, linewidth=1.2,
+                   label=f"training, top-1, mean of {width} steps")
     left.set(xlabel="step", ylabel="training loss (nats)", ylim=(0, None))
-    if tests:
-        at, top1, top5 = np.array(tests).T
-        right.plot(at, 100 * top1, color=TEST, marker="o", markersize=4, label="top-1 error")
-        right.plot(at, 100 * top5, color=TEST, marker="o", markersize=4, linestyle=":", label="top-5 error")
-    right.set(xlabel="step", ylabel="held-out error (%)", ylim=(0, 100), xlim=left.get_xlim())
+    for key, style, label in (("top1_error", "-", "held out, top-1"), ("top5_error", ":", "held out, top-5")):
+        values = np.array(metrics[key], float)
+        measured = np.isfinite(values)
+        if measured.any():
+            right.plot(steps[measured], 100 * values[measured], color=TEST, marker="o", markersize=4, linestyle=style,
+                       label=label)
+    right.set(xlabel="step", ylabel="error (%)", ylim=(0, 100), xlim=left.get_xlim())
     drops = [step for step, before, after in zip(steps[1:], lrs, lrs[1:]) if after < before]
     for axes in (left, right):
         for i, step in enumerate(drops):
@@ -54,6 +67,10 @@ def draw_kernels(path, weights, groups=1, columns=16):
     _save(figure, path)
 
 
+def _running_mean(values, width):
+    return np.convolve(values, np.ones(width) / width, mode="valid")
+
+
 def _tile(pictures, columns, gap=1):
     """(M, H, W, 3) in [0, 1] -> one picture with rows of `columns`, white between them."""
     M, H, W, _ = pictures.shape
@@ -68,3 +85,248 @@ def _tile(pictures, columns, gap=1):
 def _save(figure, path):
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120)
+
+
+# ------------------------------------------------------------------------------------------------- figures in lessons
+# Each takes a path to be saved at, or none, and returns a Drawing, which a notebook shows.
+
+ACTIVATIONS, WEIGHTS = "RdBu_r", "PuOr_r"  # both white at 0
+PHOTO = pathlib.Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"  # which matplotlib brings along
+WINDOW, PADDING, INK = "#00a651", "#d9d9d9", "#333333"
+
+
+class Drawing(Figure):
+    """A figure that a notebook shows as it is, without pyplot."""
+
+    def _repr_png_(self):
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=100, metadata={"Software": None})
+        return file.getvalue()
+
+
+def draw_pictures(pictures, titles=None, windows=(), path=None):
+    """Pictures side by side, with windows outlined in the first.
+
+    Args     pictures: a list of (3, H, W) uint8, or (H, W) in grey; windows: (top, left, height, width), in pixels
+    """
+    figure = Drawing(figsize=(2.7 * len(pictures), 2.9), layout="constrained")
+    all_axes = figure.subplots(1, len(pictures), squeeze=False)[0]
+    for axes, picture, title in zip(all_axes, pictures, titles or [None] * len(pictures)):
+        picture = np.asarray(picture)
+        axes.imshow(picture.transpose(1, 2, 0) if picture.ndim == 3 else picture, cmap="gray", interpolation="nearest")
+        axes.set_title(title, fontsize=10)
+        _bare(axes)
+    for window in windows:
+        _outline(all_axes[0], *window)
+    return _done(figure, path)
+
+
+def draw_maps(maps, titles=None, columns=4, weights=False, share=True, path=None):
+    """Maps as colours around 0 with a scale: red above, blue below; weights orange above, purple below.
+
+    The scale of large maps leaves out the largest hundredth of the numbers, or a few would make the rest pale; its ends
+    are pointed then.
+
+    Args     maps (M, H, W); share: one scale for all, so that they can be compared
+    """
+    maps = np.asarray(maps, np.float64)
+    columns = min(columns, len(maps))
+    rows = -(-len(maps) // columns)
+    width = 2.4 if columns > 1 else 5
+    height = width * rows * maps.shape[1] / maps.shape[2] + 0.5
+    figure = Drawing(figsize=(width * columns, height), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(maps):]:
+        axes.set_axis_off()
+    for number, (axes, a) in enumerate(zip(grid.flat, maps)):
+        scaled = abs(maps if share else a)
+        top = np.quantile(scaled, 0.99) if maps[0].size > 400 else scaled.max()
+        extend = "both" if scaled.max() > top else "neither"
+        shown = _show(axes, a, WEIGHTS if weights else ACTIVATIONS, top)
+        axes.set_title(titles[number] if titles else None, fontsize=10)
+        _bare(axes)
+        if not share:
+            figure.colorbar(shown, ax=axes, shrink=0.8, extend=extend)
+    if share:
+        figure.colorbar(shown, ax=grid, shrink=0.8, aspect=30, extend=extend)
+    return _done(figure, path)
+
+
+def draw_numbers(arrays, windows=None, signs=None, path=None):
+    """Small arrays with their numbers written into the cells.
+
+    Args     arrays: {title: (H, W)}, weights have a title that begins with w or dw; windows: {title: (top, left,
+             height, width)} to be outlined; signs: what stands before the second, the third ...: ["*", "="]
+    """
+    arrays = {title: np.atleast_2d(a) for title, a in arrays.items()}
+    widths = [a.shape[1] for a in arrays.values()]
+    tallest = max(a.shape[0] for a in arrays.values())
+    figure = Drawing(figsize=(0.62 * sum(widths) + 0.8 * len(widths), 0.62 * tallest + 0.6), layout="constrained")
+    all_axes = figure.subplots(1, len(arrays), squeeze=False, width_ratios=widths)[0]
+    for number, (axes, (title, a)) in enumerate(zip(all_axes, arrays.items())):
+        _show(axes, a, _colours(title), abs(a).max(), numbers=True)
+        axes.set_title(title, fontsize=10)
+        _bare(axes)
+        if signs and number:
+            axes.set_ylabel(signs[number - 1], rotation=0, fontsize=16, labelpad=14, va="center")
+        if windows and title in windows:
+            _outline(axes, *windows[title])
+    return _done(figure, path)
+
+
+def draw_explanation(explanation, path=None):
+    """An Explanation of tinynet.trace: its terms side by side (window, weights, products), below them the arithmetic.
+
+    Maps where terms have rows and columns, bars where they have one axis, the curve of an activation function; padding
+    is grey, what was picked is outlined.
+    """
+    if not explanation.last.size:  # a pixel that no window saw
+        figure = Drawing(figsize=(6.5, 1.2), layout="constrained")
+    elif len(explanation.axes) > 1:
+        figure = _draw_terms_as_maps(explanation)
+    elif explanation.axes:
+        figure = _draw_terms_as_bars(explanation)
+    else:
+        figure = _draw_one_term(explanation)
+    characters = int(12 * figure.get_figwidth())
+    figure.suptitle(textwrap.fill(f"{explanation.name}: {explanation.where}", characters), fontsize=11)
+    steps = [f"{text}: {number + 0.0:.5g}" for text, number in explanation.lines]
+    figure.supxlabel(textwrap.fill(",   ".join(steps), characters), fontsize=10)
+    return _done(figure, path)
+
+
+def _draw_terms_as_maps(explanation):
+    """A column of maps for each array of terms: one below the other if they are few, on one sheet if many."""
+    shape = explanation.last.shape
+    count, (H, W) = int(np.prod(shape[:-2])), shape[-2:]
+    few = count <= 4
+    figure = Drawing(figsize=(3.1 * max(2, len(explanation.terms)), (2.3 * count if few else 3.1) + 1.3),
+                     layout="constrained")
+    grid = figure.subplots(count if few else 1, len(explanation.terms), squeeze=False)
+    for column, (name, array) in zip(grid.T, explanation.terms.items()):
+        if explanation.inside is not None and name in ("x", "product"):  # what weighs them is there all the same
+            array = np.where(explanation.inside, array, np.nan)
+        maps = array.reshape(count, H, W)
+        top = abs(np.nan_to_num(maps)).max() or 1.0
+        for number, axes in enumerate(column):
+            tile = maps[number] if few else _sheet(maps)
+            shown = _show(axes, tile, _colours(name), top, numbers=few and H * W <= 25)
+            _bare(axes)
+            if few:
+                _number(axes, explanation, H, W)
+                if len(shape) > 2:
+                    axes.set_ylabel(f"{explanation.axes[0]} {explanation.start[0] + number}")
+        column[0].set_title(name if few else f"{name}, {count} {explanation.axes[0]}s", fontsize=10)
+        figure.colorbar(shown, ax=column, orientation="horizontal", shrink=0.8, aspect=30, ticks=[-top, 0, top],
+                        format=lambda value, _: f"{value:.3g}")
+        if explanation.picked is not None and few:
+            for place in np.argwhere(explanation.picked):
+                _outline(column[0], *place, 1, 1)
+    return figure
+
+
+def _draw_terms_as_bars(explanation):
+    figure = Drawing(figsize=(3.4 * len(explanation.terms), 3.4), layout="constrained")
+    for axes, (name, array) in zip(figure.subplots(1, len(explanation.terms), squeeze=False)[0],
+                                   explanation.terms.items()):
+        at = np.arange(array.size) + explanation.start[0]
+        colours = matplotlib.colormaps[_colours(name)](np.where(array < 0, 0.15, 0.85))
+        if array.size <= 40:
+            picked = np.zeros(array.size, bool) if explanation.picked is None else explanation.picked
+            axes.bar(at, array, color=colours, edgecolor=np.where(picked, WINDOW, "none"), linewidth=2)
+        else:
+            axes.vlines(at, 0, array, color=colours, linewidth=0.7)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set(title=name, xlabel=explanation.axes[0])
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _draw_one_term(explanation):
+    """A unit by itself: its numbers in a row, and above them the curve that leads from x to y, if there is one."""
+    curve = explanation.curve
+    figure = Drawing(figsize=(6.5, 4.2 if curve else 2.2), layout="constrained")
+    rows = figure.subplots(2 if curve else 1, 1, squeeze=False, height_ratios=[3, 1] if curve else [1])[:, 0]
+    if curve:
+        xs, ys = curve
+        x = float(explanation.terms["x"])
+        rows[0].plot(xs, ys, color=INK, linewidth=1.6)
+        rows[0].plot([x], [np.interp(x, xs, ys)], marker="o", markersize=9, color=WINDOW)
+        rows[0].set(xlabel="x", ylabel="y" if "y" in explanation.terms else "slope")
+        rows[0].grid(color="#eeeeee")
+        rows[0].spines[["top", "right"]].set_visible(False)
+    numbers = np.array(list(explanation.terms.values())).reshape(1, -1)
+    _show(rows[-1], numbers, ACTIVATIONS, abs(numbers).max(initial=1e-9), numbers=True)
+    rows[-1].set_xticks(range(numbers.size), explanation.terms)
+    rows[-1].set_yticks([])
+    rows[-1].tick_params(length=0)
+    return figure
+
+
+def _show(axes, a, colours, top, numbers=False):
+    """a as colours from -top to top, grey where it is not a number."""
+    top = top or 1.0
+    colours = matplotlib.colormaps[colours].with_extremes(bad=PADDING)
+    shown = axes.imshow(a, cmap=colours, vmin=-top, vmax=top, interpolation="nearest")
+    if numbers:
+        texts = {tuple(place): f"{a[tuple(place)] + 0.0:{'.0f' if abs(a[tuple(place)]) >= 999.5 else '.3g'}}"
+                 for place in np.argwhere(~np.isnan(a))}
+        if a.shape[1] <= 3 or max(map(len, texts.values())) <= 6:  # else they would run into each other
+            for place, text in texts.items():
+                axes.text(*place[::-1], text, ha="center", va="center", fontsize=9 if len(text) <= 4 else 7.5,
+                          color="white" if abs(a[place]) > 0.65 * top else INK)
+    return shown
+
+
+def _number(axes, explanation, H, W):
+    """Ticks with the rows and columns of the array that the terms were taken from: the first and the last."""
+    top, left = explanation.start[-2:]
+    for ticks, size, start in ((axes.set_yticks, H, top), (axes.set_xticks, W, left)):
+        ends = sorted({0, size - 1})
+        ticks(ends, [str(start + end) for end in ends], fontsize=8)
+
+
+def _sheet(maps, gap=1):
+    """(M, H, W) -> one map, tiled as a square, with gaps of 0, which is white."""
+    M, H, W = maps.shape
+    columns = math.ceil(math.sqrt(M * H / W))
+    sheet = np.zeros((-(-M // columns) * (H + gap) - gap, columns * (W + gap) - gap))
+    for i, a in enumerate(maps):
+        top, left = i // columns * (H + gap), i % columns * (W + gap)
+        sheet[top:top + H, left:left + W] = a
+    return sheet
+
+
+def _colours(name):
+    return WEIGHTS if name.startswith(("w", "dw", "mask", "slope", "truth")) else ACTIVATIONS
+
+
+def _outline(axes, top, left, height, width):
+    axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=WINDOW, linewidth=2.2,
+                             clip_on=False))
+
+
+def _bare(axes):
+    axes.set(xticks=[], yticks=[])
+
+
+def _done(figure, path):
+    if path is not None:
+        _save(figure, path)
+    return figure
+
+
+def main():
+    """python -m tinynet.figures RUN: draw curves.png of a run anew from its log, at any time, also while it goes."""
+    parser = console.ArgumentParser(prog="python -m tinynet.figures", description="Draw the curves of a run.")
+    parser.add_argument("run", help="the folder of a run")
+    folder = parser.parse_args().run
+    path = os.path.join(folder, "curves.png")
+    draw_curves(path, run.read_metrics(folder))
+    print(path)
+
+
+if __name__ == "__main__":
+    sys.argv[0] = "tinynet.figures"
+    console.run(main, mistakes=run.RunError)

@@ -58,6 +58,13 @@ class StepDecay:
         self.sgd.lr /= self.factor**drops
         return drops > 0
 
+    def state(self):
+        """What a checkpoint keeps of it."""
+        return {"epoch": self.epoch}
+
+    def restore(self, state):
+        self.epoch = state["epoch"]
+
 
 class Plateau:
     """Divide the rate by 10 when the validation error stops improving, three times; then train on at the last rate.
@@ -81,3 +88,10 @@ class Plateau:
         self.waited, self.drops = 0, self.drops - 1
         self.sgd.lr /= self.factor
         return True
+
+    def state(self):
+        """What a checkpoint keeps of it."""
+        return {"best": self.best, "waited": self.waited, "drops": self.drops}
+
+    def restore(self, state):
+        self.best, self.waited, self.drops = state["best"], state["waited"], state["drops"]

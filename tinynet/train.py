@@ -60,24 +60,40 @@ class Evaluation:
 def evaluate(net, loss, batches):
     """Top-1 and top-5 error and mean loss over batches of (x, labels), in evaluation mode; then the mode is put back.
 
+    Paper    4.1: with ten views, their softmax outputs are averaged; the loss is then that of the average
+    Args     batches: x (N, C, H, W), or (N, V, C, H, W) with V views of each picture. Ties count against the network
     Raises   ValueError where there is not one picture
     """
     training = [layer.training for layer in net.layers]
     net.eval()
     wrong1 = wrong5 = images = 0
     total = 0.0
-    for x, labels in batches:
-        value = float(loss.forward(net.forward(backend.to_device(x, net.device)), labels))
-        probs = backend.to_numpy(loss.probs)
-        wrong1 += int(top_k_wrong(probs, labels, 1).sum())
-        wrong5 += int(top_k_wrong(probs, labels, 5).sum())
-        total += value * len(labels)
-        images += len(labels)
-    for layer, mode in zip(net.layers, training):
-        layer.training = mode
+    try:
+        for x, labels in batches:
+            probs, value = predict(net, loss, x, labels)
+            wrong1 += int(top_k_wrong(probs, labels, 1).sum())
+            wrong5 += int(top_k_wrong(probs, labels, 5).sum())
+            total += value * len(labels)
+            images += len(labels)
+    finally:
+        for layer, mode in zip(net.layers, training):
+            layer.training = mode
     if not images:
         raise ValueError("evaluate: there is not one picture")
     return Evaluation(wrong1 / images, wrong5 / images, total / images, images)
+
+
+def predict(net, loss, x, labels):
+    """-> probabilities (N, classes) on the host, averaged over views; mean loss in nats. See evaluate."""
+    views = x.shape[1] if x.ndim == 5 else 1
+    x = backend.to_device(x.reshape(-1, *net.in_shape), net.device)       # (N*V, C, H, W)
+    value = float(loss.forward(net.forward(x), np.repeat(labels, views)))
+    probs = backend.to_numpy(loss.probs)                                  # (N*V, classes)
+    if views > 1:
+        probs = probs.reshape(len(labels), views, -1).mean(axis=1)        # (N, classes)
+        own = probs[np.arange(len(labels)), labels]                       # (N,)
+        value = float(-np.log(np.maximum(own, np.finfo(own.dtype).tiny)).mean())
+    return probs, value
 
 
 class StallHint:
@@ -105,3 +121,10 @@ class StallHint:
         return (f"hint: the loss has sat at {self.chance:.2f} = ln(classes), which is chance, for {self.sat} steps. "
                 "Initial weights are the usual reason: use --recipe code-2012 (std 0.03 in conv3 to conv5 under biases "
                 "of 1) or caffe (biases of 0.1); or a lower --lr")
+
+    def state(self):
+        """What a checkpoint keeps of it."""
+        return {"patience": self.patience, "sat": self.sat}
+
+    def restore(self, state):
+        self.patience, self.sat = state["patience"], state["sat"]

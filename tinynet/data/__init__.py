@@ -5,30 +5,58 @@ A source is what open_source returns:
     name         for people to read
     class_names  a list; label 3 is class_names[3]
     train, test  a split each:
+        names           (N,) a list: what each picture is called, e.g. "train/cat/x.jpg"; no two alike in a source
         labels          (N,) int64
         len(split)      N
         read(indices)   -> pictures uint8 (M, 3, S, S), readable (len(indices),) bool: M of the pictures asked for, in
-                        order, without those that cannot be read
-        unreadable      {file: reason} of those met so far
+                        order, without those that cannot be read. Several threads may call it at once; it has none
+        unreadable      {name: reason} of those met so far
+
+A picture that is damaged is left out and counted. Data that is gone altogether, or a disk that fails, is DataLost.
 """
 
-from tinynet.data.augment import center_crop, crop_and_flip, draw_crops
-from tinynet.data.batches import mean_image, test_batches, training_batches
-from tinynet.data.embedded import EmbeddedSource
-from tinynet.data.folder import FolderSource
-from tinynet.data.pictures import DataError, UnreadablePicture, load_picture
+import hashlib
+import os
 
-__all__ = ["DataError", "EmbeddedSource", "FolderSource", "UnreadablePicture", "center_crop", "crop_and_flip",
-           "draw_crops", "load_picture", "mean_image", "open_source", "test_batches", "training_batches"]
+from tinynet.data.archive import ENDINGS, Archive
+from tinynet.data.augment import AUGMENTATIONS, Augmentation, augment, center_crop, draw, principal_axes, ten_crops
+from tinynet.data.batches import Statistics, TrainingBatches, statistics, test_batches
+from tinynet.data.cifar10 import CifarSource, find_cifar10
+from tinynet.data.embedded import EmbeddedSource
+from tinynet.data.folder import Folder, FolderSource
+from tinynet.data.imagenet import ImageNetSource, find_imagenet
+from tinynet.data.pictures import DataError, DataLost, UnreadablePicture, load_picture
+from tinynet.data.tiny_imagenet import TinyImageNetSource, find_tiny_imagenet
+
+__all__ = ["AUGMENTATIONS", "Augmentation", "DataError", "DataLost", "Statistics", "TrainingBatches",
+           "UnreadablePicture", "augment", "center_crop", "draw", "identity", "load_picture", "open_source",
+           "principal_axes", "statistics", "ten_crops", "test_batches"]
 
 
 def open_source(spec, size, seed=0, quiet=False):
-    """The pictures that `spec` names, as squares of `size` pixels.
+    """The pictures that `spec` names, as squares of `size` pixels. What kind of source it is shows in what it holds.
 
-    Args     spec: "embedded", or the path of a folder with a sub-folder for each class; seed: of the drawings, or of
-             the split where the folder has none; quiet: show no progress and name no unreadable file
+    Args     spec: "embedded"; or a path: a folder with a sub-folder for each class, a .tar or .tar.gz of such a folder,
+             the binary CIFAR-10, Tiny ImageNet, ILSVRC-2012; seed: of the drawings, or of the split where the folder
+             has none; quiet: show no progress and name no unreadable picture
     Raises   DataError, one line for the user
     """
     if spec == "embedded":
         return EmbeddedSource(size, seed, quiet=quiet)
-    return FolderSource(spec, size, seed, quiet=quiet)
+    if find_cifar10(spec):
+        return CifarSource(spec, size)
+    if find_tiny_imagenet(spec):
+        return TinyImageNetSource(spec, size, quiet)
+    if find_imagenet(spec):
+        return ImageNetSource(spec, size, quiet)
+    tree = Archive(spec, quiet) if os.path.isfile(spec) and os.fspath(spec).endswith(ENDINGS) else Folder(spec)
+    return FolderSource(tree, size, seed, quiet)
+
+
+def identity(source):
+    """What tells one data set from another, wherever it lies: classes, counts, and a digest of names and labels."""
+    sha = hashlib.sha256("\0".join(source.class_names).encode(errors="surrogateescape"))
+    for split in (source.train, source.test):
+        sha.update("\0".join(split.names).encode(errors="surrogateescape") + split.labels.astype("<i8").tobytes())
+    return {"classes": len(source.class_names), "train": len(source.train), "test": len(source.test),
+            "digest of names and labels": sha.hexdigest()[:16]}

@@ -1,75 +1,150 @@
 """From a split to batches (x, labels): x float32 (N, 3, s, s), less the mean image; labels (N,)."""
 
+import collections
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from tinynet.console import Progress
-from tinynet.data.augment import center_crop, crop_and_flip, draw_crops
+from tinynet.data.augment import PLAIN, augment, center_crop, draw, principal_axes, ten_crops
 from tinynet.data.pictures import DataError
 
+THREADS = os.cpu_count() or 1  # of a loader; Pillow and NumPy work without holding Python's lock
 
-def mean_image(split, quiet=False):
-    """The mean of every pixel over a split.
 
-    Paper    2
-    Returns  float32 (3, S, S), in 0 to 255
+class Statistics:
+    """What the training pictures have in common: mean (3, S, S) float32, in 0 to 255; covariance (3, 3) of R, G, B."""
+
+    def __init__(self, mean, covariance):
+        self.mean, self.covariance = mean, covariance
+
+
+def statistics(split, quiet=False):
+    """The mean of every pixel over a split, and how its colours vary together.
+
+    Paper    2 for the mean; 4.1 for the covariance of RGB values over the training set
     Raises   DataError where not one picture can be read
     """
-    total, count = 0.0, 0
+    total, products, count = 0.0, 0.0, 0
+
+    def read(indices):
+        pictures, _ = split.read(indices)
+        wide = pictures.astype(np.float32)                                # (M, 3, S, S)
+        colours = wide.transpose(1, 0, 2, 3).reshape(3, -1)               # (3, M*S*S)
+        return len(indices), len(pictures), pictures.sum(axis=0, dtype=np.float64), (colours @ colours.T).astype(float)
+
     with Progress(len(split), "mean image", "pictures", quiet) as progress:
-        for indices in _runs(np.arange(len(split)), 256):
-            pictures, _ = split.read(indices)
-            total = total + pictures.sum(axis=0, dtype=np.float64)        # (3, S, S)
-            count += len(pictures)
-            progress.update(len(indices))
+        for asked, got, pixels, pairs in in_order(read, _runs(np.arange(len(split)), 64)):
+            total, products, count = total + pixels, products + pairs, count + got
+            progress.update(asked)
     if not count:
         raise DataError(f"not one of {len(split)} pictures can be read")
-    return (total / count).astype(np.float32)
+    mean = total / count                                                  # (3, S, S)
+    colour = mean.mean(axis=(1, 2))                                       # (3,)
+    return Statistics(mean.astype(np.float32), products / (count * mean[0].size) - np.outer(colour, colour))
 
 
-def training_batches(split, batch_size, size, mean, rng):
-    """Batches without end: pass after pass in a new order, each picture once a pass, cut and mirrored at random.
+class TrainingBatches:
+    """Batches without end: pass after pass in a new order, each picture once a pass, cut and varied at random.
 
-    The last batch of a pass may be short; a picture that cannot be read is left out. A thread prepares one batch
+    The last batch of a pass may be short; a picture that cannot be read is left out. Threads prepare a few batches
     ahead, but all draws from rng are made by the caller's: which batch gets which does not depend on timing.
 
-    Args     size: of the crops, in pixels; mean (3, S, S): its middle is taken off every crop, wherever that was cut,
-             as in the 2012 code (Caffe takes off the part of the mean that lies under the crop)
+    Args     size: of the crops, in pixels; statistics: of the training split; rng: for this alone, since it runs ahead;
+             how: an Augmentation
+    Raises   DataError where not one picture can be read; DataLost, in the end, where files vanish
+    """
+
+    def __init__(self, split, batch_size, size, statistics, rng, how=PLAIN, threads=THREADS):
+        self.split, self.batch_size, self.size, self.how = split, batch_size, size, how
+        self.mean, self.axes = statistics.mean, principal_axes(statistics.covariance)
+        self.rng, self.threads = rng, threads
+        self.position = {"generator": rng.bit_generator.state, "batches": 0}  # of the next batch: where its pass
+        self._batches = self._run(0)                                          # began, how many came before it there
+
+    def state(self):
+        """What a checkpoint keeps of it."""
+        return self.position
+
+    def restore(self, position):
+        """Go on from a position that was kept: the same batches come as came after it."""
+        self.rng.bit_generator.state = position["generator"]
+        self.position = position
+        self._batches = self._run(position["batches"])
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        while True:
+            (x, labels), self.position = next(self._batches)
+            if len(labels):
+                return x, labels
+            if len(self.split.unreadable) == len(self.split):
+                raise DataError(f"not one of {len(self.split)} pictures can be read")
+
+    def _run(self, skip):
+        def plans(skip):
+            while True:
+                state = self.rng.bit_generator.state
+                runs = _runs(self.rng.permutation(len(self.split)), self.batch_size)
+                for number, indices in enumerate(runs, 1):
+                    drawn = draw(self.rng, len(indices), self.mean.shape[-1] - self.size, self.how, self.axes)
+                    after = {"generator": state, "batches": number}
+                    if number == len(runs):
+                        after = {"generator": self.rng.bit_generator.state, "batches": 0}
+                    if number > skip:
+                        yield indices, drawn, after
+                skip = 0
+
+        def prepare(plan):
+            indices, drawn, after = plan
+            pictures, readable = self.split.read(indices)
+            x = augment(pictures, drawn[readable], self.mean, self.size, self.how)
+            return (x, self.split.labels[indices[readable]]), after
+
+        return in_order(prepare, plans(skip), self.threads)
+
+
+def test_batches(split, batch_size, size, mean, ten_views=False):
+    """One pass in order. One view, the middle of each picture (paper, section 6 footnote), or the paper's ten (4.1).
+
+    Yields   x (N, 3, s, s), or (N, 10, 3, s, s) with ten views; labels (N,)
     Raises   DataError where not one picture can be read
     """
-    def prepare(indices, tops, lefts, flips):
+    def prepare(indices):
         pictures, readable = split.read(indices)
-        crops = crop_and_flip(pictures, tops[readable], lefts[readable], flips[readable], size)
-        return crops - center_crop(mean, size), split.labels[indices[readable]]
+        x = ten_crops(pictures, size) if ten_views else center_crop(pictures, size)
+        return x - center_crop(mean, size), split.labels[indices[readable]]
 
-    margin = mean.shape[-1] - size
-    ahead = None
-    with ThreadPoolExecutor(1) as thread:
-        while len(split.unreadable) < len(split):
-            for indices in _runs(rng.permutation(len(split)), batch_size):
-                following = thread.submit(prepare, indices, *draw_crops(rng, len(indices), margin))
-                if ahead is not None:
-                    x, labels = ahead.result()
-                    if len(labels):
-                        yield x, labels
-                ahead = following
-    raise DataError(f"not one of {len(split)} pictures can be read")
-
-
-def test_batches(split, batch_size, size, mean):
-    """One pass in order, the middle of each picture: the single view of the paper's section 6 footnote.
-
-    Raises   DataError where not one picture can be read
-    """
     count = 0
-    for indices in _runs(np.arange(len(split)), batch_size):
-        pictures, readable = split.read(indices)
-        count += len(pictures)
-        if readable.any():
-            yield center_crop(pictures, size) - center_crop(mean, size), split.labels[indices[readable]]
+    for x, labels in in_order(prepare, _runs(np.arange(len(split)), batch_size)):
+        count += len(labels)
+        if len(labels):
+            yield x, labels
     if not count:
         raise DataError(f"not one of {len(split)} pictures can be read")
+
+
+def in_order(work, tasks, threads=THREADS):
+    """work(task) for each of tasks, done by threads a few tasks ahead, yielded in the order of tasks.
+
+    Tasks may be without end: they are asked for by the caller's thread, never more than threads + 1 ahead. An
+    exception in a thread is raised here, at its task's turn.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = collections.deque()
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(work, task))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def _runs(order, length):

@@ -26,15 +26,16 @@ class EmbeddedSource:
         self.name = "embedded"
         self.class_names = CLASS_NAMES
         with Progress(sum(counts), "drawing", "pictures", quiet) as progress:
-            self.train, self.test = (EmbeddedSplit(size, (seed, split), count, progress)
-                                     for split, count in enumerate(counts))
+            self.train, self.test = (EmbeddedSplit(part, size, (seed, split), count, progress)
+                                     for split, (part, count) in enumerate(zip(("train", "test"), counts)))
 
 
 class EmbeddedSplit:
     """Drawn pictures, each class in turn. See tinynet.data for the methods that every split has."""
 
-    def __init__(self, size, seed, count, progress):
+    def __init__(self, part, size, seed, count, progress):
         self.labels = np.arange(count) % len(CLASS_NAMES)                 # (N,)
+        self.names = [f"{part}/{CLASS_NAMES[label]}/{index}" for index, label in enumerate(self.labels)]
         self.unreadable = {}
         self._pictures = np.empty((count, 3, size, size), np.uint8)
         for index, label in enumerate(self.labels):

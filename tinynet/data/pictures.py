@@ -1,14 +1,19 @@
 """One picture file -> one square array."""
 
+import errno
+import io
 import os
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000  # 300 MB once decoded; checked before memory is taken
-EXTENSIONS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
+EXTENSIONS = {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # whatever the name says; Pillow's EPS runs a program
+# What a disk says that has gone or fails: no fault of the one picture, and the next will fare no better.
+LOST = {errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT,
+        errno.ENOTCONN, errno.EHOSTDOWN, errno.EREMOTEIO}
 
 Image.MAX_IMAGE_PIXELS = None  # we refuse on our own account, in one line and at one size
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # damaged EXIF: the pixels are what counts
@@ -22,27 +27,42 @@ class UnreadablePicture(DataError):
     """A file that is no picture, or a damaged one; str() is the reason."""
 
 
-def load_picture(path, size):
+class DataLost(OSError):
+    """Data that was there at the start and is gone, or cannot be reached any more; one line for the user."""
+
+    def __init__(self, where, reason):
+        super().__init__(f"{where}: {reason}; it was there at the start. Once the data is back, the run can go on with "
+                         "--resume")
+
+
+def load_picture(file, size):
     """Read a picture, scale its shorter side to `size` pixels, cut out the middle.
 
     Paper    2, with size = 256
-    Args     path: one of FORMATS; grey, palette, CMYK, 16-bit and transparent pictures become RGB (on white), and a
-             camera's rotation is undone
+    Args     file: a path, or a picture in an archive, whose read() gives the bytes. One of FORMATS; grey, palette,
+             CMYK, 16-bit and transparent pictures become RGB (on white), and a camera's rotation is undone
     Returns  uint8 (3, size, size)
-    Raises   UnreadablePicture
+    Raises   UnreadablePicture; OSError where the disk is at fault, or the file is not there
     """
-    if os.path.exists(path) and not os.path.isfile(path):
+    if hasattr(file, "read"):
+        file = io.BytesIO(file.read())
+    elif os.path.exists(file) and not os.path.isfile(file):
         raise UnreadablePicture("not a regular file")  # to open a pipe is to wait for ever
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadablePicture(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
             image = _to_rgb(ImageOps.exif_transpose(image))
             return square(image, size)
-    except UnreadablePicture:
+    except (UnreadablePicture, MemoryError):
         raise
+    except UnidentifiedImageError:  # its own words name the file, as the caller will
+        raise UnreadablePicture("cannot identify image file") from None
     except Exception as error:  # on damaged files Pillow's readers raise anything, struct.error and IndexError too
-        raise UnreadablePicture((str(error).splitlines() or [type(error).__name__])[0]) from None
+        if getattr(error, "errno", None) in LOST:
+            raise
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UnreadablePicture(reason.splitlines()[0]) from None
 
 
 def square(image, size):

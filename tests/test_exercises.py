@@ -1,0 +1,186 @@
+"""Checks of exercises: a stub fails politely, the solution passes, and each typical mistake gets its own hint."""
+
+import ast
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+import tinynet
+from tinynet import exercises
+from tinynet.exercises import convolution, lrn, pooling
+from tinynet.exercises.check import Case, judge
+
+LESSONS = pathlib.Path(__file__).parents[1] / "lessons"
+CHECKS = [name for name in exercises.__all__ if name.startswith("check_")]
+
+
+def functions_in(path):
+    """{name: source} of the functions that a file defines."""
+    source = path.read_text(encoding="utf-8")
+    return {node.name: ast.get_source_segment(source, node) for node in ast.parse(source).body
+            if isinstance(node, ast.FunctionDef)}
+
+
+SOLUTIONS = {name: text for path in sorted((LESSONS / "solutions").glob("*.py"))
+             for name, text in functions_in(path).items()}
+STUBS = {name: text for path in sorted(LESSONS.glob("[0-9]*.py")) for name, text in functions_in(path).items()
+         if name in SOLUTIONS}
+
+
+def made(text):
+    names = {"np": np, "tinynet": tinynet}
+    exec(text, names)
+    return names[re.match(r"def (\w+)", text)[1]]
+
+
+def verdict(name, *edits):
+    """What the check of that name says of the solution with these edits: (old, new)."""
+    text = SOLUTIONS[name]
+    for old, new in edits:
+        assert text.count(old) == 1, f"{name} has {old!r} {text.count(old)} times. Let the mistake follow the solution"
+        text = text.replace(old, new)
+    return getattr(exercises, f"check_{name}")(made(text))
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_solution_passes(check):
+    answer = verdict(check.removeprefix("check_"))
+    assert answer and re.fullmatch(r"Right: (\d+) of \1 cases\.", repr(answer))
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_what_is_not_written_yet_fails_politely(check):
+    for stub in (made(STUBS[check.removeprefix("check_")]), lambda **_: ...):
+        answer = getattr(exercises, check)(stub)
+        assert not answer and repr(answer).startswith("Not yet: your function returns nothing.")
+
+
+MISTAKES = [
+    ("output_size", "so add 1", (" + 1", "")),
+    ("output_size", "counts twice", ("2 * pad", "pad")),
+    ("output_size", "padding is forgotten", ("+ 2 * pad ", "")),
+    ("output_size", "round down", ("(size + 2 * pad - kernel) // stride", "-(-(size + 2 * pad - kernel) // stride)")),
+    ("output_size", "divide with //", ("//", "/")),
+    ("conv_parameters", "a bias too", ("weights + biases", "weights")),
+    ("conv_parameters", "one bias for each kernel", ("biases = kernels", "biases = 1")),
+    ("conv_parameters", "channels of its group", ("(channels // groups)", "channels")),
+    ("conv_parameters", "size pixels high", ("* size * size", "* size")),
+    ("conv_parameters", "spans all channels", ("* (channels // groups)", "")),
+    ("convolve", "kernel was flipped", ("KW] * w", "KW] * w[::-1, ::-1]")),
+    ("convolve", "kernel was transposed", ("KW] * w", "KW] * w.T"), ("(KH, KW) = x.shape, w.shape",
+                                                                     "(KH, KW) = x.shape, w.T.shape")),
+    ("convolve", "stride is ignored", ("i * stride, j * stride", "i, j"),
+     ("(H - KH) // stride + 1, (W - KW) // stride + 1", "H - KH + 1, W - KW + 1")),
+    ("convolve", "begin at i and j", ("i * stride, j * stride", "i, j")),
+    ("convolve", "this is their mean", ("np.sum(", "np.mean(")),
+    ("convolve", "n steps make n + 1", ("(H - KH) // stride + 1, (W - KW) // stride + 1",
+                                        "(H - KH) // stride, (W - KW) // stride")),
+    ("convolve", "is float64; it should be float32", (", x.dtype", "")),
+    ("convolve", "stopped with IndexError", ("(H - KH) // stride + 1, (W - KW) // stride + 1", "0, 0"),
+     ("range(OH)", "range(2)"), ("range(OW)", "range(2)")),
+    ("convolve", "changed its arguments", ("    y = np", "    x[0, 0] = 7\n    y = np")),
+    ("convolve", "the result has shape (2,), it should have (2, 2)", ("return y", "return y[0]")),
+    ("kernel_gradient", "result is flipped", ("return dw", "return dw[::-1, ::-1]")),
+    ("kernel_gradient", "this is their mean", ("return dw", "return dw / dy.size")),
+    ("kernel_gradient", "only the last window", ("dw +=", "dw[:] =")),
+    ("kernel_gradient", "next to each other", ("i * stride, j * stride", "i, j")),
+    ("kernel_gradient", "this has w in it", ("left + KW]", "left + KW] * w")),
+    ("kernel_gradient", "dy is forgotten", ("dy[i, j] * ", "")),
+    ("lrn", "sum of squares", ("1]**2", "1]")),
+    ("lrn", "this one is wider", ("max(0, c - n // 2):c + n // 2 + 1", "max(0, c - n):c + n + 1")),
+    ("lrn", "one channel too early", ("n // 2 + 1", "n // 2")),
+    ("lrn", "goes round the edge", ("x[max(0, c - n // 2):c + n // 2 + 1]",
+                                    "np.take(x, range(c - n // 2, c + n // 2 + 1), axis=0, mode='wrap')")),
+    ("lrn", "its own window", ("axis=0)", "axis=0) - x[c]**2")),
+    ("lrn", "not over the whole map", ("x[max(0, c - n // 2):c + n // 2 + 1]**2, axis=0)", "x[c]**2)")),
+    ("lrn", "alpha / n", ("alpha *", "alpha / n *")),
+    ("lrn", "it goes over k as well", ("(k + alpha * energy)**beta", "(k + alpha * energy**beta)")),
+    ("lrn", "has the power beta", ("**beta", "")),
+    ("lrn", "write to a new array", ("np.empty_like(x)", "x = x.copy()")),
+    ("lrn_gradient", "in the energy of its neighbours", ("own - others", "own")),
+    ("lrn_gradient", "changes its own y", ("own - others", "-others")),
+    ("lrn_gradient", "subtract that term", ("own - others", "own + others")),
+    ("lrn_gradient", "factor of 2", ("2 * alpha", "alpha")),
+    ("lrn_gradient", "alpha is missing", ("2 * alpha *", "2 *")),
+    ("lrn_gradient", "beta is missing", ("* beta * x", "* x")),
+    ("max_pool", "mean of each window", ("np.max(", "np.mean(")),
+    ("max_pool", "smallest of each", ("np.max(", "np.min(")),
+    ("max_pool", "largest absolute value", ("np.max(x", "np.max(abs(x)")),
+    ("max_pool", "begin with -inf", ("np.max(x[top:top + size, left:left + size]",
+                                     "max(0, x[top:top + size, left:left + size].max()")),
+    ("max_pool", "not `size`: they overlap", ("i * stride, j * stride", "i * size, j * size"),
+     ("(H - size) // stride + 1, (W - size) // stride + 1", "H // size, W // size")),
+    ("max_pool", "the stride is ignored", ("    H, W", "    stride = 1\n    H, W")),
+    ("max_pool", "begin at i and j", ("i * stride, j * stride", "i, j")),
+    ("max_pool", "`stride` pixels wide", ("top + size, left:left + size", "top + stride, left:left + stride")),
+    ("max_pool_gradient", "gradients of all", ("+= dy", "= dy")),
+    ("max_pool_gradient", "shares the gradient out", ("dx[top + row, left + column] += dy[i, j]",
+                                                      "dx[top:top + size, left:left + size] += dy[i, j] / size**2")),
+    ("max_pool_gradient", "every pixel of the window", ("dx[top + row, left + column] += dy[i, j]",
+                                                        "dx[top:top + size, left:left + size] += dy[i, j]")),
+    ("max_pool_gradient", "here each of them does", (
+        "dx[top + row, left + column] += dy[i, j]",
+        "dx[top:top + size, left:left + size] += dy[i, j] * (window == window.max())")),
+    ("max_pool_gradient", "here it is the last", ("np.argmax(window)",
+                                                  "window.size - 1 - np.argmax(window.ravel()[::-1])")),
+    ("max_pool_gradient", "not 1", ("+= dy[i, j]", "+= 1")),
+]
+
+
+@pytest.mark.parametrize("name, hint, edits", [
+    pytest.param(name, hint, edits, id=f"{name}-{hint.replace(' ', '_')}") for name, hint, *edits in MISTAKES])
+def test_each_mistake_gets_its_own_hint(name, hint, edits):
+    answer = verdict(name, *edits)
+    assert not answer and hint in repr(answer), answer
+
+
+def test_every_hint_is_given_to_somebody():
+    for module in (convolution, lrn, pooling):
+        for mistakes in (value for name, value in vars(module).items() if name.endswith("MISTAKES")):
+            for hint in mistakes:
+                assert any(expected in hint for _, expected, *_ in MISTAKES), hint
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_it_is_the_learners_function_that_is_run(check):
+    """One that answers right but for the last call is found out, so every case comes from it."""
+    right, calls = made(SOLUTIONS[check.removeprefix("check_")]), []
+
+    def counted(**arguments):
+        calls.append(arguments)
+        return right(**arguments)
+
+    assert getattr(exercises, check)(counted)
+    total = len(calls)
+
+    def wrong_at(number):
+        calls.clear()
+
+        def function(**arguments):
+            calls.append(arguments)
+            return right(**arguments) + (len(calls) == number)
+        return function
+
+    for number in range(1, total + 1):
+        assert not getattr(exercises, check)(wrong_at(number))
+
+
+def test_mistakes_that_are_not_typical_are_named_too():
+    cases = [Case("a small one", {"x": np.array([1.0, 2])}, np.array([2.0, 4]))]
+    for function, said in [
+        (lambda x: "twice", "your function returns twice; it should return numbers"),
+        (lambda x: [[1], [1, 2]], "it should return numbers"),
+        (lambda x: 2 * x + [0, 1], "at (1,) your function has 5; it should have 4"),
+        (lambda x: x / 0 * np.nan, "at (0,) your function has nan; it should have 2"),
+        (lambda y: y, "your function stopped with TypeError"),
+    ]:
+        with np.errstate(all="ignore"):
+            answer = judge(function, cases, {})
+        assert not answer and said in repr(answer) and "(Case: a small one, x=[1., 2.])" in repr(answer)
+
+
+@pytest.mark.parametrize("path", sorted((LESSONS / "solutions").glob("*.py")), ids=lambda path: path.stem)
+def test_solutions_belong_to_a_check(path):
+    assert all(f"check_{name}" in CHECKS for name in functions_in(path))

@@ -1,0 +1,82 @@
+"""Figures of lessons: one for every explanation, PNGs of a bounded size, the same bytes each time."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_trace import LAYERS, arrays_of, logits_of, made
+
+from tinynet import figures
+from tinynet.trace import explain
+
+
+def pixels(figure):
+    return np.asarray(Image.open(io.BytesIO(figure._repr_png_())).convert("RGB"))
+
+
+@pytest.mark.parametrize("kind", [*LAYERS, "linear"])
+def test_every_explanation_can_be_drawn(kind):
+    traced = made(kind)
+    for of, array in arrays_of(traced["it"]).items():
+        seen = explain(traced, "it", (0,) * array.ndim, of)
+        figure = figures.draw_explanation(seen)
+        titles = [axes.get_title() for axes in figure.axes]
+        if seen.axes and seen.last.size:
+            assert all(any(title.startswith(name) for title in titles) for name in seen.terms)
+        assert seen.name in figure.get_suptitle() and seen.lines[-1][0][:8] in figure.get_supxlabel()
+        assert pixels(figure).std() > 5
+
+
+def test_a_pixel_that_no_window_saw_has_a_figure_too():
+    seen = explain(made("conv gaps"), "it", (0, 0, 2, 2), "dx")
+    assert seen.last.size == 0 and seen.value == 0
+    assert "no window saw this pixel" in figures.draw_explanation(seen).get_suptitle()
+
+
+def test_the_loss_can_be_drawn():
+    traced = logits_of()
+    for of, index in (("y", ()), ("dx", (0, 1)), ("probs", (2, 3))):
+        assert pixels(figures.draw_explanation(explain(traced, "loss", index, of))).std() > 5
+
+
+def shown(axes):
+    image, = axes.images
+    return image.get_array()
+
+
+def test_the_panels_of_a_window_hold_its_numbers_and_padding_is_grey():
+    seen = explain(made("conv strided"), "it", (0, 0, 1, 0))
+    figure = figures.draw_explanation(seen)
+    panels = [axes for axes in figure.axes if axes.images and axes.get_ylabel() == "channel 0"]
+    panels += [axes for axes in figure.axes if axes.get_title() in ("w", "product")]
+    for axes, name in zip(panels, ("x", "w", "product")):
+        expected = seen.terms[name][0]
+        if name != "w":
+            assert (np.ma.getmaskarray(shown(axes)) == ~seen.inside[0]).all() and (~seen.inside[0]).any()
+            expected = np.ma.masked_array(expected, ~seen.inside[0])
+        np.testing.assert_array_equal(shown(axes).filled(0), np.ma.filled(expected, 0))
+        low, high = axes.images[0].get_clim()
+        assert low == -high  # white is 0
+
+
+def test_pictures_maps_and_numbers(tmp_path):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (3, 20, 30)).astype(np.uint8)
+    figure = figures.draw_pictures([picture, picture[0]], ["a", "b"], windows=[(2, 3, 5, 6)], path=tmp_path / "x.png")
+    assert Image.open(tmp_path / "x.png").format == "PNG"
+    box = figure.axes[0].patches[0].get_bbox().bounds
+    assert box == (2.5, 1.5, 6, 5)  # around pixels 3 to 8 across and 2 to 6 down
+    np.testing.assert_array_equal(shown(figure.axes[0]), picture.transpose(1, 2, 0))
+    maps = rng.standard_normal((5, 4, 6))
+    for share in (True, False):
+        figure = figures.draw_maps(maps, list("abcde"), columns=3, share=share)
+        np.testing.assert_array_equal(shown(figure.axes[4]), maps[4])
+        assert pixels(figure).std() > 5
+    figure = figures.draw_numbers({"x": maps[0], "w": maps[1, :2, :2]}, {"x": (1, 1, 2, 2)}, signs=["*"])
+    assert [text.get_text() for text in figure.axes[1].texts] == [f"{value:.3g}" for value in maps[1, :2, :2].ravel()]
+
+
+def test_a_figure_has_the_same_bytes_each_time():
+    seen = explain(made("lrn"), "it", (0, 0, 0, 0))
+    assert figures.draw_explanation(seen)._repr_png_() == figures.draw_explanation(seen)._repr_png_()

@@ -1,0 +1,372 @@
+"""How pictures become batches: what is drawn and applied, in which order, by which threads, and the statistics."""
+
+import itertools
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import tinynet
+from tinynet import data
+from tinynet.data.augment import Draw
+
+AXES = data.principal_axes(np.eye(3))
+
+
+def draw(rng, N, margin):
+    drawn = data.draw(rng, N, margin, data.Augmentation(), AXES)
+    assert drawn.shifts is None
+    return drawn.tops, drawn.lefts, drawn.flips
+
+
+def training(split, batch_size, size, mean, rng, **more):
+    return data.TrainingBatches(split, batch_size, size, data.Statistics(mean, np.eye(3)), rng, **more)
+
+
+def message(error, function, *args):
+    """The text of the error that function(*args) raises; one line, whatever happens."""
+    with pytest.raises(error) as caught:
+        function(*args)
+    text = str(caught.value)
+    assert text and "\n" not in text
+    return text
+
+
+def in_time(function, seconds=10):
+    """function(), or a failure where it would hang. An exception in it is raised here."""
+    result = []
+
+    def call():
+        try:
+            result.append((function(), None))
+        except BaseException as error:
+            result.append((None, error))
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert result, "it hangs"
+    value, error = result[0]
+    if error is not None:
+        raise error
+    return value
+
+
+# ---- crops and flips -----------------------------------------------------------------------------------------------
+def test_offsets_cover_zero_to_margin_inclusive_and_nothing_else():
+    tops, lefts, flips = draw(np.random.default_rng(0), 3000, 4)
+    for offsets in (tops, lefts):
+        assert set(offsets.tolist()) == {0, 1, 2, 3, 4}
+        assert np.bincount(offsets).min() > 500                                    # of 600 expected
+    assert flips.dtype == bool and 0.45 < flips.mean() < 0.55
+
+
+def test_each_picture_is_drawn_by_itself():
+    tops, lefts, flips = draw(np.random.default_rng(0), 2178 * 20, 32)
+    versions = set(zip(tops.tolist(), lefts.tolist(), flips.tolist()))
+    assert len(versions) == 33 * 33 * 2 == 2178
+    assert abs(np.corrcoef(tops, lefts)[0, 1]) < 0.03 and abs(np.corrcoef(tops[1:], tops[:-1])[0, 1]) < 0.03
+    assert abs(np.corrcoef(flips, lefts)[0, 1]) < 0.03
+
+
+def test_no_margin_leaves_one_place():
+    tops, lefts, _ = draw(np.random.default_rng(0), 50, 0)
+    assert not tops.any() and not lefts.any()
+
+
+def test_the_same_seed_draws_the_same():
+    first, again, other = (draw(np.random.default_rng(seed), 20, 9) for seed in (5, 5, 6))
+    assert all((a == b).all() for a, b in zip(first, again))
+    assert any((a != b).any() for a, b in zip(first, other))
+
+
+@pytest.mark.parametrize("mean_at", ["middle", "crop"])
+@pytest.mark.parametrize("colour, divide", [(None, 1.0), ("deviations", 1.1)])
+def test_augment_pixel_by_pixel(mean_at, colour, divide):
+    rng = np.random.default_rng(0)
+    N, S, size = 6, 9, 5
+    pictures = rng.integers(0, 256, (N, 3, S, S)).astype(np.uint8)
+    mean = rng.uniform(0, 255, (3, S, S)).astype(np.float32)
+    tops, lefts = np.array([0, 4, 0, 4, 2, 1]), np.array([0, 0, 4, 4, 3, 2])
+    flips = np.array([False, True, False, True, True, False])
+    shifts = rng.normal(0, 9, (N, 3)) if colour else None
+    before = pictures.copy()
+    x = data.augment(pictures, Draw(tops, lefts, flips, shifts), mean, size,
+                     data.Augmentation(mean_at=mean_at, colour=colour, divide=divide))
+    assert x.shape == (N, 3, size, size) and x.dtype == np.float32 and x.flags.c_contiguous
+    for n, channel, row, column in np.ndindex(x.shape):
+        across = size - 1 - column if flips[n] else column
+        top, left = tops[n], lefts[n]
+        less = mean[channel, top + row, left + across] if mean_at == "crop" else mean[channel, 2 + row, 2 + column]
+        expected = float(pictures[n, channel, tops[n] + row, lefts[n] + across]) - less
+        expected = (expected + (shifts[n, channel] if colour else 0)) / divide
+        assert abs(x[n, channel, row, column] - expected) < 1e-3
+    np.testing.assert_array_equal(pictures, before)
+
+
+def test_thirty_two_in_a_row_share_a_draw_in_the_2012_code():
+    drawn = data.draw(np.random.default_rng(0), 100, 32, data.AUGMENTATIONS["code-2012"], AXES)
+    for start in (0, 32, 64, 96):
+        for values in (drawn.tops, drawn.lefts, drawn.flips):
+            assert len(set(values[start:start + 32].tolist())) == 1
+    assert len(set(drawn.tops.tolist())) > 1 and len(drawn.tops) == len(drawn.flips) == len(drawn.shifts) == 100
+    assert len(set(drawn.shifts[:, 0].tolist())) == 100, "colours are drawn for each picture by itself"
+
+
+COVARIANCE = np.array([[5476.0, 5100, 4700], [5100, 5184, 5000], [4700, 5000, 5929]])  # of photographs, about
+
+
+def test_colours_shift_along_the_axes_by_a_tenth_of_the_deviations():
+    how = data.Augmentation(colour="deviations")
+    shifts = data.draw(np.random.default_rng(0), 40000, 0, how, data.principal_axes(COVARIANCE)).shifts
+    np.testing.assert_allclose(np.cov(shifts.T), 0.01 * COVARIANCE, rtol=0.05)       # std 0.1 of the pixels' own
+    assert abs(shifts.mean()) < 0.2 and 7 < shifts[:, 0].std() < 8                   # grey levels, as measured of it
+
+
+def test_taken_literally_the_eigenvalues_are_those_of_pixels_from_0_to_1():
+    how = data.Augmentation(colour="eigenvalues")
+    shifts = data.draw(np.random.default_rng(0), 40000, 0, how, data.principal_axes(COVARIANCE)).shifts / 255
+    unit = COVARIANCE / 255**2
+    np.testing.assert_allclose(np.cov(shifts.T), 0.01 * unit @ unit, rtol=0.05)
+
+
+def test_no_mirror_images_where_none_are_wanted():
+    assert not data.draw(np.random.default_rng(0), 99, 4, data.Augmentation(mirror=False), AXES).flips.any()
+
+
+def test_the_ten_views_are_four_corners_the_middle_and_their_mirror_images():
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 3, 256, 256), dtype=np.uint8)
+    views = data.ten_crops(pictures, 224)
+    assert views.shape == (2, 10, 3, 224, 224) and views.dtype == np.uint8
+    for i, (top, left) in enumerate([(0, 0), (0, 32), (16, 16), (32, 0), (32, 32)]):
+        cut = pictures[:, :, top:top + 224, left:left + 224]
+        np.testing.assert_array_equal(views[:, i], cut)
+        np.testing.assert_array_equal(views[:, i + 5], cut[..., ::-1])
+
+
+def test_every_recipe_has_its_augmentation():
+    assert data.AUGMENTATIONS.keys() == tinynet.RECIPES.keys()
+
+
+def test_a_crop_larger_than_the_picture_is_refused():
+    with pytest.raises(ValueError, match="a crop of 9 pixels does not fit into pictures of 8"):
+        data.center_crop(np.zeros((1, 3, 8, 8)), 9)
+
+
+@pytest.mark.parametrize("S, size, start", [(256, 224, 16), (256, 227, 14), (112, 99, 6), (8, 8, 0)])
+def test_the_middle_is_where_the_2012_code_has_it(S, size, start):
+    pictures = np.arange(3 * S * S).reshape(1, 3, S, S)
+    middle = data.center_crop(pictures, size)
+    assert middle.shape == (1, 3, size, size) and np.shares_memory(middle, pictures)
+    np.testing.assert_array_equal(middle, pictures[:, :, start:start + size, start:start + size])
+    np.testing.assert_array_equal(data.center_crop(pictures[0], size), middle[0])
+
+
+# ---- batches -------------------------------------------------------------------------------------------------------
+class Numbered:
+    """A split whose picture i says i in its first channel, its row in the second and its column in the third."""
+
+    def __init__(self, N, S, unreadable=()):
+        self.labels = np.arange(N, dtype=np.int64) % 10
+        self.names = [str(i) for i in range(N)]
+        self.S, self.bad, self.unreadable, self.reads = S, set(unreadable), {}, []
+
+    def __len__(self):
+        return len(self.labels)
+
+    def read(self, indices):
+        self.reads.append(indices.copy())
+        readable = np.array([i not in self.bad for i in indices])
+        rows, columns = np.indices((self.S, self.S))
+        pictures = [np.stack([np.full((self.S, self.S), i), rows, columns]) for i in indices[readable]]
+        return np.array(pictures, np.uint8).reshape(-1, 3, self.S, self.S), readable
+
+
+def numbers(x):
+    return x[:, 0, 0, 0].astype(int).tolist()
+
+
+def zeros(S):
+    return np.zeros((3, S, S), np.float32)
+
+
+def test_a_pass_has_every_picture_once_in_a_new_order():
+    split = Numbered(23, 8)
+    batches = training(split, 5, 6, zeros(8), np.random.default_rng(0))
+    passes = [[next(batches) for _ in range(5)] for _ in range(3)]
+    orders = []
+    for batch_list in passes:
+        assert [len(x) for x, _ in batch_list] == [5, 5, 5, 5, 3]                  # the last one is short
+        order = [i for x, _ in batch_list for i in numbers(x)]
+        assert sorted(order) == list(range(23)) and order != list(range(23))
+        assert [i % 10 for i in order] == [label for _, labels in batch_list for label in labels]
+        orders.append(order)
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_a_batch_is_cut_and_mirrored_and_all_offsets_occur():
+    batches = training(Numbered(40, 9), 40, 6, zeros(9), np.random.default_rng(0))
+    corners, mirrored = set(), 0
+    for x, labels in itertools.islice(batches, 10):
+        assert x.dtype == np.float32 and x.shape == (40, 3, 6, 6) and labels.dtype == np.int64
+        step = x[:, 2, 0, 1] - x[:, 2, 0, 0]                                       # the columns, left to right or back
+        assert set(step.tolist()) == {1.0, -1.0}
+        mirrored += int((step < 0).sum())
+        corners |= set(zip(x[:, 1, 0, 0].tolist(), x[:, 2, 0].min(axis=1).tolist()))
+    assert corners == set(itertools.product(range(4), range(4))) and 150 < mirrored < 250
+
+
+def test_the_middle_of_the_mean_image_is_taken_off_wherever_the_crop_was():
+    """As in the 2012 code; Caffe takes off what lies under the crop."""
+    S, size = 10, 6
+    mean = np.random.default_rng(1).uniform(0, 255, (3, S, S)).astype(np.float32)
+    plain, less = (training(Numbered(12, S), 12, size, image, np.random.default_rng(0))
+                   for image in (zeros(S), mean))
+    for _ in range(3):
+        (x, labels), (y, same) = next(plain), next(less)
+        np.testing.assert_array_equal(labels, same)
+        np.testing.assert_allclose(y, x - mean[:, 2:8, 2:8], atol=1e-4)
+        assert y.dtype == np.float32
+
+
+def test_batches_are_the_same_for_the_same_seed_only():
+    def some(seed):
+        return list(itertools.islice(
+            training(Numbered(20, 9), 6, 7, zeros(9), np.random.default_rng(seed)), 9))
+    first, again, other = some(3), some(3), some(4)
+    assert all((x == y).all() and (a == b).all() for (x, a), (y, b) in zip(first, again))
+    assert any(x.shape != y.shape or (x != y).any() for (x, _), (y, _) in zip(first, other))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_batches_do_not_depend_on_how_many_threads_there_are_nor_on_their_speed(threads):
+    def some(threads, pause):
+        split, pauses = Numbered(20, 9), np.random.default_rng(1)
+        read = split.read
+        split.read = lambda indices: threading.Event().wait(pause * pauses.random()) or read(indices)
+        return list(itertools.islice(training(split, 6, 7, zeros(9), np.random.default_rng(0), threads=threads), 9))
+    for (x, a), (y, b) in zip(some(1, 0), some(threads, 0.02), strict=True):
+        np.testing.assert_array_equal(x, y)
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("stop", range(9))
+def test_a_kept_position_brings_the_same_batches_again(stop):
+    """In the middle of a pass, at its end, and where nothing was asked for yet."""
+    def fresh(seed):
+        how = data.Augmentation(colour="deviations", chunk=2)
+        return training(Numbered(20, 9), 6, 7, zeros(9), np.random.default_rng(seed), how=how)
+    batches = fresh(0)
+    for _ in range(stop):
+        next(batches)
+    kept = json.loads(json.dumps(batches.state()))
+    again = fresh(1)
+    again.restore(kept)
+    for (x, a), (y, b) in itertools.islice(zip(batches, again), 9):
+        np.testing.assert_array_equal(x, y)
+        np.testing.assert_array_equal(a, b)
+
+
+def test_reading_ahead_is_done_by_other_threads_and_has_a_bound():
+    split, threads = Numbered(400, 8), set()
+    read = split.read
+
+    def watched(indices):
+        threads.add(threading.current_thread())
+        return read(indices)
+
+    split.read = watched
+    batches = training(split, 4, 6, zeros(8), np.random.default_rng(0), threads=2)
+    next(batches)
+    time.sleep(0.2)
+    assert len(split.reads) == 3 and threading.current_thread() not in threads
+
+
+def test_an_exception_in_the_thread_reaches_the_caller():
+    split = Numbered(8, 8)
+
+    def fail(indices):
+        raise OSError("disk.png: gone")
+
+    split.read = fail
+    batches = training(split, 4, 6, zeros(8), np.random.default_rng(0))
+    assert message(OSError, lambda: in_time(lambda: next(batches))) == "disk.png: gone"
+
+
+def test_a_batch_of_nothing_is_skipped():
+    split = Numbered(8, 8, unreadable=range(7))                                    # only picture 7 can be read
+    batches = training(split, 2, 6, zeros(8), np.random.default_rng(0))
+    assert [numbers(in_time(lambda: next(batches))[0]) for _ in range(3)] == [[7], [7], [7]]
+    assert [numbers(x) for x, _ in data.test_batches(split, 2, 6, zeros(8))] == [[7]]
+
+
+def test_a_broken_file_does_not_change_how_the_others_are_cut():
+    def some(unreadable):
+        batches = training(Numbered(30, 12, unreadable), 30, 6, zeros(12), np.random.default_rng(0))
+        x, _ = next(batches)
+        return dict(zip(numbers(x), x))
+    whole, fewer = some([]), some([3, 11, 20])
+    assert len(fewer) == 27
+    for i, crop in fewer.items():
+        np.testing.assert_array_equal(crop, whole[i])
+
+
+def test_testing_takes_every_picture_once_in_order_from_the_middle():
+    S, size = 11, 6
+    mean = np.full((3, S, S), 0.5, np.float32)
+    got = list(data.test_batches(Numbered(13, S), 5, size, mean))
+    assert [len(x) for x, _ in got] == [5, 5, 3]
+    assert [label for _, labels in got for label in labels] == [i % 10 for i in range(13)]
+    x = np.concatenate([x for x, _ in got])
+    assert x.dtype == np.float32 and (x[:, 0] + 0.5 == np.arange(13)[:, None, None]).all()
+    np.testing.assert_array_equal(x[:, 1] + 0.5, np.broadcast_to(np.arange(2, 8)[:, None], (13, 6, 6)))
+    np.testing.assert_array_equal(x[:, 2] + 0.5, np.broadcast_to(np.arange(2, 8), (13, 6, 6)))
+
+
+def test_testing_takes_off_the_middle_of_the_mean_image():
+    mean = np.random.default_rng(1).uniform(0, 255, (3, 10, 10)).astype(np.float32)
+    (x, _), = data.test_batches(Numbered(4, 10), 4, 6, zeros(10))
+    (y, _), = data.test_batches(Numbered(4, 10), 4, 6, mean)
+    np.testing.assert_allclose(y, x - mean[:, 2:8, 2:8], atol=1e-4)
+
+
+def test_the_covariance_is_that_of_all_pixels():
+    class Noise(Numbered):
+        def read(self, indices):
+            return pictures[indices], np.ones(len(indices), bool)
+    pictures = np.random.default_rng(0).integers(0, 256, (150, 3, 4, 4), dtype=np.uint8)
+    pictures[:, 1] = pictures[:, 0] // 2                                             # green goes with red
+    found = data.statistics(Noise(150, 4), quiet=True).covariance
+    np.testing.assert_allclose(found, np.cov(pictures.transpose(1, 0, 2, 3).reshape(3, -1), bias=True), rtol=1e-3)
+
+
+def test_a_test_set_without_a_readable_picture_gets_one_line():
+    split = Numbered(6, 8, unreadable=range(6))
+    assert "not one" in message(data.DataError, lambda: list(data.test_batches(split, 4, 6, zeros(8))))
+
+
+# ---- the mean image ------------------------------------------------------------------------------------------------
+def test_the_mean_is_exact_over_more_than_one_run():
+    class Noise(Numbered):
+        def read(self, indices):
+            return pictures[indices], np.ones(len(indices), bool)
+    pictures = np.random.default_rng(0).integers(0, 256, (600, 3, 4, 4), dtype=np.uint8)
+    mean = data.statistics(Noise(600, 4), quiet=True).mean
+    assert mean.dtype == np.float32 and mean.shape == (3, 4, 4)
+    np.testing.assert_array_equal(mean, (pictures.astype(np.int64).sum(0) / 600).astype(np.float32))
+
+
+def test_the_mean_leaves_out_what_cannot_be_read():
+    mean = data.statistics(Numbered(5, 4, unreadable=[0, 4]), quiet=True).mean
+    assert (mean[0] == 2).all()
+
+
+def test_quiet_is_quiet_and_a_long_mean_is_not(capsys, monkeypatch):
+    data.statistics(Numbered(5, 4), quiet=True)
+    assert capsys.readouterr() == ("", "")
+    clock = itertools.count(0, 60)
+    monkeypatch.setattr("tinynet.console.time.monotonic", lambda: next(clock))
+    data.statistics(Numbered(5, 4))
+    assert "mean image: 5/5 pictures" in capsys.readouterr().err

@@ -1,0 +1,44 @@
+"""Where the numbers of max-pooling come from.   KH KW window"""
+
+import numpy as np
+
+from tinynet.trace.explanation import added_up, explanation, host, span, windows_with
+
+
+def _window(layer, x, i, j):
+    """The part of window (i, j) inside the map x (H, W), and its first row and column."""
+    (KH, KW), (SH, SW) = layer.size, layer.stride
+    return x[i * SH:i * SH + KH, j * SW:j * SW + KW], i * SH, j * SW
+
+
+def y(step, index):
+    """The largest of one window."""
+    n, c, i, j = index
+    x, top, left = _window(step.layer, host(step.x[n, c])[0], i, j)
+    first = np.zeros(x.shape, bool)
+    first[np.unravel_index(np.argmax(x), x.shape)] = True
+    row, column = np.argwhere(first)[0] + (top, left)
+    where = f"{span('row', top, x.shape[0])}, {span('column', left, x.shape[1])} of x[{n}, {c}]"
+    ties = int(np.sum(x == x.max()))
+    if ties > 1:
+        where += f"; {ties} are equally large, the first in reading order wins"
+    return explanation(where, ("row", "column"), (top, left), {"x": x},
+                       [(f"largest, at row {row}, column {column}", x.max())], picked=first)
+
+
+def dx(step, index):
+    """The gradients of the windows that this pixel won."""
+    n, c, row, column = index
+    layer, (x, dy) = step.layer, host(step.x[n, c], step.dy[n, c])
+    rows = windows_with(row, layer.size[0], layer.stride[0], dy.shape[0])
+    columns = windows_with(column, layer.size[1], layer.stride[1], dy.shape[1])
+    won = np.zeros((len(rows), len(columns)))
+    for a, i in enumerate(rows):
+        for b, j in enumerate(columns):
+            window, top, left = _window(layer, x, i, j)
+            won[a, b] = np.argmax(window) == (row - top) * window.shape[1] + column - left
+    above = dy[np.ix_(rows, columns)]
+    where = f"of the {won.size} windows that hold this pixel, it won {int(won.sum())}"
+    return explanation(where, ("i", "j"), tuple(int(a[0]) if a.size else 0 for a in (rows, columns)),
+                       {"dy": above, "won": won, "product": above * won}, [added_up(above * won)],
+                       picked=won.astype(bool))
