@@ -115,5 +115,6 @@ def test_against_pytorch(benchmark, monkeypatch, tmp_path, oracle):
     ("--against caffe", "--against: no 'caffe' here"), ("--rungs ,", "--rungs needs at least one name"),
     ("--json nowhere/b.json", "--json nowhere/b.json: not a file in a folder that exists")])
 def test_mistakes_are_one_line_and_code_2(options, message):
-    ran = subprocess.run([sys.executable, EXAMPLES / "benchmark.py", *options.split()], capture_output=True, text=True)
+    ran = subprocess.run([sys.executable, EXAMPLES / "benchmark.py", *options.split()], capture_output=True, text=True,
+                         env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)})
     assert ran.returncode == 2 and ran.stderr.startswith(f"benchmark.py: {message}") and ran.stderr.count("\n") == 1
