@@ -94,17 +94,18 @@ def host_batches(log, count=5):
         yield np.full((2, 3), number, np.float32), np.array([number, 0])
 
 
-@pytest.mark.parametrize("device", ["cpu", "gpu"])
+@pytest.mark.parametrize("device, ahead", [("cpu", 0), ("gpu", 1)])
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
-def test_prefetched_batches_are_the_same_and_asked_for_one_ahead(stand_in, device, count):
+def test_prefetched_batches_are_the_same_and_asked_for_one_ahead(stand_in, device, ahead, count):
     log = []
     for number, (x, labels) in enumerate(backend.prefetch_to_device(host_batches(log, count), device)):
         assert isinstance(x, np.ndarray if device == "cpu" else stand_in.ndarray) and isinstance(labels, np.ndarray)
         np.testing.assert_array_equal(to_numpy(x), number)
         assert list(labels) == [number, 0]
         log.append(f"used {number}")
-    order = [f"{word} {number + (word == 'made')}" for number in range(-1, count) for word in ("made", "used")]
-    assert log == [entry for entry in order if entry not in ("used -1", f"made {count}")]
+    made, used = ([f"{word} {number}" for number in range(count)] for word in ("made", "used"))
+    first, rest = made[:ahead], made[ahead:] + [None] * min(ahead, count)
+    assert log == first + [entry for pair in zip(rest, used) for entry in pair if entry]
 
 
 def test_prefetching_copies_each_batch_once_and_neither_side_waits(stand_in):

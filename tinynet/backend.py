@@ -147,14 +147,13 @@ def available_bytes():
 def prefetch_to_device(batches, device):
     """The same batches, the first array of each moved to device; the next one travels while this one is worked on.
 
-    For a GPU, CuPy copies the array into page-locked memory, in a thread of ours, and the GPU fetches it from there on
-    a stream of its own: neither host nor GPU waits for the other. On the CPU nothing moves, but the next batch is asked
-    for as early: whoever draws random numbers for it draws them in the same order on either device.
+    CuPy copies the array into page-locked memory, in a thread of ours, and the GPU fetches it from there on a stream of
+    its own: neither host nor GPU waits for the other. On the CPU batches are handed on as they come.
 
     Args     batches: an iterable of (x, ...), arrays of the host; what follows x stays there
     """
     if device == "cpu":
-        yield from _one_ahead(batches)
+        yield from batches
         return
     cuda = _cupy().cuda
     number, copying = cuda.Device().id, cuda.Stream(non_blocking=True)
