@@ -109,25 +109,24 @@ def test_prefetched_batches_are_the_same_and_asked_for_one_ahead(stand_in, devic
 
 
 def test_prefetching_copies_each_batch_once_and_neither_side_waits(stand_in):
-    computing, launched = stand_in.cuda.get_current_stream(), []
+    computing = stand_in.cuda.get_current_stream()
     for x, _ in backend.prefetch_to_device(host_batches([]), "gpu"):
-        launched.append(len(stand_in.meter.told))
         tinynet.cuda.relu_forward(x)
     assert stand_in.meter.to_device == [(2, 3)] * 5
     assert (stand_in.meter.to_host, stand_in.meter.synchronizations) == ([], 0)
 
-    told = stand_in.meter.told
-    at = {what: place for place, what in enumerate(told)}
-    copies = [place for place, (stream, word, _) in enumerate(told) if word == "copy"]
-    assert len({told[place][0] for place in copies}) == 1 and told[copies[0]][0] is not computing
-    for number, place in enumerate(copies):
-        copying, before, there = told[place][0], told[place - 1], told[place + 1]
-        assert before[:2] == (copying, "wait") and there[:2] == (copying, "record")
+    (copying,) = {stream for stream, *_ in stand_in.meter.told} - {computing}  # two threads: each in its own order
+    there = [what for stream, *what in stand_in.meter.told if stream is copying]
+    here = [what for stream, *what in stand_in.meter.told if stream is computing]
+    assert [word for word, _ in there] == ["wait", "copy", "record"] * 5
+    used = [place for place, (word, _) in enumerate(here) if word == "launch"]
+    for number in range(5):
+        before, copied = there[3 * number][1], there[3 * number + 2][1]
         if number >= 2:  # it may land in memory of the batch but one before, and waits until that is done with
-            assert at[computing, "record", before[2]] > launched[number - 2]
+            assert here.index(["record", before]) > used[number - 2]
         if number >= 1:  # but not for the batch before: with that it overlaps
-            assert at[computing, "record", before[2]] < launched[number - 1]
-        assert at[computing, "wait", there[2]] < launched[number]  # nobody reads it before it is there
+            assert here.index(["record", before]) < used[number - 1]
+        assert here.index(["wait", copied]) < used[number]  # nobody reads it before it is there
 
 
 def test_training_on_prefetched_pictures_moves_bytes_and_draws_in_and_nothing_out(stand_in):

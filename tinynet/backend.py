@@ -169,11 +169,14 @@ def prefetch_to_device(batches, device):
             # Memory that batches before have left is used again: not before the GPU has done what it was told so far.
             yield thread.submit(copy, *batch, before=cuda.get_current_stream().record())
 
-    with ThreadPoolExecutor(1) as thread:
+    thread = ThreadPoolExecutor(1)
+    try:
         for copied in _one_ahead(submitted()):
             *batch, there = copied.result()
             cuda.get_current_stream().wait_event(there)
             yield tuple(batch)
+    finally:  # without waiting: an iterator that is left early may end in the garbage collector, whatever it interrupted
+        thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _one_ahead(items):
