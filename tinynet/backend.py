@@ -175,7 +175,7 @@ def prefetch_to_device(batches, device):
             *batch, there = copied.result()
             cuda.get_current_stream().wait_event(there)
             yield tuple(batch)
-    finally:  # without waiting: an iterator that is left early may end in the garbage collector, whatever it interrupted
+    finally:  # without waiting: an iterator that is left early may end in the garbage collector, at any moment
         thread.shutdown(wait=False, cancel_futures=True)
 
 
