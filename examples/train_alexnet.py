@@ -6,6 +6,7 @@
 """
 
 import argparse
+import dataclasses
 import platform
 import time
 import warnings
@@ -39,9 +40,11 @@ def main():
         f"{len(source.test)} held out")
     out = console.writable_folder(args.out)
 
-    statistics = data.statistics(source.train, args.quiet)
+    statistics = statistics_of(source.train, out, stored_size, args)
+
     def held_out():
         return data.test_batches(source.test, args.batch_size, args.image_size, statistics.mean)
+
     next(held_out())  # nothing readable: say so now
     batches = data.TrainingBatches(source.train, args.batch_size, args.image_size, statistics, batches_rng,
                                    data.AUGMENTATIONS[args.recipe])
@@ -63,7 +66,7 @@ def main():
     else:
         run.begin(vars(args) | {"device": device, "classes": classes, "tinynet": tinynet.__version__,
                                 "numpy": np.__version__, "python": platform.python_version()})
-        checkpoint.save_arrays(out / "statistics.npz", {"mean": statistics.mean, "covariance": statistics.covariance})
+        checkpoint.save_arrays(out / "statistics.npz", dataclasses.asdict(statistics))
     images, seconds = 0, 0.0
 
     with console.Progress(steps, "training", "steps", args.quiet) as progress, console.Interrupt() as interrupt:
@@ -112,6 +115,16 @@ def main():
         f"{f' at {speed:.0f} images/s' if speed else ''}; see {out}")
 
 
+def statistics_of(split, out, size, args):
+    """Those that a run which goes on has kept, if of this size; else from every picture."""
+    path = out / "statistics.npz"
+    if args.resume and path.exists():
+        kept = data.Statistics(**checkpoint.load_arrays(path))
+        if kept.mean.shape == (3, size, size):  # else the run will be refused for its size, in words
+            return kept
+    return data.statistics(split, args.quiet)
+
+
 def parse_arguments():
     parser = console.ArgumentParser(description=__doc__.splitlines()[0],
                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -140,4 +153,4 @@ def parse_arguments():
 
 if __name__ == "__main__":
     console.run(main, mistakes=(console.FolderError, data.DataError, tinynet.ShapeError, tinynet.DeviceError,
-                                runs.RunError))
+                                tinynet.CheckpointError, runs.RunError))

@@ -217,6 +217,24 @@ def test_the_first_ctrl_c_is_noted_and_the_second_stops_at_once():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_batch_that_is_being_taken_when_ctrl_c_comes_is_passed_on():
+    """Else it would be lost to a run that goes on."""
+    def batches():
+        yield 1
+        signal.raise_signal(signal.SIGINT)
+        yield 2
+        yield 3
+
+    passed = []
+    with console.Interrupt() as interrupt, pytest.raises(console.Interrupted, match="stopped"):
+        for batch in interrupt.watch(batches()):
+            passed.append(batch)
+    assert passed == [1, 2]
+    with console.Interrupt() as interrupt, pytest.raises(console.Interrupted):
+        signal.raise_signal(signal.SIGTERM)
+        next(interrupt.watch(iter([1])))
+
+
 def test_after_the_loop_ctrl_c_is_what_it_was():
     with pytest.raises(Mistake), console.Interrupt():
         raise Mistake("in the loop")

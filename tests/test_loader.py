@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from test_data import in_time, message
 
 import tinynet
 from tinynet import data
@@ -23,35 +24,6 @@ def draw(rng, N, margin):
 
 def training(split, batch_size, size, mean, rng, **more):
     return data.TrainingBatches(split, batch_size, size, data.Statistics(mean, np.eye(3)), rng, **more)
-
-
-def message(error, function, *args):
-    """The text of the error that function(*args) raises; one line, whatever happens."""
-    with pytest.raises(error) as caught:
-        function(*args)
-    text = str(caught.value)
-    assert text and "\n" not in text
-    return text
-
-
-def in_time(function, seconds=10):
-    """function(), or a failure where it would hang. An exception in it is raised here."""
-    result = []
-
-    def call():
-        try:
-            result.append((function(), None))
-        except BaseException as error:
-            result.append((None, error))
-
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    assert result, "it hangs"
-    value, error = result[0]
-    if error is not None:
-        raise error
-    return value
 
 
 # ---- crops and flips -----------------------------------------------------------------------------------------------
@@ -130,10 +102,6 @@ def test_taken_literally_the_eigenvalues_are_those_of_pixels_from_0_to_1():
     shifts = data.draw(np.random.default_rng(0), 40000, 0, how, data.principal_axes(COVARIANCE)).shifts / 255
     unit = COVARIANCE / 255**2
     np.testing.assert_allclose(np.cov(shifts.T), 0.01 * unit @ unit, rtol=0.05)
-
-
-def test_no_mirror_images_where_none_are_wanted():
-    assert not data.draw(np.random.default_rng(0), 99, 4, data.Augmentation(mirror=False), AXES).flips.any()
 
 
 def test_the_ten_views_are_four_corners_the_middle_and_their_mirror_images():
@@ -267,6 +235,19 @@ def test_a_kept_position_brings_the_same_batches_again(stop):
     for (x, a), (y, b) in itertools.islice(zip(batches, again), 9):
         np.testing.assert_array_equal(x, y)
         np.testing.assert_array_equal(a, b)
+
+
+def test_to_leave_early_waits_for_nobody():
+    """Nor does the garbage collector, in whose hands a loader may end."""
+    split, free = Numbered(40, 8), threading.Event()
+    read = split.read
+    split.read = lambda indices: len(split.reads) < 1 and read(indices) or free.wait(30) and read(indices)
+    batches = data.test_batches(split, 4, 6, zeros(8))
+    try:
+        next(batches)
+        in_time(batches.close)
+    finally:
+        free.set()
 
 
 def test_reading_ahead_is_done_by_other_threads_and_has_a_bound():

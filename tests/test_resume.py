@@ -73,8 +73,10 @@ def test_killed_again_and_again_at_random_moments_it_ends_the_same(whole, place)
         process.communicate()
         more = ["--resume"]
     assert kills >= 4
+    (place / "out" / ".metrics.csv.x1y2.tmp").write_text("step,ep")        # as a kill may leave it
     code, out, err = run("--out", "out", "--resume", cwd=place)
     assert code == 0 and "going on from out/checkpoint-" in out, err
+    assert not list((place / "out").glob(".*"))
     same(whole, place)
 
 
@@ -119,6 +121,25 @@ def test_where_no_checkpoint_is_whole_it_says_so(stopped):
         flip(path, path.stat().st_size // 2)
     code, _, err = run("--out", "out", "--resume", cwd=stopped)
     assert code == 2 and err.splitlines()[-1] == "train_alexnet.py: out: not one of 2 checkpoints is whole"
+
+
+def test_damaged_statistics_are_named_not_computed_anew_in_silence(whole, stopped):
+    path = stopped / "out" / "statistics.npz"
+    kept = path.read_bytes()
+    flip(path, path.stat().st_size // 2)
+    code, _, err = run("--out", "out", "--resume", cwd=stopped)
+    assert code == 2 and err.count("\n") == 1 and "out/statistics.npz: not a file of arrays, or damaged" in err
+    path.write_bytes(kept)
+    assert run("--out", "out", "--resume", cwd=stopped)[0] == 0
+    same(whole, stopped)
+
+
+def test_statistics_that_are_missing_are_computed_again(whole, stopped):
+    kept = (stopped / "out" / "statistics.npz").read_bytes()
+    (stopped / "out" / "statistics.npz").unlink()
+    assert run("--out", "out", "--resume", cwd=stopped)[0] == 0
+    (stopped / "out" / "statistics.npz").write_bytes(kept)
+    same(whole, stopped)
 
 
 def flip(path, position):

@@ -134,12 +134,13 @@ class Interrupt:
         self.requested = True
 
 
-def run(main, mistakes):
-    """Call main() and leave with its exit code. `mistakes`: the exceptions that mean a user's mistake.
+def run(main, mistakes, name=None):
+    """Call main() and leave with its exit code. `mistakes`: the exceptions that mean a user's mistake;
+    name: how the program calls itself, if not as its file.
 
     A mistake is one line and code 2, a fault of the run one line and code 1, Ctrl-C code 130.
     """
-    name = os.path.basename(sys.argv[0])
+    name = name or os.path.basename(sys.argv[0])
     try:
         sys.exit(main())
     except mistakes as error:

@@ -4,7 +4,6 @@ import io
 import math
 import os
 import pathlib
-import sys
 import textwrap
 
 import matplotlib
@@ -328,5 +327,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.argv[0] = "tinynet.figures"
-    console.run(main, mistakes=run.RunError)
+    console.run(main, mistakes=run.RunError, name="tinynet.figures")

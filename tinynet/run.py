@@ -21,6 +21,8 @@ from tinynet import backend, checkpoint
 
 COLUMNS = ("step", "epoch", "lr", "loss", "train_error", "top1_error", "top5_error", "test_loss")
 WHOLE = ("step", "epoch")
+WRITTEN = ("checkpoint-*.npz", "config.json", "metrics.csv", "metrics.jsonl", "statistics.npz", "summary.json",
+           "weights.npz", "curves.png", "kernels.png")
 KEPT = 2  # checkpoints: should the newest be damaged, there is the one before
 
 
@@ -93,9 +95,10 @@ class Run:
         self.metrics = {name: array.array("d", arrays[f"metrics/{name}"]) for name in COLUMNS}
 
     def _remove_unfinished(self):
-        """A process that was killed while it wrote a checkpoint has left the part that it had written."""
-        for path in self.folder.glob(".checkpoint-*.tmp"):
-            path.unlink()
+        """A process that was killed while it wrote a file has left the part that it had written."""
+        for name in WRITTEN:
+            for path in self.folder.glob(f".{name}.*.tmp"):
+                path.unlink()
 
     def save(self):
         """Write a checkpoint, whole or not at all, and remove all but the newest two."""

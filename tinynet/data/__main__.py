@@ -3,8 +3,6 @@
     python -m tinynet.data download cifar10 data
 """
 
-import sys
-
 from tinynet import console
 from tinynet.data.download import download
 from tinynet.data.pictures import DataError
@@ -23,5 +21,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.argv[0] = "tinynet.data"
-    console.run(main, mistakes=(console.FolderError, DataError))
+    console.run(main, mistakes=(console.FolderError, DataError), name="tinynet.data")

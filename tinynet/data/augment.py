@@ -17,7 +17,6 @@ from tinynet.backend import array_module, like
 class Augmentation:
     """How a recipe varies its training pictures, beyond where they are cut.
 
-    mirror   mirror one half of them
     chunk    how many pictures in a row share one draw of crop and flip
     mean_at  "middle": the middle of the mean image is taken off every crop; "crop": what of it lies under the crop
     colour   shift the colours of a picture along the principal axes of the training pixels, each by a random multiple,
@@ -26,7 +25,6 @@ class Augmentation:
     divide   what the result is divided by, in training only
     """
 
-    mirror: bool = True
     chunk: int = 1
     mean_at: str = "middle"
     colour: str | None = None
@@ -68,7 +66,7 @@ def draw(rng, N, margin, how, axes):
     """
     chunks = -(-N // how.chunk)
     tops, lefts = rng.integers(0, margin, size=(2, chunks), endpoint=True).repeat(how.chunk, axis=1)[:, :N]
-    flips = (rng.random(chunks) < 0.5).repeat(how.chunk)[:N] & how.mirror
+    flips = (rng.random(chunks) < 0.5).repeat(how.chunk)[:N]
     shifts = None
     if how.colour is not None:
         eigenvalues, vectors = axes                                       # (3,); (3, 3), an axis a column

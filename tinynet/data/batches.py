@@ -1,6 +1,7 @@
 """From a split to batches (x, labels): x float32 (N, 3, s, s), less the mean image; labels (N,)."""
 
 import collections
+import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,11 +14,12 @@ from tinynet.data.pictures import DataError
 THREADS = os.cpu_count() or 1  # of a loader; Pillow and NumPy work without holding Python's lock
 
 
+@dataclasses.dataclass
 class Statistics:
     """What the training pictures have in common: mean (3, S, S) float32, in 0 to 255; covariance (3, 3) of R, G, B."""
 
-    def __init__(self, mean, covariance):
-        self.mean, self.covariance = mean, covariance
+    mean: np.ndarray
+    covariance: np.ndarray
 
 
 def statistics(split, quiet=False):
@@ -133,18 +135,16 @@ def in_order(work, tasks, threads=THREADS):
     Tasks may be without end: they are asked for by the caller's thread, never more than threads + 1 ahead. An
     exception in a thread is raised here, at its task's turn.
     """
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = collections.deque()
-        try:
-            for task in tasks:
-                waiting.append(pool.submit(work, task))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
+    pool, waiting = ThreadPoolExecutor(threads), collections.deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(work, task))
+            if len(waiting) > threads:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:  # without waiting: an iterator that is left early may end in the garbage collector, in any thread
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _runs(order, length):
