@@ -1,8 +1,10 @@
-"""Pictures of a run. The only module that imports matplotlib, and it needs no screen."""
+"""Pictures in lessons: of arrays, of their windows, of how one number came about.
+
+Each takes a path to be saved at, or none, and returns a Drawing, which a notebook shows.
+"""
 
 import io
 import math
-import os
 import pathlib
 import textwrap
 
@@ -11,83 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from tinynet import console, run
-from tinynet.checkpoint import atomic_write
-
-LOSS, TRAIN, TEST, DROP = "#7f7f7f", "#1f77b4", "#d62728", "#bbbbbb"
-
-
-def draw_curves(path, metrics):
-    """The loss of every step; training error, and the held-out errors after each pass; lines where the rate was cut.
-
-    Args     metrics: columns of metrics.csv, {name: one number a step}, nan where there is none; errors in [0, 1]
-    """
-    steps, losses, lrs, errors = (np.array(metrics[key], float) for key in ("step", "loss", "lr", "train_error"))
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot(steps, losses, color=LOSS, linewidth=0.6, label="each step")
-    width = max(5, len(losses) // 25)
-    if len(losses) >= 20:
-        left.plot(steps[width - 1:], _running_mean(losses, width), color=TRAIN, linewidth=1.8,
-                  label=f"mean of {width} steps")
-        right.plot(steps[width - 1:], 100 * _running_mean(errors, width), color=TRAIN, linewidth=1.2,
-                   label=f"training, top-1, mean of {width} steps")
-    left.set(xlabel="step", ylabel="training loss (nats)", ylim=(0, None))
-    for key, style, label in (("top1_error", "-", "held out, top-1"), ("top5_error", ":", "held out, top-5")):
-        values = np.array(metrics[key], float)
-        measured = np.isfinite(values)
-        if measured.any():
-            right.plot(steps[measured], 100 * values[measured], color=TEST, marker="o", markersize=4, linestyle=style,
-                       label=label)
-    right.set(xlabel="step", ylabel="error (%)", ylim=(0, 100), xlim=left.get_xlim())
-    drops = [step for step, before, after in zip(steps[1:], lrs, lrs[1:]) if after < before]
-    for axes in (left, right):
-        for i, step in enumerate(drops):
-            axes.axvline(step, color=DROP, linewidth=1, zorder=0, label=None if i else "rate cut")
-        axes.spines[["top", "right"]].set_visible(False)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(edgecolor="none", framealpha=1)
-    _save(figure, path)
-
-
-def draw_kernels(path, weights, groups=1, columns=16):
-    """First-layer kernels as colour tiles, as the paper's figure 3: those of the first group on top.
-
-    Args     weights (K, 3, KH, KW); groups: leave a gap between the kernels of one and of the next
-    Source   one scale for all kernels, from the least weight (black) to the greatest, as the authors' shownet.py
-    """
-    K, _, KH, KW = weights.shape
-    low, high = float(weights.min()), float(weights.max())
-    tiles = (weights - low) / max(high - low, np.finfo(np.float32).tiny)
-    figure = Figure(figsize=(columns * 0.5, -(-K // columns) * 0.5 + 0.2 * groups), layout="constrained")
-    for axes, group in zip(np.atleast_1d(figure.subplots(groups, 1)), np.split(tiles, groups)):
-        axes.imshow(_tile(group.transpose(0, 2, 3, 1), columns), interpolation="nearest")
-        axes.set_axis_off()
-    _save(figure, path)
-
-
-def _running_mean(values, width):
-    return np.convolve(values, np.ones(width) / width, mode="valid")
-
-
-def _tile(pictures, columns, gap=1):
-    """(M, H, W, 3) in [0, 1] -> one picture with rows of `columns`, white between them."""
-    M, H, W, _ = pictures.shape
-    rows = -(-M // columns)
-    sheet = np.ones((rows * (H + gap) - gap, columns * (W + gap) - gap, 3))
-    for i, picture in enumerate(pictures):
-        top, left = i // columns * (H + gap), i % columns * (W + gap)
-        sheet[top:top + H, left:left + W] = picture
-    return sheet
-
-
-def _save(figure, path):
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120)
-
-
-# ------------------------------------------------------------------------------------------------- figures in lessons
-# Each takes a path to be saved at, or none, and returns a Drawing, which a notebook shows.
+from tinynet.figures.canvas import bare, save
 
 ACTIVATIONS, WEIGHTS = "RdBu_r", "PuOr_r"  # both white at 0
 PHOTO = pathlib.Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"  # which matplotlib brings along
@@ -114,7 +40,7 @@ def draw_pictures(pictures, titles=None, windows=(), path=None):
         picture = np.asarray(picture)
         axes.imshow(picture.transpose(1, 2, 0) if picture.ndim == 3 else picture, cmap="gray", interpolation="nearest")
         axes.set_title(title, fontsize=10)
-        _bare(axes)
+        bare(axes)
     for window in windows:
         _outline(all_axes[0], *window)
     return _done(figure, path)
@@ -143,7 +69,7 @@ def draw_maps(maps, titles=None, columns=4, weights=False, share=True, path=None
         extend = "both" if scaled.max() > top else "neither"
         shown = _show(axes, a, WEIGHTS if weights else ACTIVATIONS, top)
         axes.set_title(titles[number] if titles else None, fontsize=10)
-        _bare(axes)
+        bare(axes)
         if not share:
             figure.colorbar(shown, ax=axes, shrink=0.8, extend=extend)
     if share:
@@ -165,7 +91,7 @@ def draw_numbers(arrays, windows=None, signs=None, path=None):
     for number, (axes, (title, a)) in enumerate(zip(all_axes, arrays.items())):
         _show(axes, a, _colours(title), abs(a).max(), numbers=True)
         axes.set_title(title, fontsize=10)
-        _bare(axes)
+        bare(axes)
         if signs and number:
             axes.set_ylabel(signs[number - 1], rotation=0, fontsize=16, labelpad=14, va="center")
         if windows and title in windows:
@@ -210,7 +136,7 @@ def _draw_terms_as_maps(explanation):
         for number, axes in enumerate(column):
             tile = maps[number] if few else _sheet(maps)
             shown = _show(axes, tile, _colours(name), top, numbers=few and H * W <= 25)
-            _bare(axes)
+            bare(axes)
             if few:
                 _number(axes, explanation, H, W)
                 if len(shape) > 2:
@@ -306,25 +232,7 @@ def _outline(axes, top, left, height, width):
                              clip_on=False))
 
 
-def _bare(axes):
-    axes.set(xticks=[], yticks=[])
-
-
 def _done(figure, path):
     if path is not None:
-        _save(figure, path)
+        save(figure, path)
     return figure
-
-
-def main():
-    """python -m tinynet.figures RUN: draw curves.png of a run anew from its log, at any time, also while it goes."""
-    parser = console.ArgumentParser(prog="python -m tinynet.figures", description="Draw the curves of a run.")
-    parser.add_argument("run", help="the folder of a run")
-    folder = parser.parse_args().run
-    path = os.path.join(folder, "curves.png")
-    draw_curves(path, run.read_metrics(folder))
-    print(path)
-
-
-if __name__ == "__main__":
-    console.run(main, mistakes=run.RunError, name="tinynet.figures")

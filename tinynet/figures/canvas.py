@@ -1,0 +1,14 @@
+"""What all pictures share."""
+
+from tinynet.checkpoint import atomic_write
+
+
+def bare(axes):
+    """No ticks: what is in the frame says it all."""
+    axes.set(xticks=[], yticks=[])
+
+
+def save(figure, path):
+    """As a PNG file, whole or not at all."""
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=120)

@@ -1,0 +1,72 @@
+"""Pictures of a training run."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tinynet.figures.canvas import save
+
+LOSS, TRAIN, TEST, DROP = "#7f7f7f", "#1f77b4", "#d62728", "#bbbbbb"
+
+
+def draw_curves(path, metrics):
+    """The loss of every step; training error, and the held-out errors after each pass; lines where the rate was cut.
+
+    Args     metrics: columns of metrics.csv, {name: one number a step}, nan where there is none; errors in [0, 1]
+    """
+    steps, losses, lrs, errors = (np.array(metrics[key], float) for key in ("step", "loss", "lr", "train_error"))
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(steps, losses, color=LOSS, linewidth=0.6, label="each step")
+    width = max(5, len(losses) // 25)
+    if len(losses) >= 20:
+        left.plot(steps[width - 1:], _running_mean(losses, width), color=TRAIN, linewidth=1.8,
+                  label=f"mean of {width} steps")
+        right.plot(steps[width - 1:], 100 * _running_mean(errors, width), color=TRAIN, linewidth=1.2,
+                   label=f"training, top-1, mean of {width} steps")
+    left.set(xlabel="step", ylabel="training loss (nats)", ylim=(0, None))
+    for key, style, label in (("top1_error", "-", "held out, top-1"), ("top5_error", ":", "held out, top-5")):
+        values = np.array(metrics[key], float)
+        measured = np.isfinite(values)
+        if measured.any():
+            right.plot(steps[measured], 100 * values[measured], color=TEST, marker="o", markersize=4, linestyle=style,
+                       label=label)
+    right.set(xlabel="step", ylabel="error (%)", ylim=(0, 100), xlim=left.get_xlim())
+    drops = [step for step, before, after in zip(steps[1:], lrs, lrs[1:]) if after < before]
+    for axes in (left, right):
+        for i, step in enumerate(drops):
+            axes.axvline(step, color=DROP, linewidth=1, zorder=0, label=None if i else "rate cut")
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(edgecolor="none", framealpha=1)
+    save(figure, path)
+
+
+def draw_kernels(path, weights, groups=1, columns=16):
+    """First-layer kernels as colour tiles, as the paper's figure 3: those of the first group on top.
+
+    Args     weights (K, 3, KH, KW); groups: leave a gap between the kernels of one and of the next
+    Source   one scale for all kernels, from the least weight (black) to the greatest, as the authors' shownet.py
+    """
+    K, _, KH, KW = weights.shape
+    low, high = float(weights.min()), float(weights.max())
+    tiles = (weights - low) / max(high - low, np.finfo(np.float32).tiny)
+    figure = Figure(figsize=(columns * 0.5, -(-K // columns) * 0.5 + 0.2 * groups), layout="constrained")
+    for axes, group in zip(np.atleast_1d(figure.subplots(groups, 1)), np.split(tiles, groups)):
+        axes.imshow(_tile(group.transpose(0, 2, 3, 1), columns), interpolation="nearest")
+        axes.set_axis_off()
+    save(figure, path)
+
+
+def _running_mean(values, width):
+    return np.convolve(values, np.ones(width) / width, mode="valid")
+
+
+def _tile(pictures, columns, gap=1):
+    """(M, H, W, 3) in [0, 1] -> one picture with rows of `columns`, white between them."""
+    M, H, W, _ = pictures.shape
+    rows = -(-M // columns)
+    sheet = np.ones((rows * (H + gap) - gap, columns * (W + gap) - gap, 3))
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * (H + gap), i % columns * (W + gap)
+        sheet[top:top + H, left:left + W] = picture
+    return sheet
