@@ -20,7 +20,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # import each other. A new room has to be given its place here.
 HELPERS = {"shapes", "backend"}
 LEAVES = {"shapes", "backend", "init", "metrics", "checkpoint", "console", "data"}
-MIDDLE = LEAVES | {"ops", "layers", "losses", "network", "alexnet", "optim"}
+MIDDLE = LEAVES | {"ops", "layers", "losses", "network", "alexnet", "optim", "schedules"}
 ARROWS = {
     "shapes": set(),
     "backend": set(),
@@ -34,6 +34,7 @@ ARROWS = {
     "layers": HELPERS | {"ops", "init"},
     "losses": HELPERS | {"ops"},
     "optim": HELPERS | {"ops"},
+    "schedules": set(),
     "network": HELPERS | {"ops", "layers", "checkpoint"},
     "alexnet": HELPERS | {"init", "layers", "network"},
     "data": {"shapes", "backend", "checkpoint", "console"},
@@ -44,6 +45,8 @@ ARROWS = {
     "exercises": MIDDLE | {"gradcheck"},
     "figures": MIDDLE | {"run"},
     "run": {"checkpoint", "backend"},
+    "report": MIDDLE | {"train", "figures"},
+    "trained": MIDDLE | {"run", "train"},
     "__init__": MIDDLE | {"train", "gradcheck", "trace"},  # `import tinynet` brings no figures, and no rung but ops
 }
 OUTSIDE = {  # what a room may import from outside the standard library

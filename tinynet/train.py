@@ -1,12 +1,13 @@
 """The pieces of a training loop. The loop itself is in examples/train_alexnet.py."""
 
+import contextlib
 import dataclasses
 import math
 
 import numpy as np
 
 from tinynet import backend
-from tinynet.metrics import top_k_wrong
+from tinynet.metrics import nll, top_k_wrong
 
 
 class NotFinite(ArithmeticError):
@@ -56,6 +57,12 @@ class Evaluation:
     loss: float
     images: int
 
+    @classmethod
+    def of(cls, probs, labels):
+        """That of probs (N, classes), as probabilities gives them."""
+        return cls(float(top_k_wrong(probs, labels, 1).mean()), float(top_k_wrong(probs, labels, 5).mean()),
+                   nll(probs, labels), len(labels))
+
 
 def evaluate(net, loss, batches):
     """Top-1 and top-5 error and mean loss over batches of (x, labels), in evaluation mode; then the mode is put back.
@@ -64,23 +71,37 @@ def evaluate(net, loss, batches):
     Args     batches: x (N, C, H, W), or (N, V, C, H, W) with V views of each picture. Ties count against the network
     Raises   ValueError where there is not one picture
     """
-    training = [layer.training for layer in net.layers]
-    net.eval()
     wrong1 = wrong5 = images = 0
     total = 0.0
-    try:
+    with evaluating(net):
         for x, labels in batches:
             probs, value = predict(net, loss, x, labels)
             wrong1 += int(top_k_wrong(probs, labels, 1).sum())
             wrong5 += int(top_k_wrong(probs, labels, 5).sum())
             total += value * len(labels)
             images += len(labels)
-    finally:
-        for layer, mode in zip(net.layers, training):
-            layer.training = mode
     if not images:
         raise ValueError("evaluate: there is not one picture")
     return Evaluation(wrong1 / images, wrong5 / images, total / images, images)
+
+
+def probabilities(net, loss, batches):
+    """What evaluate looks at, all of it: probs (N, classes) and labels (N,) of N pictures."""
+    with evaluating(net):
+        probs, labels = zip(*((predict(net, loss, x, labels)[0], labels) for x, labels in batches))
+    return np.concatenate(probs), np.concatenate(labels)
+
+
+@contextlib.contextmanager
+def evaluating(net):
+    """In evaluation mode for the length of a with block; then the mode is put back."""
+    training = [layer.training for layer in net.layers]
+    net.eval()
+    try:
+        yield
+    finally:
+        for layer, mode in zip(net.layers, training):
+            layer.training = mode
 
 
 def predict(net, loss, x, labels):
@@ -91,8 +112,7 @@ def predict(net, loss, x, labels):
     probs = backend.to_numpy(loss.probs)                                  # (N*V, classes)
     if views > 1:
         probs = probs.reshape(len(labels), views, -1).mean(axis=1)        # (N, classes)
-        own = probs[np.arange(len(labels)), labels]                       # (N,)
-        value = float(-np.log(np.maximum(own, np.finfo(own.dtype).tiny)).mean())
+        value = nll(probs, labels)
     return probs, value
 
 

@@ -25,12 +25,12 @@ from tinynet.data.cifar10 import CifarSource, find_cifar10
 from tinynet.data.embedded import EmbeddedSource
 from tinynet.data.folder import Folder, FolderSource
 from tinynet.data.imagenet import ImageNetSource, find_imagenet
-from tinynet.data.pictures import DataError, DataLost, UnreadablePicture, load_picture
+from tinynet.data.pictures import DataError, DataLost, UnreadablePicture, any_format, load_picture
 from tinynet.data.tiny_imagenet import TinyImageNetSource, find_tiny_imagenet
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "DataError", "DataLost", "Statistics", "TrainingBatches",
-           "UnreadablePicture", "augment", "center_crop", "draw", "identity", "load_picture", "open_source",
-           "principal_axes", "statistics", "ten_crops", "test_batches"]
+           "UnreadablePicture", "any_format", "augment", "center_crop", "draw", "identity", "load_picture",
+           "open_source", "principal_axes", "statistics", "ten_crops", "test_batches"]
 
 
 def open_source(spec, size, seed=0, quiet=False):

@@ -31,6 +31,10 @@ class Augmentation:
     spread: float = 0.1
     divide: float = 1.0
 
+    def without_colour(self):
+        """The same, but colours stay as they are. The 2012 code divides by 1 + spread, and so by 1 then."""
+        return dataclasses.replace(self, colour=None, divide=1.0)
+
 
 PLAIN = Augmentation()
 AUGMENTATIONS = {  # by recipe

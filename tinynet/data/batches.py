@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -54,16 +55,18 @@ class TrainingBatches:
     ahead, but all draws from rng are made by the caller's: which batch gets which does not depend on timing.
 
     Args     size: of the crops, in pixels; statistics: of the training split; rng: for this alone, since it runs ahead;
-             how: an Augmentation
+             how: an Augmentation; colour_passes: after so many passes colours are shifted no more; None: in all
     Raises   DataError where not one picture can be read; DataLost, in the end, where files vanish
     """
 
-    def __init__(self, split, batch_size, size, statistics, rng, how=PLAIN, threads=THREADS):
-        self.split, self.batch_size, self.size, self.how = split, batch_size, size, how
+    def __init__(self, split, batch_size, size, statistics, rng, how=PLAIN, threads=THREADS, colour_passes=None):
+        self.split, self.batch_size, self.size = split, batch_size, size
+        self.how, self.colour_passes = how, colour_passes
         self.mean, self.axes = statistics.mean, principal_axes(statistics.covariance)
         self.rng, self.threads = rng, threads
-        self.position = {"generator": rng.bit_generator.state, "batches": 0}  # of the next batch: where its pass
-        self._batches = self._run(0)                                          # began, how many came before it there
+        # Of the next batch: how many passes came before, where its pass began, how many batches came before it there.
+        self.position = {"passes": 0, "generator": rng.bit_generator.state, "batches": 0}
+        self._batches = self._run(0, 0)
 
     def state(self):
         """What a checkpoint keeps of it."""
@@ -73,7 +76,7 @@ class TrainingBatches:
         """Go on from a position that was kept: the same batches come as came after it."""
         self.rng.bit_generator.state = position["generator"]
         self.position = position
-        self._batches = self._run(position["batches"])
+        self._batches = self._run(position["passes"], position["batches"])
 
     def __iter__(self):
         return self
@@ -86,24 +89,28 @@ class TrainingBatches:
             if len(self.split.unreadable) == len(self.split):
                 raise DataError(f"not one of {len(self.split)} pictures can be read")
 
-    def _run(self, skip):
+    def _how(self, passes):
+        """The Augmentation of a pass before which there were so many."""
+        return self.how if self.colour_passes is None or passes < self.colour_passes else self.how.without_colour()
+
+    def _run(self, passes, skip):
         def plans(skip):
-            while True:
-                state = self.rng.bit_generator.state
+            for done in itertools.count(passes):
+                how, state = self._how(done), self.rng.bit_generator.state
                 runs = _runs(self.rng.permutation(len(self.split)), self.batch_size)
                 for number, indices in enumerate(runs, 1):
-                    drawn = draw(self.rng, len(indices), self.mean.shape[-1] - self.size, self.how, self.axes)
-                    after = {"generator": state, "batches": number}
+                    drawn = draw(self.rng, len(indices), self.mean.shape[-1] - self.size, how, self.axes)
+                    after = {"passes": done, "generator": state, "batches": number}
                     if number == len(runs):
-                        after = {"generator": self.rng.bit_generator.state, "batches": 0}
+                        after = {"passes": done + 1, "generator": self.rng.bit_generator.state, "batches": 0}
                     if number > skip:
-                        yield indices, drawn, after
+                        yield indices, drawn, how, after
                 skip = 0
 
         def prepare(plan):
-            indices, drawn, after = plan
+            indices, drawn, how, after = plan
             pictures, readable = self.split.read(indices)
-            x = augment(pictures, drawn[readable], self.mean, self.size, self.how)
+            x = augment(pictures, drawn[readable], self.mean, self.size, how)
             return (x, self.split.labels[indices[readable]]), after
 
         return in_order(prepare, plans(skip), self.threads)

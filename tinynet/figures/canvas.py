@@ -1,6 +1,10 @@
 """What all pictures share."""
 
+import warnings
+
 from tinynet.checkpoint import atomic_write
+
+warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a class name in a script that no font here has
 
 
 def bare(axes):

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from tinynet.figures.canvas import save
 
 LOSS, TRAIN, TEST, DROP = "#7f7f7f", "#1f77b4", "#d62728", "#bbbbbb"
+RIGHT, OTHER = "#f4a6c0", "#a9cbe8"  # bars, light enough to be written on
 
 
 def draw_curves(path, metrics):
@@ -55,6 +56,42 @@ def draw_kernels(path, weights, groups=1, columns=16):
         axes.imshow(_tile(group.transpose(0, 2, 3, 1), columns), interpolation="nearest")
         axes.set_axis_off()
     save(figure, path)
+
+
+def draw_guesses(path, pictures, probs, class_names, titles, labels=None, columns=4):
+    """Pictures, each above the five classes thought most probable of it, as the paper's figure 4.
+
+    Args     pictures: uint8 (M, 3, H, W); probs (M, classes); titles: M lines; labels (M,): the right classes, whose
+             bars stand out; None where nobody knows
+    """
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    figure = Figure(figsize=(2.3 * columns, 3.9 * rows), layout="constrained")
+    grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2, 1.25] * rows)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for i, (picture, own, title) in enumerate(zip(pictures, probs, titles)):
+        row, column = 2 * (i // columns), i % columns
+        grid[row, column].imshow(picture.transpose(1, 2, 0), interpolation="nearest")
+        grid[row, column].set_title(_short(title, 28), fontsize=9, parse_math=False)
+        _draw_bars(grid[row + 1, column], own, class_names, None if labels is None else labels[i])
+    save(figure, path)
+
+
+def _draw_bars(axes, own, class_names, label):
+    """The five best of probabilities (classes,), the best on top, each with its name in its bar."""
+    best = np.argsort(-own, kind="stable")[:5]
+    axes.barh(range(len(best)), own[best], height=0.86, color=[RIGHT if k == label else OTHER for k in best])
+    for place, k in enumerate(best):
+        axes.text(0.02, place, _short(class_names[k], 24), va="center_baseline", fontsize=8, parse_math=False)
+        axes.text(1, place, f"{own[k]:.1%}", va="center_baseline", ha="right", fontsize=7)
+    axes.set(xlim=(0, 1), ylim=(4.5, -0.5))
+
+
+def _short(text, length):
+    """In the space there is; what is no character, from a file name that is none, becomes a question mark."""
+    text = text.encode(errors="replace").decode()
+    return text if len(text) <= length else text[:length - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _running_mean(values, width):
