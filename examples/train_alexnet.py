@@ -15,7 +15,7 @@ import numpy as np
 
 import tinynet
 from tinynet import backend, checkpoint, console, data, figures, run as runs
-from tinynet.train import StallHint, evaluate, require_finite, train_step
+from tinynet.train import StallHint, evaluate, memory_advice, require_finite, train_step
 
 SETTLED = ("recipe", "epochs", "steps", "batch_size", "image_size", "lr", "seed")  # once a run has begun
 
@@ -25,8 +25,7 @@ def main():
     say = (lambda line: None) if args.quiet else print
     warnings.simplefilter("ignore", RuntimeWarning)  # a loss that is not finite is noticed below
 
-    device, why = backend.choose_device(args.device)
-    say(f"device: {device} ({why})")
+    backend.choose_device(args.device)  # what cannot be is better known before the data are read
     if not args.resume:
         runs.require_unused(args.out)
     rng, batches_rng = np.random.default_rng(args.seed).spawn(2)
@@ -34,6 +33,8 @@ def main():
     source = data.open_source(args.data, stored_size, args.seed, args.quiet)
     classes = source.class_names
     net = tinynet.AlexNet(args.recipe, len(classes), args.image_size, rng=rng)
+    device, why = backend.choose_device(args.device, net.summary().training_bytes(args.batch_size))
+    say(f"device: {device} ({why})")
     net.to(device)
     say(f"{args.recipe} at {args.image_size} pixels: {net.summary().params:,} parameters")
     say(f"{source.name}: {len(classes)} classes, {len(source.train)} pictures to learn from, "
@@ -47,7 +48,7 @@ def main():
 
     next(held_out())  # nothing readable: say so now
     batches = data.TrainingBatches(source.train, args.batch_size, args.image_size, statistics, batches_rng,
-                                   data.AUGMENTATIONS[args.recipe])
+                                   data.AUGMENTATIONS[args.recipe], device=device)
     loss = tinynet.SoftmaxCrossEntropy()
     sgd = tinynet.SGD(net, lr=args.lr, momentum=0.9, weight_decay=0.0005)
     steps_per_epoch = -(-len(source.train) // args.batch_size)
@@ -71,6 +72,7 @@ def main():
 
     with console.Progress(steps, "training", "steps", args.quiet) as progress, console.Interrupt() as interrupt:
         progress.update(run.step)
+        backend.on_compile = progress.say
         try:
             while True:
                 if not run.evaluated and (run.step % steps_per_epoch == 0 or run.step == steps):
@@ -84,7 +86,8 @@ def main():
                                  f"top-5 {result.top5_error:.1%}")
                 if run.step == steps:
                     break
-                x, labels = next(interrupt.watch(batches))
+                with memory_advice(net, args.batch_size):
+                    x, labels = next(interrupt.watch(batches))
                 started = time.perf_counter()
                 value = require_finite(train_step(net, loss, sgd, x, labels), run.step + 1)
                 seconds += time.perf_counter() - started
@@ -131,7 +134,7 @@ def parse_arguments():
     parser.add_argument("--data", default="embedded", metavar="embedded|PATH",
                         help="drawn pictures; a folder or archive of class folders, CIFAR-10, ImageNet")
     parser.add_argument("--recipe", default="code-2012", choices=tinynet.RECIPES, help="a table of alexnet.py")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="auto: a usable GPU")
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|gpu|gpu:N", help="auto: a usable GPU")
     parser.add_argument("--epochs", type=console.positive_int, default=8, metavar="N", help="passes over the pictures")
     parser.add_argument("--steps", type=console.positive_int, metavar="N", help="overrides --epochs")
     parser.add_argument("--batch-size", type=console.positive_int, default=64, metavar="N", help="the paper has 128")

@@ -1,13 +1,20 @@
 """Devices, as far as they can be known without one: which is chosen and why not, what moves when, and how much fits."""
 
+import os
+import runpy
+import signal
+import sys
+
 import cupy_stand_in
 import numpy as np
 import pytest
 from test_cuda_launchers import slim_alexnet, small_network
+from test_train_script import SCRIPT, make_colours
 
 import tinynet
 from tinynet import backend
 from tinynet.backend import to_numpy
+from tinynet.cuda import kernels
 from tinynet.cuda.augment import augment
 from tinynet.data import Augmentation, draw, principal_axes
 from tinynet.layers import Conv2d
@@ -147,6 +154,28 @@ def test_training_on_prefetched_pictures_moves_bytes_and_draws_in_and_nothing_ou
     assert np.isfinite(float(value))
 
 
+def test_the_loader_feeds_a_gpu_with_bytes_and_the_same_batches(stand_in):
+    how = tinynet.data.AUGMENTATIONS["code-2012"]
+    source = tinynet.data.open_source("embedded", 24, quiet=True)
+    statistics = tinynet.data.Statistics(np.full((3, 24, 24), 100, np.float32), np.eye(3) * 900)
+
+    def batches(device):
+        rng = np.random.default_rng(5)
+        return tinynet.data.TrainingBatches(source.train, 3, 20, statistics, rng, how, device=device)
+
+    on_cpu, on_gpu = batches("cpu"), batches("gpu")
+    stand_in.meter.reset()
+    for _ in range(3):
+        (x, labels), (moved, moved_labels) = next(on_cpu), next(on_gpu)
+        np.testing.assert_allclose(to_numpy(moved), x, rtol=1e-5, atol=1e-4)
+        np.testing.assert_array_equal(moved_labels, labels)
+        assert on_cpu.state() == on_gpu.state()  # of the batch that was handed out, not of the one under way
+    assert stand_in.meter.to_device.count((3, 3, 24, 24)) in (3, 4)  # the three; the next may be under way still
+    assert (3, 3, 20, 20) not in stand_in.meter.to_device
+    on_cpu.restore(on_gpu.state())
+    np.testing.assert_allclose(to_numpy(next(on_gpu)[0]), next(on_cpu)[0], rtol=1e-5, atol=1e-4)
+
+
 def test_what_goes_wrong_with_a_batch_is_heard(stand_in):
     def broken():
         yield from host_batches([], 2)
@@ -203,6 +232,80 @@ def test_a_network_can_turn_back_in_mid_run(stand_in):
     loss.ops = None
     train_step(net, loss, sgd, x, labels)
     assert all(isinstance(array, np.ndarray) for array in (*net.named_params().values(), *sgd.velocity.values()))
+
+
+# ---- the training script -------------------------------------------------------------------------------------------
+@pytest.fixture
+def train(stand_in, monkeypatch, tmp_path, capsys):
+    """examples/train_alexnet.py in this process, with a network that the emulator runs in no time."""
+    monkeypatch.setattr(tinynet, "AlexNet", lambda recipe, classes, size, rng: small_network("cpu", "cpu", 1.0)[0])
+    monkeypatch.chdir(tmp_path)
+    make_colours(tmp_path / "colours", train=6, test=2)
+
+    def run(*options):
+        words = ["--data", "colours", "--image-size", "19", "--batch-size", "5", "--epochs", "2", *options]
+        monkeypatch.setattr(sys, "argv", ["train_alexnet.py", *(options if "--resume" in options else words)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        return ended.value.code, *capsys.readouterr()
+
+    yield run
+    backend.on_compile = None
+
+
+def ctrl_c_after(monkeypatch, steps):
+    done = []
+
+    def step(*arguments):
+        done.append(train_step(*arguments))
+        if len(done) == steps:
+            os.kill(os.getpid(), signal.SIGINT)
+        return done[-1]
+
+    monkeypatch.setattr("tinynet.train.train_step", step)
+
+
+@pytest.mark.parametrize("first, then", [("cpu", "gpu"), ("gpu", "cpu"), ("gpu:0", "gpu")])
+def test_a_run_that_was_stopped_on_one_device_goes_on_on_another(train, stand_in, monkeypatch, first, then):
+    """Its arrays, and the batches that it had still to see: bit for bit, where it comes back to the same device."""
+    assert train("--device", then, "--out", "whole", "--quiet") == (None, "", "")
+    for cache in (kernels._module, kernels._function):
+        cache.cache_clear()
+    with monkeypatch.context() as patch:
+        ctrl_c_after(patch, 3)
+        code, out, err = train("--device", first, "--out", "moved")
+    assert code == 130 and f"device: {first[:3]} (" in out
+    for file in ("conv", "augment"):
+        assert (f"compiling {file}.cu for float" in err) == (first != "cpu")
+    launches = stand_in.meter.launches
+    code, out, _ = train("--device", then, "--out", "moved", "--resume")
+    assert code is None and "going on from moved/checkpoint-000003.npz: step 3 of 8" in out
+    assert (stand_in.meter.launches > launches) == (then == "gpu")
+    whole, moved = (tinynet.run.read_metrics(folder) for folder in ("whole", "moved"))
+    tolerance = 0 if first[:3] == then else 1e-3
+    for column in ("loss", "test_loss", "train_error", "lr"):
+        np.testing.assert_allclose(moved[column], whole[column], rtol=tolerance, err_msg=column)
+
+
+def test_the_script_says_before_it_begins_that_the_batch_is_too_large(train, stand_in, monkeypatch):
+    monkeypatch.setattr(stand_in.cuda.Device, "mem_info", (100 << 20, 1 << 30))
+    code, _, err = train("--device", "gpu")
+    assert code == 2 and err == ("train_alexnet.py: no usable GPU: about 0.3 GiB are needed, GPU 0 has 0.1 of 1.0 GiB "
+                                 "free; lower --batch-size, or choose another with --device gpu:N\n")
+    code, out, _ = train("--device", "auto")
+    assert code is None and "device: cpu (about 0.3 GiB are needed" in out
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 19, 19), (5, 6, 8, 8), (1, 6, 8, 8)])  # x; conv1 in training; in testing
+def test_the_script_says_in_mid_run_which_batch_would_have_fitted(train, stand_in, monkeypatch, shape):
+    empty = stand_in.empty
+    monkeypatch.setattr(stand_in, "empty", lambda wanted, dtype: raises(MemoryError("Out of memory"))()
+                        if wanted == shape else empty(wanted, dtype))
+    code, _, err = train("--device", "gpu")
+    N = shape[0]
+    advice = "2 should fit: --batch-size 2" if N == 5 else "not even one image fits"
+    assert code == 1
+    assert err.splitlines()[-1] == f"train_alexnet.py: the GPU's memory is full with batches of {N}; {advice}"
 
 
 # ---- how much fits -------------------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 import collections
 import dataclasses
+import importlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from tinynet.backend import prefetch_to_device, to_device
 from tinynet.console import Progress
 from tinynet.data.augment import PLAIN, augment, center_crop, draw, principal_axes, ten_crops
 from tinynet.data.pictures import DataError
@@ -54,14 +56,15 @@ class TrainingBatches:
     ahead, but all draws from rng are made by the caller's: which batch gets which does not depend on timing.
 
     Args     size: of the crops, in pixels; statistics: of the training split; rng: for this alone, since it runs ahead;
-             how: an Augmentation
+             how: an Augmentation; device: where x is made. A "gpu" is sent the pictures as bytes, a batch ahead, and
+             cuts and varies them itself
     Raises   DataError where not one picture can be read; DataLost, in the end, where files vanish
     """
 
-    def __init__(self, split, batch_size, size, statistics, rng, how=PLAIN, threads=THREADS):
+    def __init__(self, split, batch_size, size, statistics, rng, how=PLAIN, threads=THREADS, device="cpu"):
         self.split, self.batch_size, self.size, self.how = split, batch_size, size, how
-        self.mean, self.axes = statistics.mean, principal_axes(statistics.covariance)
-        self.rng, self.threads = rng, threads
+        self.mean, self.axes = to_device(statistics.mean, device), principal_axes(statistics.covariance)
+        self.rng, self.threads, self.device = rng, threads, device
         self.position = {"generator": rng.bit_generator.state, "batches": 0}  # of the next batch: where its pass
         self._batches = self._run(0)                                          # began, how many came before it there
 
@@ -80,9 +83,9 @@ class TrainingBatches:
 
     def __next__(self):
         while True:
-            (x, labels), self.position = next(self._batches)
+            pictures, drawn, labels, self.position = next(self._batches)
             if len(labels):
-                return x, labels
+                return self._as_input(pictures, drawn), labels
             if len(self.split.unreadable) == len(self.split):
                 raise DataError(f"not one of {len(self.split)} pictures can be read")
 
@@ -103,10 +106,19 @@ class TrainingBatches:
         def prepare(plan):
             indices, drawn, after = plan
             pictures, readable = self.split.read(indices)
-            x = augment(pictures, drawn[readable], self.mean, self.size, self.how)
-            return (x, self.split.labels[indices[readable]]), after
+            drawn, labels = drawn[readable], self.split.labels[indices[readable]]
+            if self.device == "cpu":
+                pictures = augment(pictures, drawn, self.mean, self.size, self.how)
+            return pictures, drawn, labels, after
 
-        return in_order(prepare, plans(skip), self.threads)
+        return prefetch_to_device(in_order(prepare, plans(skip), self.threads), self.device)
+
+    def _as_input(self, pictures, drawn):
+        """On the CPU a thread has made it of the pictures; a GPU makes it now, in the order of its other work."""
+        if self.device == "cpu":
+            return pictures
+        on_gpu = importlib.import_module("tinynet.cuda.augment")
+        return on_gpu.augment(pictures, drawn, self.mean, self.size, self.how)
 
 
 def test_batches(split, batch_size, size, mean, ten_views=False):
