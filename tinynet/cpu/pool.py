@@ -96,7 +96,7 @@ def avgpool_forward(x, size, stride, ceil=False):
     y_shape = pool_shape("avgpool_forward", x.shape, size, stride, ceil)
     OH, OW = y_shape[2:]
     y = empty(y_shape, x.dtype)
-    counts = window_counts(x.shape, y_shape, size, stride).astype(x.dtype)
+    counts = window_counts(np, x.shape, y_shape, size, stride).astype(x.dtype)
     x_maps, y_maps = _maps(x), _maps(y)
 
     def work(piece):
@@ -121,7 +121,7 @@ def avgpool_backward(dy, in_shape, size, stride, ceil=False):
     y_shape = pool_shape("avgpool_backward", in_shape, size, stride, ceil)
     require_shape("avgpool_backward", "dy", dy.shape, y_shape)
     OH, OW = y_shape[2:]
-    counts = window_counts(in_shape, y_shape, size, stride).astype(dy.dtype)
+    counts = window_counts(np, in_shape, y_shape, size, stride).astype(dy.dtype)
     dx = empty(in_shape, dy.dtype)
     dx_maps, dy_maps = _maps(dx), _maps(dy)
 

@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from tinynet.backend import array_module, like
+from tinynet.backend import array_module
 from tinynet.shapes import pair, pool_shape, require_shape
 
 
@@ -77,7 +77,7 @@ def avgpool_forward(x, size, stride, ceil=False):
     total = xp.zeros(y_shape, x.dtype)
     for seen in _positions(y_shape, size, stride):
         total += padded[seen]                                             # (N, C, OH, OW)
-    return total / like(window_counts(x.shape, y_shape, size, stride).astype(x.dtype), x)
+    return total / window_counts(xp, x.shape, y_shape, size, stride).astype(x.dtype)
 
 
 def avgpool_backward(dy, in_shape, size, stride, ceil=False):
@@ -91,18 +91,18 @@ def avgpool_backward(dy, in_shape, size, stride, ceil=False):
     y_shape = pool_shape("avgpool_backward", in_shape, size, stride, ceil)
     H, W = in_shape[2:]
     require_shape("avgpool_backward", "dy", dy.shape, y_shape)
-    share = dy / like(window_counts(in_shape, y_shape, size, stride).astype(dy.dtype), dy)
+    share = dy / window_counts(xp, in_shape, y_shape, size, stride).astype(dy.dtype)  # (N, C, OH, OW)
     padded = xp.zeros(_padded_shape(in_shape, y_shape, size, stride), dy.dtype)
     for seen in _positions(y_shape, size, stride):
         padded[seen] += share                                             # (N, C, OH, OW)
     return xp.ascontiguousarray(padded[:, :, :H, :W])
 
 
-def window_counts(x_shape, y_shape, size, stride):
-    """(OH, OW) integers: how many pixels of each window lie inside x. On the host."""
-    inside = [np.minimum(k, length - s * np.arange(count))
-              for length, count, k, s in zip(x_shape[2:], y_shape[2:], pair(size), pair(stride))]
-    return np.multiply.outer(*inside)
+def window_counts(xp, x_shape, y_shape, size, stride):
+    """(OH, OW) integers: how many pixels of each window lie inside x."""
+    rows, columns = [xp.minimum(k, length - s * xp.arange(count))
+                     for length, count, k, s in zip(x_shape[2:], y_shape[2:], pair(size), pair(stride))]
+    return rows[:, None] * columns
 
 
 def argmax_dtype(size):
