@@ -1,9 +1,11 @@
 """Devices, as far as they can be known without one: which is chosen and why not, what moves when, and how much fits."""
 
+import gc
 import os
 import runpy
 import signal
 import sys
+import weakref
 
 import cupy_stand_in
 import numpy as np
@@ -47,20 +49,11 @@ def test_auto_says_why_it_took_the_cpu(stand_in):
     assert device == "cpu" and why.startswith("about 9.0 GiB are needed, GPU 0 has 8.0 of 16.0 GiB free")
 
 
-def test_the_gpu_asked_for_is_the_one_that_is_tried_and_used(stand_in, monkeypatch):
-    tried, used = [], []
-
-    class Device(stand_in.cuda.Device):
-        def __enter__(self):
-            tried.append(self.id)
-
-        def use(self):
-            used.append(self.id)
-
-    monkeypatch.setattr(stand_in.cuda, "Device", Device)
+def test_the_gpu_asked_for_is_the_one_that_is_tried_and_used_and_no_other_is_touched(stand_in, monkeypatch):
     monkeypatch.setattr(stand_in.cuda.runtime, "getDeviceCount", lambda: 3)
     assert backend.choose_device("gpu:2")[1].startswith("stand-in, number 2, ")
-    assert (tried, used) == ([2], [2])
+    assert stand_in.cuda.Device().id == 2
+    assert stand_in.meter.devices == {2}
 
 
 def raises(error):
@@ -77,9 +70,15 @@ def raises(error):
      "CUDA finds no device (cudaErrorNoDevice: none)"),
     ((12080, 12090), lambda: 0, None, "CUDA finds no device; check it with nvidia-smi"),
     ((12080, 12090), None, raises(MemoryError("Out of memory")), "its memory is full"),
+    ((12080, 12090), None, raises(cupy_stand_in.cuda.runtime.CUDARuntimeError(
+        "cudaErrorMemoryAllocation: out of memory")), "its memory is full"),
     ((12080, 12090), None, lambda count: np.ones(count), "a test kernel gave a wrong sum"),
     ((12080, 12090), None, raises(OSError("libnvrtc.so.12: cannot open")),
-     "a test kernel failed: libnvrtc.so.12: cannot open; if files of CUDA are missing")])
+     "a test kernel failed: libnvrtc.so.12: cannot open; if files of CUDA are missing, install them for CuPy: "
+     "pip install 'cupy-cuda12x[ctk]'"),
+    ((13000, 13000), None, raises(OSError("libnvrtc.so.13: cannot open")),
+     "a test kernel failed: libnvrtc.so.13: cannot open; if files of CUDA are missing, install them for CuPy: "
+     "pip install 'cupy-cuda13x[ctk]'")])
 def test_each_reason_why_there_is_no_gpu_has_its_line(stand_in, monkeypatch, versions, count, allocation, message):
     runtime = stand_in.cuda.runtime
     for name, value in (("driverGetVersion", lambda: versions[0]), ("runtimeGetVersion", lambda: versions[1]),
@@ -92,6 +91,23 @@ def test_each_reason_why_there_is_no_gpu_has_its_line(stand_in, monkeypatch, ver
     assert str(error.value).startswith(f"no usable GPU: {message}")
     assert "\n" not in str(error.value)
     assert backend.choose_device("auto") == ("cpu", str(error.value).removeprefix("no usable GPU: "))
+
+
+def test_a_cupy_that_does_not_load_says_why(monkeypatch):
+    """It wraps the reason into a page of advice that begins with a line of its own."""
+    def find_spec(name, *_):
+        if name == "cupy":
+            try:
+                raise ImportError("libcudart.so.12: cannot open shared object file")
+            except ImportError as error:
+                raise ImportError("\n======\nFailed to import CuPy.\n\nOriginal error:\n  ...\n======\n") from error
+
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [type("Finder", (), {"find_spec": staticmethod(find_spec)}), *sys.meta_path])
+    with pytest.raises(tinynet.DeviceError) as error:
+        backend.choose_device("gpu")
+    assert str(error.value) == ("no usable GPU: CuPy cannot be imported (libcudart.so.12: cannot open shared object "
+                                "file); install it with: pip install 'tinynet[gpu]'")
 
 
 # ---- batches on their way ------------------------------------------------------------------------------------------
@@ -134,6 +150,17 @@ def test_prefetching_copies_each_batch_once_and_neither_side_waits(stand_in):
         if number >= 1:  # but not for the batch before: with that it overlaps
             assert here.index(["record", before]) < used[number - 1]
         assert here.index(["wait", copied]) < used[number]  # nobody reads it before it is there
+
+
+def test_a_batch_is_held_until_nothing_can_land_in_its_memory(stand_in):
+    """The copy of the next may begin at any time: it was told to wait for what had been asked for before this one."""
+    batches = backend.prefetch_to_device(host_batches([]), "gpu")
+    x, _ = next(batches)
+    held = weakref.ref(x)
+    del x
+    assert held() is not None
+    next(batches)
+    assert held() is None
 
 
 def test_training_on_prefetched_pictures_moves_bytes_and_draws_in_and_nothing_out(stand_in):
@@ -287,6 +314,14 @@ def test_a_run_that_was_stopped_on_one_device_goes_on_on_another(train, stand_in
         np.testing.assert_allclose(moved[column], whole[column], rtol=tolerance, err_msg=column)
 
 
+def test_a_run_on_the_second_gpu_touches_no_other(train, stand_in, monkeypatch):
+    monkeypatch.setattr(stand_in.cuda.runtime, "getDeviceCount", lambda: 2)
+    stand_in.meter.reset()
+    code, out, _ = train("--device", "gpu:1", "--steps", "2")
+    assert code is None and "device: gpu (stand-in, number 1, " in out
+    assert stand_in.meter.devices == {1}
+
+
 def test_the_script_says_before_it_begins_that_the_batch_is_too_large(train, stand_in, monkeypatch):
     monkeypatch.setattr(stand_in.cuda.Device, "mem_info", (100 << 20, 1 << 30))
     code, _, err = train("--device", "gpu")
@@ -311,6 +346,7 @@ def test_the_script_says_in_mid_run_which_batch_would_have_fitted(train, stand_i
 # ---- how much fits -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("recipe", tinynet.RECIPES)
 def test_the_estimate_knows_what_layers_keep(stand_in, recipe):
+    gc.collect()  # what tests before this one have left would be counted when it goes
     net = tinynet.AlexNet(recipe, 10, 67, rng=np.random.default_rng(0))
     net.to("gpu")
     summary, x = net.summary(), np.ones((2, *net.in_shape), np.float32)
@@ -328,6 +364,7 @@ def test_the_estimate_knows_what_layers_keep(stand_in, recipe):
 
 def test_the_estimate_is_what_a_step_takes(stand_in, monkeypatch):
     monkeypatch.setattr("tinynet.cuda.conv.COLUMN_BYTES", 1)  # as good as no columns
+    gc.collect()
     net = slim_alexnet("paper")
     loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net)
     x, labels = np.ones((2, 3, 67, 67), np.float32), np.arange(2)
