@@ -329,7 +329,7 @@ def draw_contact_sheet(path, classes):
     for row, pictures in zip(rows, classes.values()):
         row[:len(pictures)] = pictures.transpose(0, 2, 3, 1) / 255
     gap = max(1, S // 32)
-    figure = Figure(figsize=(0.9 * columns + 2.2, 0.9 * len(classes) + 0.2), layout="constrained")
+    figure = Figure(figsize=(0.9 * columns + 1.6, 0.9 * len(classes) + 0.2), layout="constrained")
     axes = figure.subplots()
     axes.imshow(_tile(rows.reshape(-1, S, S, 3), columns, gap), interpolation="antialiased")
     names = [textwrap.fill(textwrap.shorten(name, 60, placeholder=" ..."), 22) for name in classes]
@@ -348,7 +348,7 @@ def draw_ten_crops(path, picture, crops):
 
     Args     picture uint8 (3, S, S); crops uint8 (10, 3, s, s), of data.ten_crops
     """
-    figure = Figure(figsize=(13, 5.2), layout="constrained")
+    figure = Figure(figsize=(13, 4.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 2.2))
     axes = left.subplots()
     axes.imshow(picture.transpose(1, 2, 0))

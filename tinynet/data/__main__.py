@@ -98,6 +98,7 @@ def print_counts(source):
 
 
 def parse_arguments():
+    """What to do, as .do, and with what."""
     parser = console.ArgumentParser(prog="python -m tinynet.data", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common, seeded = console.ArgumentParser(add_help=False), console.ArgumentParser(add_help=False)

@@ -30,7 +30,8 @@ def pack(source, out, size, quiet=False):
              Interrupted after Ctrl-C. Then the same call goes on
     Memory   64 pictures a thread, and some more ready to be written, whatever there is to pack
     """
-    made_from = {"format": packed.FORMAT, "name": source.name, "size": size, "source": identity(source)}
+    made_from = {"format": packed.FORMAT, "name": source.name, "size": size, "block": RUN,
+                 "source": identity(source)}
     with _alone(out):
         _begin(out, made_from)
         if not os.path.exists(os.path.join(out, PACK)):

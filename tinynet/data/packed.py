@@ -16,6 +16,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import typing
 
 import numpy as np
@@ -258,4 +259,4 @@ def _note(path, stamp, quiet):
     except OSError as error:  # others' packs may be there to be read only
         if not quiet:
             print(f"{path}: whole; it will be checked again next time, since {STAMP} cannot be written "
-                  f"({error.strerror})")
+                  f"({error.strerror})", file=sys.stderr)
