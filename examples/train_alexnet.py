@@ -15,7 +15,7 @@ import numpy as np
 
 import tinynet
 from tinynet import backend, checkpoint, console, data, report, run as runs
-from tinynet.train import StallHint, evaluate, require_finite, train_step
+from tinynet.train import StallHint, evaluate, memory_advice, require_finite, train_step
 
 SETTLED = ("recipe", "schedule", "epochs", "steps", "batch_size", "image_size", "lr", "seed")  # once a run has begun
 
@@ -26,8 +26,7 @@ def main():
     say = (lambda line: None) if args.quiet else print
     warnings.simplefilter("ignore", RuntimeWarning)  # a loss that is not finite is noticed below
 
-    device, why = backend.choose_device(args.device)
-    say(f"device: {device} ({why})")
+    backend.choose_device(args.device)  # what cannot be is better known before the data are read
     if not args.resume:
         runs.require_unused(args.out)
     rng, batches_rng = np.random.default_rng(args.seed).spawn(2)
@@ -35,6 +34,8 @@ def main():
     source = data.open_source(args.data, stored_size, args.seed, args.quiet)
     classes = source.class_names
     net = tinynet.AlexNet(args.recipe, len(classes), args.image_size, rng=rng)
+    device, why = backend.choose_device(args.device, net.summary().training_bytes(args.batch_size))
+    say(f"device: {device} ({why})")
     net.to(device)
     say(f"{args.recipe} at {args.image_size} pixels: {net.summary().params:,} parameters")
     say(f"{source.name}: {len(classes)} classes, {len(source.train)} pictures to learn from, "
@@ -54,7 +55,8 @@ def main():
     sgd = tinynet.SGD(net, lr=args.lr, momentum=0.9, weight_decay=0.0005)
     schedule = tinynet.SCHEDULES[args.recipe if args.schedule == "recipe" else "short"](sgd, epochs)
     batches = data.TrainingBatches(source.train, args.batch_size, args.image_size, statistics, batches_rng,
-                                   data.AUGMENTATIONS[args.recipe], colour_passes=schedule.colour_passes)
+                                   data.AUGMENTATIONS[args.recipe], device=device,
+                                   colour_passes=schedule.colour_passes)
     keepers = {"batches": batches, "schedule": schedule, "hint": StallHint(len(classes))}
     run = runs.Run(out, identity(net, source, args), net, sgd, keepers, args.checkpoint_minutes)
     if args.resume:
@@ -78,6 +80,7 @@ def train(run, loss, held_out, steps, steps_per_epoch, quiet):
     images, seconds = 0, 0.0
     with console.Progress(steps, "training", "steps", quiet) as progress, console.Interrupt() as interrupt:
         progress.update(run.step)
+        backend.on_compile = progress.say
         try:
             while True:
                 if not run.evaluated and (run.step % steps_per_epoch == 0 or run.step == steps):
@@ -91,7 +94,8 @@ def train(run, loss, held_out, steps, steps_per_epoch, quiet):
                                  f"top-5 {result.top5_error:.1%}")
                 if run.step == steps:
                     return images, seconds
-                x, labels = next(interrupt.watch(batches))
+                with memory_advice(net, batches.batch_size):
+                    x, labels = next(interrupt.watch(batches))
                 started = time.perf_counter()
                 value = require_finite(train_step(net, loss, sgd, x, labels), run.step + 1)
                 seconds += time.perf_counter() - started
@@ -135,7 +139,7 @@ def parse_arguments():
     parser.add_argument("--schedule", default="short", choices=("short", "recipe"),
                         help="when the rate falls; short: after 60 and 85 %% of the run; recipe: as when the recipe's "
                              "makers trained it, in proportion to this run (schedules.py)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="auto: a usable GPU")
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|gpu|gpu:N", help="auto: a usable GPU")
     parser.add_argument("--epochs", type=console.positive_int, default=8, metavar="N", help="passes over the pictures")
     parser.add_argument("--steps", type=console.positive_int, metavar="N", help="overrides --epochs")
     parser.add_argument("--batch-size", type=console.positive_int, default=64, metavar="N", help="the paper has 128")

@@ -269,7 +269,7 @@ MISTAKES = {
     "out below a file": out_below_a_file,
     "out is a file": out_is_a_file,
     "no gpu": (["--device", "gpu"], "no usable GPU: "),
-    "unknown device": (["--device", "tpu"], "argument --device: invalid choice: 'tpu' "),
+    "unknown device": (["--device", "tpu"], "unknown device 'tpu': "),
     "unknown recipe": (["--recipe", "vgg"], "argument --recipe: invalid choice: 'vgg' "),
     "batch size 0": (["--batch-size", "0"], "argument --batch-size: '0' is not a whole number from 1"),
     "no steps": (["--steps", "0"], "argument --steps: '0' is not a whole number from 1"),

@@ -20,15 +20,22 @@ def train_step(net, loss, sgd, x, labels):
     Args     x (N, *net.in_shape), moved to where the network lives; labels (N,) integers, on the host
     Returns  the loss before the update, where the network lives: float() reads it, and waits for a GPU
     """
-    try:
+    with memory_advice(net, len(x)):
         value = loss.forward(net.forward(backend.to_device(x, net.device)), labels)
         net.backward(loss.backward())
         sgd.step()
+    return value
+
+
+@contextlib.contextmanager
+def memory_advice(net, N):
+    """Where batches of N fill a GPU's memory, the MemoryError says which would have fitted."""
+    try:
+        yield
     except MemoryError:
         if net.device == "cpu":
             raise
-        raise MemoryError(what_would_have_fitted(net, len(x))) from None
-    return value
+        raise MemoryError(what_would_have_fitted(net, N)) from None
 
 
 def what_would_have_fitted(net, N):
@@ -107,9 +114,10 @@ def evaluating(net):
 def predict(net, loss, x, labels):
     """-> probabilities (N, classes) on the host, averaged over views; mean loss in nats. See evaluate."""
     views = x.shape[1] if x.ndim == 5 else 1
-    x = backend.to_device(x.reshape(-1, *net.in_shape), net.device)       # (N*V, C, H, W)
-    value = float(loss.forward(net.forward(x), np.repeat(labels, views)))
-    probs = backend.to_numpy(loss.probs)                                  # (N*V, classes)
+    with memory_advice(net, len(labels)):
+        x = backend.to_device(x.reshape(-1, *net.in_shape), net.device)   # (N*V, C, H, W)
+        value = float(loss.forward(net.forward(x), np.repeat(labels, views)))
+        probs = backend.to_numpy(loss.probs)                              # (N*V, classes)
     if views > 1:
         probs = probs.reshape(len(labels), views, -1).mean(axis=1)        # (N, classes)
         value = nll(probs, labels)

@@ -7,11 +7,15 @@ import numpy as np
 
 from tinynet import backend, checkpoint, data, run
 from tinynet.alexnet import AlexNet
+from tinynet.cifarnet import CifarNet
 from tinynet.losses import SoftmaxCrossEntropy
 from tinynet.network import Sequential
 from tinynet.train import evaluating, predict
 
-NETWORKS = {"AlexNet": AlexNet}  # by the name in config.json; each takes a recipe, a number of classes, an image size
+NETWORKS = {  # by the name that a run has in its config.json
+    "AlexNet": lambda config, **rest: AlexNet(config["recipe"], len(config["classes"]), config["image_size"], **rest),
+    "CifarNet": lambda config, **rest: CifarNet(len(config["classes"]), **rest),
+}
 
 
 @dataclasses.dataclass
@@ -49,8 +53,7 @@ def load(folder):
     config = run.read_config(folder)
     try:
         classes = config["classes"]
-        build = NETWORKS[config["network"]]
-        net = build(config["recipe"], len(classes), config["image_size"], rng=np.random.default_rng(0))
+        net = NETWORKS[config["network"]](config, rng=np.random.default_rng(0))
     except (KeyError, TypeError, ValueError) as error:
         raise run.RunError(f"{folder / 'config.json'}: tells of no network that can be built ({error})") from None
     mean = data.Statistics(**checkpoint.load_arrays(folder / "statistics.npz")).mean

@@ -1,5 +1,6 @@
 """Pictures, of runs and in lessons. The only room that imports matplotlib, and it needs no screen."""
 
+from tinynet.figures.data import draw_contact_sheet, draw_ten_crops
 from tinynet.figures.lessons import (
     ACTIVATIONS,
     PHOTO,
@@ -12,5 +13,5 @@ from tinynet.figures.lessons import (
 )
 from tinynet.figures.runs import draw_curves, draw_guesses, draw_kernels
 
-__all__ = ["ACTIVATIONS", "PHOTO", "WEIGHTS", "Drawing", "draw_curves", "draw_explanation", "draw_guesses",
-           "draw_kernels", "draw_maps", "draw_numbers", "draw_pictures"]
+__all__ = ["ACTIVATIONS", "PHOTO", "WEIGHTS", "Drawing", "draw_contact_sheet", "draw_curves", "draw_explanation",
+           "draw_guesses", "draw_kernels", "draw_maps", "draw_numbers", "draw_pictures", "draw_ten_crops"]

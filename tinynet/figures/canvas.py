@@ -2,9 +2,13 @@
 
 import warnings
 
+import numpy as np
+from matplotlib.patches import Rectangle
+
 from tinynet.checkpoint import atomic_write
 
 warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a class name in a script that no font here has
+WINDOW = "#00a651"
 
 
 def bare(axes):
@@ -16,3 +20,20 @@ def save(figure, path):
     """As a PNG file, whole or not at all."""
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120)
+
+
+def outline(axes, top, left, height, width):
+    """A frame around pixels of a picture."""
+    axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=WINDOW, linewidth=2.2,
+                             clip_on=False))
+
+
+def tile(pictures, columns, gap=1):
+    """(M, H, W, 3) in [0, 1] -> one picture with rows of `columns`, white between them."""
+    M, H, W, _ = pictures.shape
+    rows = -(-M // columns)
+    sheet = np.ones((rows * (H + gap) - gap, columns * (W + gap) - gap, 3))
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * (H + gap), i % columns * (W + gap)
+        sheet[top:top + H, left:left + W] = picture
+    return sheet

@@ -11,13 +11,12 @@ import textwrap
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from tinynet.figures.canvas import bare, save
+from tinynet.figures.canvas import WINDOW, bare, outline, save
 
 ACTIVATIONS, WEIGHTS = "RdBu_r", "PuOr_r"  # both white at 0
 PHOTO = pathlib.Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"  # which matplotlib brings along
-WINDOW, PADDING, INK = "#00a651", "#d9d9d9", "#333333"
+PADDING, INK = "#d9d9d9", "#333333"
 
 
 class Drawing(Figure):
@@ -42,7 +41,7 @@ def draw_pictures(pictures, titles=None, windows=(), path=None):
         axes.set_title(title, fontsize=10)
         bare(axes)
     for window in windows:
-        _outline(all_axes[0], *window)
+        outline(all_axes[0], *window)
     return _done(figure, path)
 
 
@@ -95,7 +94,7 @@ def draw_numbers(arrays, windows=None, signs=None, path=None):
         if signs and number:
             axes.set_ylabel(signs[number - 1], rotation=0, fontsize=16, labelpad=14, va="center")
         if windows and title in windows:
-            _outline(axes, *windows[title])
+            outline(axes, *windows[title])
     return _done(figure, path)
 
 
@@ -146,7 +145,7 @@ def _draw_terms_as_maps(explanation):
                         format=lambda value, _: f"{value:.3g}")
         if explanation.picked is not None and few:
             for place in np.argwhere(explanation.picked):
-                _outline(column[0], *place, 1, 1)
+                outline(column[0], *place, 1, 1)
     return figure
 
 
@@ -225,11 +224,6 @@ def _sheet(maps, gap=1):
 
 def _colours(name):
     return WEIGHTS if name.startswith(("w", "dw", "mask", "slope", "truth")) else ACTIVATIONS
-
-
-def _outline(axes, top, left, height, width):
-    axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=WINDOW, linewidth=2.2,
-                             clip_on=False))
 
 
 def _done(figure, path):

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from tinynet.figures.canvas import save
+from tinynet.figures.canvas import save, tile
 
 LOSS, TRAIN, TEST, DROP = "#7f7f7f", "#1f77b4", "#d62728", "#bbbbbb"
 RIGHT, OTHER = "#f4a6c0", "#a9cbe8"  # bars, light enough to be written on
@@ -53,7 +53,7 @@ def draw_kernels(path, weights, groups=1, columns=16):
     tiles = (weights - low) / max(high - low, np.finfo(np.float32).tiny)
     figure = Figure(figsize=(columns * 0.5, -(-K // columns) * 0.5 + 0.2 * groups), layout="constrained")
     for axes, group in zip(np.atleast_1d(figure.subplots(groups, 1)), np.split(tiles, groups)):
-        axes.imshow(_tile(group.transpose(0, 2, 3, 1), columns), interpolation="nearest")
+        axes.imshow(tile(group.transpose(0, 2, 3, 1), columns), interpolation="nearest")
         axes.set_axis_off()
     save(figure, path)
 
@@ -96,14 +96,3 @@ def _short(text, length):
 
 def _running_mean(values, width):
     return np.convolve(values, np.ones(width) / width, mode="valid")
-
-
-def _tile(pictures, columns, gap=1):
-    """(M, H, W, 3) in [0, 1] -> one picture with rows of `columns`, white between them."""
-    M, H, W, _ = pictures.shape
-    rows = -(-M // columns)
-    sheet = np.ones((rows * (H + gap) - gap, columns * (W + gap) - gap, 3))
-    for i, picture in enumerate(pictures):
-        top, left = i // columns * (H + gap), i % columns * (W + gap)
-        sheet[top:top + H, left:left + W] = picture
-    return sheet
