@@ -537,7 +537,7 @@ def command(monkeypatch, capsys):
 def test_pack_verify_and_info_from_the_command_line(folder, tmp_path, command):
     out = tmp_path / "new" / "pack"
     code, said, errors = command("pack", folder, out, "--size", 24, "--quiet")
-    line = "18 pictures to learn from and 6 held out, 24 x 24 pixels; 2 unreadable ones left out, listed in report.txt"
+    line = "18 pictures to learn from and 6 held out, 24 x 24 pixels; 2 unreadable, left out and listed in report.txt"
     assert (code, said, errors) == (0, f"{out}: {line}\n", "")
     assert command("verify", out) == (0, f"{out}: whole; {line}\n", "")
     code, said, errors = command("info", out, tmp_path / "figures")

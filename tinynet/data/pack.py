@@ -30,16 +30,29 @@ def pack(source, out, size, quiet=False):
              Interrupted after Ctrl-C. Then the same call goes on
     Memory   64 pictures a thread, and some more ready to be written, whatever there is to pack
     """
-    made_from = {"format": packed.FORMAT, "name": source.name, "size": size, "block": RUN,
-                 "source": identity(source)}
+    made_from = {"format": packed.FORMAT, "size": size, "block": RUN, "source": identity(source)}
     os.makedirs(out, exist_ok=True)
     with _alone(out):
         _begin(out, made_from)
         if not os.path.exists(os.path.join(out, PACK)):
-            with _Packing(source, out, made_from, quiet) as packing:
+            with _one_line(out), _Packing(source, out, made_from, quiet) as packing:
                 packing.check()
                 packing.decode()
                 packing.finish()
+
+
+@contextlib.contextmanager
+def _one_line(out):
+    """Say in one line what stopped it, and that it can go on."""
+    try:
+        yield
+    except Interrupted:
+        raise Interrupted("stopped; the same command goes on from here") from None
+    except DataLost as error:
+        raise OSError(f"{error.where}: {error.reason}; once it is back, the same command goes on") from None
+    except OSError as error:
+        raise OSError(f"{out}: cannot be written to ({error.strerror or error}); once that is mended, the same command "
+                      "goes on") from None
 
 
 @contextlib.contextmanager
@@ -127,25 +140,17 @@ class _Packing:
         todo = self.todo[len(self.blocks):]
         left = sum(len(indices) for _, indices in todo)
         self._require_room(left)
-        try:
-            with (Interrupt() as interrupt, Progress(left, "packing", "pictures", self.quiet) as progress,
-                  open(os.path.join(self.out, BLOCKS), "ab") as lines):
-                if self.blocks:
-                    progress.say(f"going on: {len(self.blocks):,} of {len(self.todo):,} blocks are there")
-                for name, pictures, digest, unreadable, sums in interrupt.watch(in_order(self._decode, todo)):
-                    block = Block(name, self.counts[name], len(pictures), digest, unreadable)
-                    _write(self.files[name], pictures)
-                    packed.write_line(lines, block)
-                    lines.flush()
-                    self._take(block, sums)
-                    progress.update(len(pictures) + len(unreadable))
-        except Interrupted:
-            raise Interrupted("stopped; the same command goes on from here") from None
-        except DataLost as error:
-            raise OSError(f"{error.where}: {error.reason}; once it is back, the same command goes on") from None
-        except OSError as error:
-            raise OSError(f"{self.out}: cannot be written to ({error.strerror or error}); once that is mended, the "
-                          "same command goes on") from None
+        with (Interrupt() as interrupt, Progress(left, "packing", "pictures", self.quiet) as progress,
+              open(os.path.join(self.out, BLOCKS), "ab") as lines):
+            if self.blocks:
+                progress.say(f"going on: {len(self.blocks):,} of {len(self.todo):,} blocks are there")
+            for name, pictures, digest, unreadable, sums in interrupt.watch(in_order(self._decode, todo)):
+                block = Block(name, self.counts[name], len(pictures), digest, unreadable)
+                _write(self.files[name], pictures)
+                packed.write_line(lines, block)
+                lines.flush()
+                self._take(block, sums)
+                progress.update(len(pictures) + len(unreadable))
 
     def _decode(self, todo):
         name, indices = todo
@@ -163,8 +168,7 @@ class _Packing:
     def _require_room(self, pictures):
         needed, free = pictures * 3 * self.size**2, shutil.disk_usage(self.out).free
         if needed > free:
-            raise OSError(errno.ENOSPC, f"{self.out}: {needed / 1e6:,.0f} MB are to come and there is room for "
-                                        f"{free / 1e6:,.0f} MB")
+            raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB are to come, there is room for {free / 1e6:,.0f} MB")
 
     def finish(self):
         """All but the pictures; pack.json last of all."""
