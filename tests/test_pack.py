@@ -57,7 +57,6 @@ def opened(path, size=SIZE):
 
 def packed(source, out, size=SIZE):
     """Pack what is at a path; returns the folder."""
-    out.mkdir(exist_ok=True)
     pack(opened(source, size), out, size, quiet=True)
     return out
 
@@ -210,7 +209,6 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_reported(tmp_path, name, 
     make_classes(tmp_path / "set" / "train", {"cat": 3, "dog": 3})
     make_classes(tmp_path / "set" / "test", {"cat": 1, "dog": 1})
     (tmp_path / "set" / "train" / "cat" / "001-odd.png").write_bytes(content)
-    (tmp_path / "pack").mkdir()
     pack(data.open_source(str(tmp_path / "set"), SIZE), tmp_path / "pack", SIZE)
     assert f"skipped {tmp_path / 'set' / 'train/cat/001-odd.png'}: " in capsys.readouterr().err
     report = (tmp_path / "pack" / "report.txt").read_text().splitlines()
@@ -349,7 +347,6 @@ def test_ctrl_c_leaves_whole_blocks_and_it_goes_on(folder, tmp_path, monkeypatch
     read, out = source.train.read, tmp_path / "pack"
     monkeypatch.setattr(source.train, "read",
                         lambda indices: next(calls) == 2 and os.kill(os.getpid(), signal.SIGINT) or read(indices))
-    out.mkdir()
     assert "the same command goes on" in message(Interrupted, pack, source, out, SIZE, True)
     assert not (out / "pack.json").exists()
     assert contents(packed(folder, out)) == expected
@@ -358,7 +355,6 @@ def test_ctrl_c_leaves_whole_blocks_and_it_goes_on(folder, tmp_path, monkeypatch
 def test_pictures_that_vanish_end_it_with_a_line_and_it_goes_on_once_they_are_back(folder, tmp_path):
     expected = contents(packed(folder, tmp_path / "never stopped"))
     source, out = opened(folder), tmp_path / "pack"
-    out.mkdir()
     folder.rename(tmp_path / "gone")
     text = message(OSError, pack, source, out, SIZE, True)
     assert "No such file" in text and "the same command goes on" in text and "--resume" not in text
@@ -369,6 +365,18 @@ def test_pictures_that_vanish_end_it_with_a_line_and_it_goes_on_once_they_are_ba
 def test_a_full_disk_is_noticed_before_anything_is_decoded(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10_000))
     assert "0 MB are to come" in message(OSError, packed, folder, tmp_path / "pack")
+
+
+def test_a_disk_that_fills_up_gets_a_line_and_it_goes_on_once_there_is_room(folder, tmp_path):
+    expected = contents(packed(folder, tmp_path / "never stopped"))
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, -1))\n"  # of 13,824 bytes of train.u8
+    program = full + SLOWLY.replace("pack.pack(", "console.run(lambda: pack.pack(").strip() + ", ())"
+    child = subprocess.run([sys.executable, "-c", program.replace("import data", "import console, data"), folder,
+                            tmp_path / "pack"], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert child.returncode == 1 and child.stderr.count("\n") == 1, child.stderr
+    assert f"{tmp_path / 'pack'}: cannot be written to (File too large)" in child.stderr
+    assert "the same command goes on" in child.stderr
+    assert contents(packed(folder, tmp_path / "pack")) == expected
 
 
 # ---- what it refuses to pack into ------------------------------------------------------------------------------------
@@ -529,7 +537,7 @@ def command(monkeypatch, capsys):
 def test_pack_verify_and_info_from_the_command_line(folder, tmp_path, command):
     out = tmp_path / "new" / "pack"
     code, said, errors = command("pack", folder, out, "--size", 24, "--quiet")
-    line = "18 pictures to learn from and 6 held out, 24 x 24 pixels; 2 unreadable ones left out, listed in report.txt"
+    line = "18 pictures to learn from and 6 held out, 24 x 24 pixels; 2 unreadable, left out and listed in report.txt"
     assert (code, said, errors) == (0, f"{out}: {line}\n", "")
     assert command("verify", out) == (0, f"{out}: whole; {line}\n", "")
     code, said, errors = command("info", out, tmp_path / "figures")

@@ -49,8 +49,8 @@ def described(pack):
     """One line about a pack."""
     left_out = sum(pack["unreadable"].values())
     return (f"{pack['counts']['train']:,} pictures to learn from and {pack['counts']['test']:,} held out, "
-            f"{pack['size']} x {pack['size']} pixels; {left_out:,} unreadable ones left out"
-            + (f", listed in {REPORT}" if left_out else ""))
+            f"{pack['size']} x {pack['size']} pixels; {left_out:,} unreadable"
+            + (f", left out and listed in {REPORT}" if left_out else ""))
 
 
 def do_info(args):

@@ -25,20 +25,34 @@ def pack(source, out, size, quiet=False):
     bytes. A block is written, then its line in blocks.jsonl: a line whose block is not there, or not whole, is found by
     its checksum and done again. Pictures that cannot be read are left out, and stand in the report.
 
-    Args     source: opened at `size`; out: a folder, empty or with a pack of the same source that was stopped
+    Args     source: opened at `size`; out: a folder, new, empty, or with a pack of the same source that was stopped
     Raises   DataError where out holds something else; OSError where the disk is full or the source has gone;
              Interrupted after Ctrl-C. Then the same call goes on
     Memory   64 pictures a thread, and some more ready to be written, whatever there is to pack
     """
-    made_from = {"format": packed.FORMAT, "name": source.name, "size": size, "block": RUN,
-                 "source": identity(source)}
+    made_from = {"format": packed.FORMAT, "size": size, "block": RUN, "source": identity(source)}
+    os.makedirs(out, exist_ok=True)
     with _alone(out):
         _begin(out, made_from)
         if not os.path.exists(os.path.join(out, PACK)):
-            with _Packing(source, out, made_from, quiet) as packing:
+            with _one_line(out), _Packing(source, out, made_from, quiet) as packing:
                 packing.check()
                 packing.decode()
                 packing.finish()
+
+
+@contextlib.contextmanager
+def _one_line(out):
+    """Say in one line what stopped it, and that it can go on."""
+    try:
+        yield
+    except Interrupted:
+        raise Interrupted("stopped; the same command goes on from here") from None
+    except DataLost as error:
+        raise OSError(f"{error.where}: {error.reason}; once it is back, the same command goes on") from None
+    except OSError as error:
+        raise OSError(f"{out}: cannot be written to ({error.strerror or error}); once that is mended, the same command "
+                      "goes on") from None
 
 
 @contextlib.contextmanager
@@ -46,19 +60,21 @@ def _alone(out):
     """Hold the folder, so that no other process packs into it. The system lets go of it when this one dies."""
     folder = os.open(out, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"{out}: another process is packing into it") from None
         yield
-    except BlockingIOError:
-        raise DataError(f"{out}: another process is packing into it") from None
     finally:
         os.close(folder)
 
 
 def _begin(out, made_from):
     """See that the folder is new, or has what was begun with the same source."""
+    half_written = tuple(f".{name}." for name in (PACK, packed.STAMP, *packed.SMALL))  # by a process that was killed
     for name in os.listdir(out):
-        if name.endswith(".tmp") and name.startswith(tuple(f".{ours}." for ours in (PACK, *packed.SMALL))):
-            os.unlink(os.path.join(out, name))  # half-written, by a process that was killed
+        if name.startswith(half_written) and name.endswith(".tmp"):
+            os.unlink(os.path.join(out, name))
     if not os.listdir(out):
         with atomic_write(os.path.join(out, BLOCKS)) as file:
             packed.write_line(file, made_from)
@@ -72,6 +88,13 @@ def _begin(out, made_from):
                         "folder, or remove this one")
 
 
+def _write(file, pictures):
+    """All of them, into an unbuffered file, which may take them bit by bit."""
+    left = memoryview(pictures.reshape(-1))
+    while left:
+        left = left[file.write(left):]
+
+
 class _Packing:
     """A pack that is being written: its files, and the blocks that are done."""
 
@@ -81,7 +104,7 @@ class _Packing:
         self.splits = {name: getattr(source, name) for name in SPLITS}
         self.todo = [(name, indices) for name, split in self.splits.items()
                      for indices in runs(np.arange(len(split)), RUN)]
-        self.files = {name: open(os.path.join(out, f"{name}.u8"), "a+b") for name in SPLITS}
+        self.files = {name: open(os.path.join(out, f"{name}.u8"), "a+b", buffering=0) for name in SPLITS}
         self.counts = dict.fromkeys(SPLITS, 0)
 
     def __enter__(self):
@@ -121,22 +144,13 @@ class _Packing:
               open(os.path.join(self.out, BLOCKS), "ab") as lines):
             if self.blocks:
                 progress.say(f"going on: {len(self.blocks):,} of {len(self.todo):,} blocks are there")
-            try:
-                for name, pictures, digest, unreadable, sums in interrupt.watch(in_order(self._decode, todo)):
-                    block = Block(name, self.counts[name], len(pictures), digest, unreadable)
-                    self.files[name].write(pictures)
-                    self.files[name].flush()
-                    packed.write_line(lines, block)
-                    lines.flush()
-                    self._take(block, sums)
-                    progress.update(len(pictures) + len(unreadable))
-            except Interrupted:
-                raise Interrupted("stopped; the same command goes on from here") from None
-            except DataLost as error:
-                raise OSError(f"{error.where}: {error.reason}; once it is back, the same command goes on") from None
-            except OSError as error:
-                raise OSError(f"{self.out}: cannot be written to ({error.strerror or error}); once that is mended, the "
-                              "same command goes on") from None
+            for name, pictures, digest, unreadable, sums in interrupt.watch(in_order(self._decode, todo)):
+                block = Block(name, self.counts[name], len(pictures), digest, unreadable)
+                _write(self.files[name], pictures)
+                packed.write_line(lines, block)
+                lines.flush()
+                self._take(block, sums)
+                progress.update(len(pictures) + len(unreadable))
 
     def _decode(self, todo):
         name, indices = todo
@@ -154,15 +168,13 @@ class _Packing:
     def _require_room(self, pictures):
         needed, free = pictures * 3 * self.size**2, shutil.disk_usage(self.out).free
         if needed > free:
-            raise OSError(errno.ENOSPC, f"{self.out}: {needed / 1e6:,.0f} MB are to come and there is room for "
-                                        f"{free / 1e6:,.0f} MB")
+            raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB are to come, there is room for {free / 1e6:,.0f} MB")
 
     def finish(self):
         """All but the pictures; pack.json last of all."""
         if not self.sums.count:
             raise DataError(f"{self.source.name}: not one of {len(self.source.train)} pictures can be read")
         for file in self.files.values():
-            file.flush()
             os.fsync(file.fileno())
         left_out = {name: {} for name in SPLITS}
         for block in self.blocks:

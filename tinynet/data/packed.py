@@ -163,11 +163,13 @@ def digest_of_file(path):
 
 def read_blocks(path):
     """What blocks.jsonl has: what the pack is made from, and Blocks in order, up to a line that is not whole."""
-    found = []
-    with open(os.path.join(path, BLOCKS), encoding="ascii", errors="replace") as file, contextlib.suppress(ValueError):
-        for line in file:
-            found.append(json.loads(line))
-    return found[0] if found else None, [Block(*line) for line in found[1:]]
+    header, blocks = None, []
+    with open(os.path.join(path, BLOCKS), encoding="ascii", errors="replace") as file:
+        with contextlib.suppress(ValueError, TypeError):
+            header = json.loads(file.readline())
+            for line in file:
+                blocks.append(Block(*json.loads(line)))
+    return header, blocks
 
 
 def write_line(file, value):
