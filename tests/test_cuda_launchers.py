@@ -30,7 +30,7 @@ from tinynet.train import train_step
 VERSIONS = {"conv": (1, 2, 3), "pool": (1, 2), "lrn": (1, 2), "activation": (1, 2), "dropout": (1, 2),
             "linear": (1, 2, 3), "softmax": (1, 2), "sgd": (1, 2), "augment": (1, 2)}
 FILE_OF = {
-    "conv2d": "conv", "im2col": "conv", "maxpool": "pool", "lrn": "lrn", "lrn_within": "lrn",
+    "conv2d": "conv", "im2col": "conv", "maxpool": "pool", "avgpool": "pool", "lrn": "lrn", "lrn_within": "lrn",
     "relu": "activation", "leaky_relu": "activation", "tanh": "activation", "sigmoid": "activation",
     "linear": "linear", "dropout": "dropout", "softmax_cross_entropy": "softmax", "sgd_step": "sgd", "sgd_step_": "sgd"}
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"

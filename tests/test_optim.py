@@ -64,7 +64,7 @@ def test_biases_of_code_2012_learn_twice_as_fast_and_do_not_decay():
     sgd = tinynet.SGD(net)
     names = "conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"
     assert sgd.lr_mult == {f"{name}.b": 2 for name in names}
-    assert set(sgd.decay_mult.values()) == {0}
+    assert sgd.decay_mult == {f"{name}.{key}": {"w": 1, "b": 0}[key] for name in names for key in "wb"}
 
 
 def test_sgd_says_what_is_wrong():

@@ -17,6 +17,7 @@ from tinynet.backend import array_module, like
 class Augmentation:
     """How a recipe varies its training pictures, beyond where they are cut.
 
+    flip     the share of pictures that are mirrored
     chunk    how many pictures in a row share one draw of crop and flip
     mean_at  "middle": the middle of the mean image is taken off every crop; "crop": what of it lies under the crop
     colour   shift the colours of a picture along the principal axes of the training pixels, each by a random multiple,
@@ -25,6 +26,7 @@ class Augmentation:
     divide   what the result is divided by, in training only
     """
 
+    flip: float = 0.5
     chunk: int = 1
     mean_at: str = "middle"
     colour: str | None = None
@@ -66,7 +68,7 @@ def draw(rng, N, margin, how, axes):
     """
     chunks = -(-N // how.chunk)
     tops, lefts = rng.integers(0, margin, size=(2, chunks), endpoint=True).repeat(how.chunk, axis=1)[:, :N]
-    flips = (rng.random(chunks) < 0.5).repeat(how.chunk)[:N]
+    flips = (rng.random(chunks) < how.flip).repeat(how.chunk)[:N]
     shifts = None
     if how.colour is not None:
         eigenvalues, vectors = axes                                       # (3,); (3, 3), an axis a column

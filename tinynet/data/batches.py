@@ -14,6 +14,7 @@ from tinynet.data.augment import PLAIN, augment, center_crop, draw, principal_ax
 from tinynet.data.pictures import DataError
 
 THREADS = os.cpu_count() or 1  # of a loader; Pillow and NumPy work without holding Python's lock
+RUN = 64                       # pictures read at once where all are read
 
 
 @dataclasses.dataclass
@@ -24,29 +25,51 @@ class Statistics:
     covariance: np.ndarray
 
 
+@dataclasses.dataclass
+class Sums:
+    """What Statistics come from: how many pictures, and the sums of their pixels and of the products of colours."""
+
+    count: int = 0
+    pixels: np.ndarray | float = 0.0                                      # (3, S, S)
+    products: np.ndarray | float = 0.0                                    # (3, 3)
+
+    @classmethod
+    def of(cls, pictures):
+        """Those of pictures uint8 (M, 3, S, S)."""
+        colours = pictures.transpose(1, 0, 2, 3).reshape(3, -1).astype(np.float32)  # (3, M*S*S)
+        return cls(len(pictures), pictures.sum(axis=0, dtype=np.float64), (colours @ colours.T).astype(float))
+
+    def __add__(self, other):
+        return Sums(self.count + other.count, self.pixels + other.pixels, self.products + other.products)
+
+    def statistics(self):
+        mean = self.pixels / self.count                                   # (3, S, S)
+        colour = mean.mean(axis=(1, 2))                                   # (3,)
+        covariance = self.products / (self.count * mean[0].size) - np.outer(colour, colour)
+        return Statistics(mean.astype(np.float32), covariance)
+
+
 def statistics(split, quiet=False):
-    """The mean of every pixel over a split, and how its colours vary together.
+    """The mean of every pixel over a split, and how its colours vary together: read from all pictures, unless the split
+    has kept them.
 
     Paper    2 for the mean; 4.1 for the covariance of RGB values over the training set
     Raises   DataError where not one picture can be read
     """
-    total, products, count = 0.0, 0.0, 0
+    if getattr(split, "statistics", None) is not None:
+        return split.statistics
+    sums = Sums()
 
     def read(indices):
-        pictures, _ = split.read(indices)
-        wide = pictures.astype(np.float32)                                # (M, 3, S, S)
-        colours = wide.transpose(1, 0, 2, 3).reshape(3, -1)               # (3, M*S*S)
-        return len(indices), len(pictures), pictures.sum(axis=0, dtype=np.float64), (colours @ colours.T).astype(float)
+        return len(indices), Sums.of(split.read(indices)[0])
 
     with Progress(len(split), "mean image", "pictures", quiet) as progress:
-        for asked, got, pixels, pairs in in_order(read, _runs(np.arange(len(split)), 64)):
-            total, products, count = total + pixels, products + pairs, count + got
+        for asked, more in in_order(read, runs(np.arange(len(split)), RUN)):
+            sums += more
             progress.update(asked)
-    if not count:
+    if not sums.count:
         raise DataError(f"not one of {len(split)} pictures can be read")
-    mean = total / count                                                  # (3, S, S)
-    colour = mean.mean(axis=(1, 2))                                       # (3,)
-    return Statistics(mean.astype(np.float32), products / (count * mean[0].size) - np.outer(colour, colour))
+    return sums.statistics()
 
 
 class TrainingBatches:
@@ -93,11 +116,11 @@ class TrainingBatches:
         def plans(skip):
             while True:
                 state = self.rng.bit_generator.state
-                runs = _runs(self.rng.permutation(len(self.split)), self.batch_size)
-                for number, indices in enumerate(runs, 1):
+                pieces = runs(self.rng.permutation(len(self.split)), self.batch_size)
+                for number, indices in enumerate(pieces, 1):
                     drawn = draw(self.rng, len(indices), self.mean.shape[-1] - self.size, self.how, self.axes)
                     after = {"generator": state, "batches": number}
-                    if number == len(runs):
+                    if number == len(pieces):
                         after = {"generator": self.rng.bit_generator.state, "batches": 0}
                     if number > skip:
                         yield indices, drawn, after
@@ -133,7 +156,7 @@ def test_batches(split, batch_size, size, mean, ten_views=False):
         return x - center_crop(mean, size), split.labels[indices[readable]]
 
     count = 0
-    for x, labels in in_order(prepare, _runs(np.arange(len(split)), batch_size)):
+    for x, labels in in_order(prepare, runs(np.arange(len(split)), batch_size)):
         count += len(labels)
         if len(labels):
             yield x, labels
@@ -159,5 +182,6 @@ def in_order(work, tasks, threads=THREADS):
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _runs(order, length):
+def runs(order, length):
+    """An array in pieces of some length; the last may be shorter."""
     return [order[start:start + length] for start in range(0, len(order), length)]

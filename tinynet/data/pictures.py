@@ -31,6 +31,7 @@ class DataLost(OSError):
     """Data that was there at the start and is gone, or cannot be reached any more; one line for the user."""
 
     def __init__(self, where, reason):
+        self.where, self.reason = where, reason
         super().__init__(f"{where}: {reason}; it was there at the start. Once the data is back, the run can go on with "
                          "--resume")
 
