@@ -127,6 +127,23 @@ MISTAKES = [
     ("max_pool_gradient", "here it is the last", ("np.argmax(window)",
                                                   "window.size - 1 - np.argmax(window.ravel()[::-1])")),
     ("max_pool_gradient", "not 1", ("+= dy[i, j]", "+= 1")),
+    ("conv_macs", "channels of its group: channels // groups", ("(channels // groups)", "channels")),
+    ("conv_macs", "those are the weights", ("out * out * ", "")),
+    ("conv_macs", "not out", ("out * out", "out")),
+    ("conv_macs", "the work of one", ("kernels * out", "out")),
+    ("conv_macs", "no multiplication", ("* weights", "* (weights + 1)")),
+    ("receptive_field", "kernel - 1 jumps", ("(kernel - 1)", "kernel")),
+    ("receptive_field", "from the next layer on", ("field += (kernel - 1) * jump\n        jump *= stride",
+                                                  "jump *= stride\n        field += (kernel - 1) * jump")),
+    ("receptive_field", "strides multiply", ("jump *= stride", "jump = jump + stride if jump > 1 else stride")),
+    ("receptive_field", "strides are forgotten", ("jump *= stride", "pass")),
+    ("receptive_field", "that is the jump", ("return field", "return jump")),
+    ("network_parameters", "each unit has a bias", ("size**2 + kernels", "size**2"), ("inputs + outputs", "inputs")),
+    ("network_parameters", "a kernel sees only the channels of its group", ("(channels // groups)", "channels")),
+    ("network_parameters", "the next one's channels", ("        channels = kernels", "        pass"),
+     ("inputs = channels", "inputs = kernels")),
+    ("network_parameters", "every pixel of the last maps", ("channels * side**2", "channels")),
+    ("network_parameters", "layers are missing", ("        total += outputs", "        outputs")),
 ]
 
 
