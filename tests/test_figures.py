@@ -97,3 +97,16 @@ def test_what_crosses_between_two_streams_is_green():
     crossing = [(line.get_xdata()[1], *line.get_ydata()) for line in axes.lines if line.get_color() == figures.WINDOW]
     assert sorted((round(at + 0.15), start, end) for at, start, end in crossing) == [(3, -1, 1), (3, 1, -1), (4, -1, 1)]
     assert len(axes.lines) == 2 + 2 + 4 + 2 and len(axes.patches) == 8
+
+
+def test_curves_on_logarithmic_axes():
+    axes, = figures.draw_loglog({"a": ([1, 10], [2, 3]), "b": ([1, 10], [4, 5])}, "h", "error", {"limit": 2.5}).axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert [line.get_ydata()[0] for line in axes.lines] == [2, 4, 2.5]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
+
+
+def test_a_table_says_in_words_what_is_true():
+    axes, = figures.draw_table([[True, False, True]], ["row"], ["a", "b", "c"], ("seen", "not seen")).axes
+    assert [text.get_text() for text in axes.texts] == ["seen", "not seen", "seen"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]

@@ -361,6 +361,47 @@ def draw_streams(stages, path=None):
     return _done(figure, path)
 
 
+def draw_loglog(curves, xlabel, ylabel, levels=None, path=None):
+    """Curves on logarithmic axes.
+
+    Args     curves: {label: (xs, ys)}; levels: {label: y}, dashed lines across
+    """
+    figure = Drawing(figsize=(6.5, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for (label, (xs, ys)), colour in zip(curves.items(), (TRAIN, TEST, LOSS, WINDOW)):
+        axes.plot(xs, ys, color=colour, marker="o", markersize=3.5, linewidth=1.4, label=label)
+    for label, y in (levels or {}).items():
+        axes.axhline(y, color=INK, linewidth=1, linestyle="--")
+        axes.annotate(label, (1, y), (-4, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
+                      ha="right", fontsize=9)
+    axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(edgecolor="none", fontsize=9)
+    return _done(figure, path)
+
+
+def draw_table(table, rows, columns, words=("yes", "no"), path=None):
+    """A table of true and false, in colour.
+
+    Args     table (R, C) bool; rows, columns: their names; words: what the cells say where true and where false
+    """
+    table = np.asarray(table, bool)
+    figure = Drawing(figsize=(3.6 + 1.25 * len(columns), 0.36 * len(rows) + 0.9), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(table, cmap=matplotlib.colors.ListedColormap([PADDING, WINDOW]), vmin=0, vmax=1, aspect="auto")
+    for place, value in np.ndenumerate(table):
+        axes.text(*place[::-1], words[0] if value else words[1], ha="center", va="center", fontsize=9,
+                  color="white" if value else INK)
+    axes.set_xticks(range(len(columns)), columns, fontsize=9)
+    axes.set_yticks(range(len(rows)), rows, fontsize=9)
+    axes.set_xticks(np.arange(1, len(columns)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(rows)) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="both", length=0, top=False, labeltop=True, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    return _done(figure, path)
+
+
 def main():
     """python -m tinynet.figures RUN: draw curves.png of a run anew from its log, at any time, also while it goes."""
     parser = console.ArgumentParser(prog="python -m tinynet.figures", description="Draw the curves of a run.")
