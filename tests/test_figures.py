@@ -80,3 +80,34 @@ def test_pictures_maps_and_numbers(tmp_path):
 def test_a_figure_has_the_same_bytes_each_time():
     seen = explain(made("lrn"), "it", (0, 0, 0, 0))
     assert figures.draw_explanation(seen)._repr_png_() == figures.draw_explanation(seen)._repr_png_()
+
+
+def test_bars_have_their_numbers_and_share_names():
+    figure = figures.draw_bars({"a": {"conv1": 0.057, "fc6": 61.9}, "b": {"conv1": 1024.0, "fc6": 3.0}}, unit=" %")
+    left, right = figure.axes
+    assert [bar.get_width() for bar in left.patches] == [0.057, 61.9]
+    assert [text.get_text() for text in right.texts] == ["1,024 %", "3 %"]
+    assert [label.get_text() for label in left.get_yticklabels()] == ["conv1", "fc6"] and left.yaxis_inverted()
+
+
+def test_what_crosses_between_two_streams_is_green():
+    stages = [("in", "", 9, (0,), False), ("a", "", 9, (1, -1), False), ("b", "", 5, (1, -1), False),
+              ("c", "", 3, (1, -1), True), ("d", "", 1, (1,), True)]
+    axes, = figures.draw_streams(stages).axes
+    crossing = [(line.get_xdata()[1], *line.get_ydata()) for line in axes.lines if line.get_color() == figures.WINDOW]
+    assert sorted((round(at + 0.15), start, end) for at, start, end in crossing) == [(3, -1, 1), (3, 1, -1), (4, -1, 1)]
+    assert len(axes.lines) == 2 + 2 + 4 + 2 and len(axes.patches) == 8
+
+
+def test_curves_on_logarithmic_axes():
+    lines = {"a": ([1, 10], [2, 3]), "b": ([1, 10], [4, 5])}
+    axes, = figures.draw_lines({"": lines}, "h", "error", "xy", {"limit": 2.5}).axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert [line.get_ydata()[0] for line in axes.lines] == [2, 4, 2.5]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
+
+
+def test_a_table_says_in_words_what_is_true():
+    axes, = figures.draw_table([[True, False, True]], ["row"], ["a", "b", "c"], ("seen", "not seen")).axes
+    assert [text.get_text() for text in axes.texts] == ["seen", "not seen", "seen"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]

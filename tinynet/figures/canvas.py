@@ -1,14 +1,26 @@
 """What all pictures share."""
 
+import io
 import warnings
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from tinynet.checkpoint import atomic_write
 
 warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a class name in a script that no font here has
-WINDOW = "#00a651"
+WINDOW, PADDING, INK = "#00a651", "#d9d9d9", "#333333"
+LOSS, TRAIN, TEST, DROP = "#7f7f7f", "#1f77b4", "#d62728", "#bbbbbb"
+
+
+class Drawing(Figure):
+    """A figure that a notebook shows as it is, without pyplot."""
+
+    def _repr_png_(self):
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=100, metadata={"Software": None})
+        return file.getvalue()
 
 
 def bare(axes):
@@ -16,10 +28,12 @@ def bare(axes):
     axes.set(xticks=[], yticks=[])
 
 
-def save(figure, path):
-    """As a PNG file, whole or not at all."""
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+def done(figure, path):
+    """The figure; and as a PNG file, whole or not at all, unless path is None."""
+    if path is not None:
+        with atomic_write(path) as file:
+            figure.savefig(file, format="png", dpi=120)
+    return figure
 
 
 def outline(axes, top, left, height, width):

@@ -3,9 +3,8 @@
 import textwrap
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tinynet.figures.canvas import bare, outline, save, tile
+from tinynet.figures.canvas import Drawing, bare, done, outline, tile
 
 
 def draw_contact_sheet(path, classes):
@@ -19,7 +18,7 @@ def draw_contact_sheet(path, classes):
     for row, pictures in zip(rows, classes.values()):
         row[:len(pictures)] = pictures.transpose(0, 2, 3, 1) / 255
     gap = max(1, S // 32)
-    figure = Figure(figsize=(0.9 * columns + 1.6, 0.9 * len(classes) + 0.2), layout="constrained")
+    figure = Drawing(figsize=(0.9 * columns + 1.6, 0.9 * len(classes) + 0.2), layout="constrained")
     axes = figure.subplots()
     axes.imshow(tile(rows.reshape(-1, S, S, 3), columns, gap), interpolation="antialiased")
     names = [textwrap.fill(textwrap.shorten(name, 60, placeholder=" ..."), 22) for name in classes]
@@ -27,7 +26,7 @@ def draw_contact_sheet(path, classes):
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    save(figure, path)
+    return done(figure, path)
 
 
 CROPS = ("top left", "top right", "middle", "bottom left", "bottom right")  # in the order of data.ten_crops
@@ -38,7 +37,7 @@ def draw_ten_crops(path, picture, crops):
 
     Args     picture uint8 (3, S, S); crops uint8 (10, 3, s, s), of data.ten_crops
     """
-    figure = Figure(figsize=(13, 4.6), layout="constrained")
+    figure = Drawing(figsize=(13, 4.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 2.2))
     axes = left.subplots()
     axes.imshow(picture.transpose(1, 2, 0))
@@ -51,4 +50,4 @@ def draw_ten_crops(path, picture, crops):
         axes.imshow(crop.transpose(1, 2, 0))
         axes.set_title(f"{CROPS[i % 5]}{', mirrored' if i >= 5 else ''}", fontsize=9)
         bare(axes)
-    save(figure, path)
+    return done(figure, path)

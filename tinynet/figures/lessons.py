@@ -3,29 +3,17 @@
 Each takes a path to be saved at, or none, and returns a Drawing, which a notebook shows.
 """
 
-import io
 import math
 import pathlib
 import textwrap
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
-from tinynet.figures.canvas import WINDOW, bare, outline, save
+from tinynet.figures.canvas import INK, PADDING, WINDOW, Drawing, bare, done, outline
 
 ACTIVATIONS, WEIGHTS = "RdBu_r", "PuOr_r"  # both white at 0
 PHOTO = pathlib.Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"  # which matplotlib brings along
-PADDING, INK = "#d9d9d9", "#333333"
-
-
-class Drawing(Figure):
-    """A figure that a notebook shows as it is, without pyplot."""
-
-    def _repr_png_(self):
-        file = io.BytesIO()
-        self.savefig(file, format="png", dpi=100, metadata={"Software": None})
-        return file.getvalue()
 
 
 def draw_pictures(pictures, titles=None, windows=(), path=None):
@@ -42,7 +30,7 @@ def draw_pictures(pictures, titles=None, windows=(), path=None):
         bare(axes)
     for window in windows:
         outline(all_axes[0], *window)
-    return _done(figure, path)
+    return done(figure, path)
 
 
 def draw_maps(maps, titles=None, columns=4, weights=False, share=True, path=None):
@@ -73,7 +61,7 @@ def draw_maps(maps, titles=None, columns=4, weights=False, share=True, path=None
             figure.colorbar(shown, ax=axes, shrink=0.8, extend=extend)
     if share:
         figure.colorbar(shown, ax=grid, shrink=0.8, aspect=30, extend=extend)
-    return _done(figure, path)
+    return done(figure, path)
 
 
 def draw_numbers(arrays, windows=None, signs=None, path=None):
@@ -95,7 +83,7 @@ def draw_numbers(arrays, windows=None, signs=None, path=None):
             axes.set_ylabel(signs[number - 1], rotation=0, fontsize=16, labelpad=14, va="center")
         if windows and title in windows:
             outline(axes, *windows[title])
-    return _done(figure, path)
+    return done(figure, path)
 
 
 def draw_explanation(explanation, path=None):
@@ -116,7 +104,7 @@ def draw_explanation(explanation, path=None):
     figure.suptitle(textwrap.fill(f"{explanation.name}: {explanation.where}", characters), fontsize=11)
     steps = [f"{text}: {number + 0.0:.5g}" for text, number in explanation.lines]
     figure.supxlabel(textwrap.fill(",   ".join(steps), characters), fontsize=10)
-    return _done(figure, path)
+    return done(figure, path)
 
 
 def _draw_terms_as_maps(explanation):
@@ -224,9 +212,3 @@ def _sheet(maps, gap=1):
 
 def _colours(name):
     return WEIGHTS if name.startswith(("w", "dw", "mask", "slope", "truth")) else ACTIVATIONS
-
-
-def _done(figure, path):
-    if path is not None:
-        save(figure, path)
-    return figure

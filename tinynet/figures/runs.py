@@ -1,11 +1,9 @@
 """Pictures of a training run."""
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tinynet.figures.canvas import save, tile
+from tinynet.figures.canvas import DROP, LOSS, TEST, TRAIN, Drawing, done, tile
 
-LOSS, TRAIN, TEST, DROP = "#7f7f7f", "#1f77b4", "#d62728", "#bbbbbb"
 RIGHT, OTHER = "#f4a6c0", "#a9cbe8"  # bars, light enough to be written on
 
 
@@ -15,7 +13,7 @@ def draw_curves(path, metrics):
     Args     metrics: columns of metrics.csv, {name: one number a step}, nan where there is none; errors in [0, 1]
     """
     steps, losses, lrs, errors = (np.array(metrics[key], float) for key in ("step", "loss", "lr", "train_error"))
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Drawing(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(steps, losses, color=LOSS, linewidth=0.6, label="each step")
     width = max(5, len(losses) // 25)
@@ -39,7 +37,7 @@ def draw_curves(path, metrics):
         axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(edgecolor="none", framealpha=1)
-    save(figure, path)
+    return done(figure, path)
 
 
 def draw_kernels(path, weights, groups=1, columns=16):
@@ -51,11 +49,11 @@ def draw_kernels(path, weights, groups=1, columns=16):
     K, _, KH, KW = weights.shape
     low, high = float(weights.min()), float(weights.max())
     tiles = (weights - low) / max(high - low, np.finfo(np.float32).tiny)
-    figure = Figure(figsize=(columns * 0.5, -(-K // columns) * 0.5 + 0.2 * groups), layout="constrained")
+    figure = Drawing(figsize=(columns * 0.5, -(-K // columns) * 0.5 + 0.2 * groups), layout="constrained")
     for axes, group in zip(np.atleast_1d(figure.subplots(groups, 1)), np.split(tiles, groups)):
         axes.imshow(tile(group.transpose(0, 2, 3, 1), columns), interpolation="nearest")
         axes.set_axis_off()
-    save(figure, path)
+    return done(figure, path)
 
 
 def draw_guesses(path, pictures, probs, class_names, titles, labels=None, columns=4):
@@ -66,7 +64,7 @@ def draw_guesses(path, pictures, probs, class_names, titles, labels=None, column
     """
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
-    figure = Figure(figsize=(2.3 * columns, 3.9 * rows), layout="constrained")
+    figure = Drawing(figsize=(2.3 * columns, 3.9 * rows), layout="constrained")
     grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2, 1.25] * rows)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -75,7 +73,7 @@ def draw_guesses(path, pictures, probs, class_names, titles, labels=None, column
         grid[row, column].imshow(picture.transpose(1, 2, 0), interpolation="nearest")
         grid[row, column].set_title(_short(title, 28), fontsize=9, parse_math=False)
         _draw_bars(grid[row + 1, column], own, class_names, None if labels is None else labels[i])
-    save(figure, path)
+    return done(figure, path)
 
 
 def _draw_bars(axes, own, class_names, label):
