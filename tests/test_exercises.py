@@ -146,6 +146,26 @@ MISTAKES = [
     ("signal_between", "that is the variance", ("y.std", "y.var")),
     ("signal_between", "as a share of the mean", (" / np.mean(y)", "")),
     ("signal_between", "upside down", ("np.mean(spread) / np.mean(y)", "np.mean(y) / np.mean(spread)")),
+    ("versions", "2048 of the paper", (" + 1", "")),
+    ("versions", "mirror images double it", (" * 2", "")),
+    ("versions", "down and across", ("offsets * offsets * 2", "offsets * 2")),
+    ("longest_axis", "mean is still in it", ("colours - colours.mean(axis=1, keepdims=True)", "colours")),
+    ("longest_axis", "smallest variance", ("np.argmax(eigenvalues)", "0")),
+    ("longest_axis", "that is a row", ("vectors[:, np.argmax(eigenvalues)]", "vectors[np.argmax(eigenvalues)]")),
+    ("longest_axis", "turn it so", ("return axis", "return -axis")),
+    ("longest_axis", "length 1", ("return axis", "return eigenvalues[2] * axis")),
+    ("colour_shift", "their square roots", ("np.sqrt(eigenvalues)", "eigenvalues")),
+    ("colour_shift", "takes its rows", ("vectors @", "vectors.T @")),
+    ("colour_shift", "deviations are missing", (" * np.sqrt(eigenvalues)", "")),
+    ("colour_shift", "steps along the axes", ("vectors @", "")),
+    ("colour_shift", "multiply by it again", ("vectors @", "0.1 * vectors @")),
+    ("average_views", "softmax of the mean logits", (
+        "    exps", "    logits = logits.mean(axis=0, keepdims=True)\n    exps")),
+    ("average_views", "these are logits", ("return probs", "return logits")),
+    ("average_views", "added up", ("probs.mean", "probs.sum")),
+    ("average_views", "largest of each class", ("probs.mean", "probs.max")),
+    ("average_views", "goes over the views", ("exps.sum(axis=1", "exps.sum(axis=0"),
+     ("logits.max(axis=1, keepdims=True)", "logits.max()")),
 ]
 
 

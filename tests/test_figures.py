@@ -84,8 +84,8 @@ def test_a_figure_has_the_same_bytes_each_time():
 
 def test_lines_share_colours_and_lie_on_their_ground():
     panels = {"one": {"a": [1.0, 4, 2], "b": ([0, 5], [1.0, 2])}, "two": {"b": (["x", "y"], [3.0, 4])}}
-    ground = np.meshgrid(np.linspace(0, 2, 30), np.linspace(0, 4, 20))
-    figure = figures.draw_lines(panels, "step", "loss", drops=[1], ground=(*ground, ground[0]**2 + ground[1]), dots=["a"])
+    x, y = np.meshgrid(np.linspace(0, 2, 30), np.linspace(0, 4, 20))
+    figure = figures.draw_lines(panels, "step", "loss", drops=[1], ground=(x, y, x**2 + y), dots=["a"])
     one, two = figure.axes
     assert [axes.get_title() for axes in figure.axes] == ["one", "two"] and one.get_xlabel() == "step"
     lines = {line.get_label(): line for line in one.lines}

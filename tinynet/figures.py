@@ -341,6 +341,7 @@ def draw_lines(panels, xlabel="", ylabel="", log="", drops=(), ground=None, dots
         axes.set(xlabel=xlabel, ylabel=ylabel, **{f"{axis}scale": "log" for axis in log})
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
+        axes.set_aspect("equal" if dots else "auto")
         if np.asarray(x).dtype.kind in "iu" and "x" not in log:
             axes.xaxis.get_major_locator().set_params(integer=True)
         if len(lines) > 1 or drops:

@@ -4,6 +4,12 @@ A check is a list of cases, from the simplest on, and a list of typical mistakes
 returns what the mistake returns gets its hint. `judge` in check.py does the rest.
 """
 
+from tinynet.exercises.augmentation import (
+    check_average_views,
+    check_colour_shift,
+    check_longest_axis,
+    check_versions,
+)
 from tinynet.exercises.check import Verdict
 from tinynet.exercises.convolution import (
     check_conv_parameters,
@@ -15,6 +21,7 @@ from tinynet.exercises.lrn import check_lrn, check_lrn_gradient
 from tinynet.exercises.pooling import check_max_pool, check_max_pool_gradient
 from tinynet.exercises.sgd import check_new_velocity, check_pytorch_steps, check_signal_between
 
-__all__ = ["Verdict", "check_conv_parameters", "check_convolve", "check_kernel_gradient", "check_lrn",
-           "check_lrn_gradient", "check_max_pool", "check_max_pool_gradient", "check_new_velocity", "check_output_size",
-           "check_pytorch_steps", "check_signal_between"]
+__all__ = ["Verdict", "check_average_views", "check_colour_shift", "check_conv_parameters", "check_convolve",
+           "check_kernel_gradient", "check_longest_axis", "check_lrn", "check_lrn_gradient", "check_max_pool",
+           "check_max_pool_gradient", "check_new_velocity", "check_output_size", "check_pytorch_steps",
+           "check_signal_between", "check_versions"]
