@@ -5,6 +5,12 @@ returns what the mistake returns gets its hint. `judge` in check.py does the res
 """
 
 from tinynet.exercises.alexnet import check_conv_macs, check_network_parameters, check_receptive_field
+from tinynet.exercises.augmentation import (
+    check_average_views,
+    check_colour_shift,
+    check_longest_axis,
+    check_versions,
+)
 from tinynet.exercises.check import Verdict
 from tinynet.exercises.convolution import (
     check_conv_parameters,
@@ -15,8 +21,13 @@ from tinynet.exercises.convolution import (
 from tinynet.exercises.gradients import check_gradient_is_right, check_relative_error, check_slopes_of
 from tinynet.exercises.lrn import check_lrn, check_lrn_gradient
 from tinynet.exercises.pooling import check_max_pool, check_max_pool_gradient
+from tinynet.exercises.sgd import check_new_velocity, check_pytorch_steps, check_signal_between
 
 __all__ = ["Verdict", "check_conv_macs", "check_conv_parameters", "check_convolve", "check_gradient_is_right",
            "check_kernel_gradient", "check_lrn", "check_lrn_gradient", "check_max_pool", "check_max_pool_gradient",
            "check_network_parameters", "check_output_size", "check_receptive_field", "check_relative_error",
            "check_slopes_of"]
+__all__ = ["Verdict", "check_average_views", "check_colour_shift", "check_conv_parameters", "check_convolve",
+           "check_kernel_gradient", "check_longest_axis", "check_lrn", "check_lrn_gradient", "check_max_pool",
+           "check_max_pool_gradient", "check_new_velocity", "check_output_size", "check_pytorch_steps",
+           "check_signal_between", "check_versions"]
