@@ -92,6 +92,7 @@ def _save(figure, path):
 ACTIVATIONS, WEIGHTS = "RdBu_r", "PuOr_r"  # both white at 0
 PHOTO = pathlib.Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"  # which matplotlib brings along
 WINDOW, PADDING, INK = "#00a651", "#d9d9d9", "#333333"
+LINES = [(TRAIN, "-"), (TEST, "--"), (LOSS, ":"), (INK, "-.")]
 
 
 class Drawing(Figure):
@@ -314,6 +315,28 @@ def _done(figure, path):
     if path is not None:
         _save(figure, path)
     return figure
+
+
+def draw_lines(panels, xlabel, ylabel, level=None, log=False, path=None):
+    """Curves in panels side by side; the second of a panel is dashed, the third dotted, so that grey print will do.
+
+    Args     panels: {title: {label: (xs, ys)}}; level: (y, text), a thin line across; log: of y, powers of ten
+    """
+    figure = Drawing(figsize=(max(5.5, 4 * len(panels)), 3.4), layout="constrained")
+    for axes, (title, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+        if level:
+            axes.axhline(level[0], color=DROP, linewidth=1)
+            axes.annotate(level[1], (1, level[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+                          fontsize=9, color=LOSS)
+        for (label, (xs, ys)), (colour, style) in zip(curves.items(), LINES):
+            axes.plot(xs, ys, color=colour, linestyle=style, linewidth=1.8, marker="." if len(xs) <= 30 else "",
+                      label=label)
+        axes.set(title=title, xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
+        axes.grid(color="#eeeeee")
+        axes.spines[["top", "right"]].set_visible(False)
+        if any(curves):
+            axes.legend(edgecolor="none", fontsize=9)
+    return _done(figure, path)
 
 
 def main():

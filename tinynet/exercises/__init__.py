@@ -12,7 +12,9 @@ from tinynet.exercises.convolution import (
     check_output_size,
 )
 from tinynet.exercises.lrn import check_lrn, check_lrn_gradient
+from tinynet.exercises.pictures import check_middle_square, check_to_batch, check_top_k_error
 from tinynet.exercises.pooling import check_max_pool, check_max_pool_gradient
 
 __all__ = ["Verdict", "check_conv_parameters", "check_convolve", "check_kernel_gradient", "check_lrn",
-           "check_lrn_gradient", "check_max_pool", "check_max_pool_gradient", "check_output_size"]
+           "check_lrn_gradient", "check_max_pool", "check_max_pool_gradient", "check_middle_square",
+           "check_output_size", "check_to_batch", "check_top_k_error"]
