@@ -43,9 +43,9 @@ figures.draw_numbers({colour: eye[:, :, c].astype(float) for c, colour in enumer
 # where they are and only counts them off anew: the first classic mistake.
 
 # %%
-small = np.asarray(Image.open(figures.PHOTO).resize((128, 150)))
-transposed = small.transpose(2, 0, 1)                      # (3, 150, 128)
-reshaped = small.reshape(3, 150, 128)                      # the same shape
+small = np.asarray(Image.open(figures.PHOTO).resize((64, 75)))
+transposed = small.transpose(2, 0, 1)                      # (3, 75, 64)
+reshaped = small.reshape(3, 75, 64)                      # the same shape
 assert (transposed[2] == small[:, :, 2]).all()             # channel 2 is blue
 assert not (reshaped[2] == small[:, :, 2]).all()           # channel 2 is the last third of the rows, colours mixed
 
@@ -105,8 +105,9 @@ middle = scaled[:, top:top + 256]
 squeezed = np.asarray(image.resize((256, 256), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
 assert top == 22 and middle.shape == squeezed.shape == (3, 256, 256)
 
-figures.draw_pictures([scaled, middle, squeezed], ["shorter side 256", "the paper: its middle", "Caffe's tutorial"],
-                      windows=[(top, 0, 256, 256)])
+figures.draw_pictures([a[:, ::2, ::2] for a in (scaled, middle, squeezed)], ["shorter side 256", "the paper: its middle",
+                                                                             "Caffe's tutorial"],
+                      windows=[(top // 2, 0, 128, 128)])   # every other pixel is drawn
 
 # %% [markdown]
 # The library cuts first and scales then, which gives the same picture here and saves work (and memory, for a picture
