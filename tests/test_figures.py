@@ -77,6 +77,20 @@ def test_pictures_maps_and_numbers(tmp_path):
     assert [text.get_text() for text in figure.axes[1].texts] == [f"{value:.3g}" for value in maps[1, :2, :2].ravel()]
 
 
+def test_lines_have_their_numbers_and_their_style():
+    curves = {"one": ([1, 2, 3], [0.1, 10, 1]), "two": ([1, 2], [5, 6])}
+    panels = {"a": curves, "b": {"": ([0, 1], [2, 2])}}
+    figure = figures.draw_lines(panels, "step", "size", log="y", levels={"here": 25})
+    left, right = figure.axes
+    one, two, level = left.lines
+    assert set(level.get_ydata()) == {25} and left.texts[0].get_text() == "here"
+    assert one.get_xydata().tolist() == [[1, 0.1], [2, 10], [3, 1]] and (one.get_linestyle(), two.get_linestyle()) == (
+        "-", "--")
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["one", "two"] and not right.get_legend()
+    assert (left.get_title(), right.get_title(), left.get_yscale()) == ("a", "b", "log")
+    assert pixels(figure).std() > 5
+
+
 def test_a_figure_has_the_same_bytes_each_time():
     seen = explain(made("lrn"), "it", (0, 0, 0, 0))
     assert figures.draw_explanation(seen)._repr_png_() == figures.draw_explanation(seen)._repr_png_()
@@ -94,7 +108,8 @@ def test_what_crosses_between_two_streams_is_green():
     stages = [("in", "", 9, (0,), False), ("a", "", 9, (1, -1), False), ("b", "", 5, (1, -1), False),
               ("c", "", 3, (1, -1), True), ("d", "", 1, (1,), True)]
     axes, = figures.draw_streams(stages).axes
-    crossing = [(line.get_xdata()[1], *line.get_ydata()) for line in axes.lines if line.get_color() == figures.canvas.WINDOW]
+    crossing = [(line.get_xdata()[1], *line.get_ydata()) for line in axes.lines
+                if line.get_color() == figures.canvas.WINDOW]
     assert sorted((round(at + 0.15), start, end) for at, start, end in crossing) == [(3, -1, 1), (3, 1, -1), (4, -1, 1)]
     assert len(axes.lines) == 2 + 2 + 4 + 2 and len(axes.patches) == 8
 

@@ -20,6 +20,8 @@ from tinynet.exercises.convolution import (
 )
 from tinynet.exercises.gradients import check_gradient_is_right, check_relative_error, check_slopes_of
 from tinynet.exercises.lrn import check_lrn, check_lrn_gradient
+from tinynet.exercises.neurons import check_chain_gradient, check_relu_gradient, check_tanh_gradient
+from tinynet.exercises.pictures import check_middle_square, check_to_batch, check_top_k_error
 from tinynet.exercises.pooling import check_max_pool, check_max_pool_gradient
 from tinynet.exercises.sgd import check_new_velocity, check_pytorch_steps, check_signal_between
 
@@ -31,3 +33,9 @@ __all__ = ["Verdict", "check_average_views", "check_colour_shift", "check_conv_p
            "check_kernel_gradient", "check_longest_axis", "check_lrn", "check_lrn_gradient", "check_max_pool",
            "check_max_pool_gradient", "check_new_velocity", "check_output_size", "check_pytorch_steps",
            "check_signal_between", "check_versions"]
+from tinynet.exercises.softmax import check_cross_entropy, check_softmax_gradient, check_softmax_rows
+
+__all__ = ["Verdict", "check_chain_gradient", "check_conv_parameters", "check_convolve", "check_cross_entropy",
+           "check_kernel_gradient", "check_lrn", "check_lrn_gradient", "check_max_pool", "check_max_pool_gradient",
+           "check_middle_square", "check_output_size", "check_relu_gradient", "check_softmax_gradient",
+           "check_softmax_rows", "check_tanh_gradient", "check_to_batch", "check_top_k_error"]
