@@ -97,3 +97,24 @@ def test_what_crosses_between_two_streams_is_green():
     crossing = [(line.get_xdata()[1], *line.get_ydata()) for line in axes.lines if line.get_color() == figures.WINDOW]
     assert sorted((round(at + 0.15), start, end) for at, start, end in crossing) == [(3, -1, 1), (3, 1, -1), (4, -1, 1)]
     assert len(axes.lines) == 2 + 2 + 4 + 2 and len(axes.patches) == 8
+
+
+def test_lines_share_colours_and_lie_on_their_ground():
+    panels = {"one": {"a": [1.0, 4, 2], "b": ([0, 5], [1.0, 2])}, "two": {"b": (["x", "y"], [3.0, 4])}}
+    ground = np.meshgrid(np.linspace(0, 2, 30), np.linspace(0, 4, 20))
+    figure = figures.draw_lines(panels, "step", "loss", drops=[1], ground=(*ground, ground[0]**2 + ground[1]), dots=["a"])
+    one, two = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["one", "two"] and one.get_xlabel() == "step"
+    lines = {line.get_label(): line for line in one.lines}
+    np.testing.assert_array_equal(lines["a"].get_xydata(), [[0, 1], [1, 4], [2, 2]])
+    np.testing.assert_array_equal(lines["b"].get_xydata(), [[0, 1], [5, 2]])
+    assert lines["a"].get_linestyle() == "None" and set(lines["rate cut"].get_xdata()) == {1}
+    assert two.lines[0].get_color() == lines["b"].get_color() != lines["a"].get_color()
+    assert pixels(figure).std() > 5
+    assert figures.draw_lines({"": {"a": [1.0, 10]}}, log="xy").axes[0].get_yscale() == "log"
+
+
+def test_curves_can_be_drawn_without_a_file():
+    metrics = {"step": [1, 2, 3], "loss": [2.0, 1, 1], "lr": [1, 1, 0.1], "train_error": [1.0, 1, 0],
+               "top1_error": [np.nan, 0.5, 0.4], "top5_error": [np.nan] * 3}
+    assert pixels(figures.draw_curves(None, metrics)).std() > 5

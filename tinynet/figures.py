@@ -20,10 +20,11 @@ LOSS, TRAIN, TEST, DROP = "#7f7f7f", "#1f77b4", "#d62728", "#bbbbbb"
 def draw_curves(path, metrics):
     """The loss of every step; training error, and the held-out errors after each pass; lines where the rate was cut.
 
-    Args     metrics: columns of metrics.csv, {name: one number a step}, nan where there is none; errors in [0, 1]
+    Args     path: or None; metrics: columns of metrics.csv, {name: one number a step}, nan where there is none; errors
+             in [0, 1]
     """
     steps, losses, lrs, errors = (np.array(metrics[key], float) for key in ("step", "loss", "lr", "train_error"))
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Drawing(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(steps, losses, color=LOSS, linewidth=0.6, label="each step")
     width = max(5, len(losses) // 25)
@@ -47,7 +48,7 @@ def draw_curves(path, metrics):
         axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(edgecolor="none", framealpha=1)
-    _save(figure, path)
+    return _done(figure, path)
 
 
 def draw_kernels(path, weights, groups=1, columns=16):
@@ -358,6 +359,37 @@ def draw_streams(stages, path=None):
         axes.text(0, y, name, ha="center", va="center", color=LOSS)
     axes.set(xlim=(-0.6, len(stages) - 0.4), ylim=(-2.9, 2.4))
     axes.set_axis_off()
+    return _done(figure, path)
+
+
+CURVES = (TRAIN, TEST, "#2ca02c", "#ff7f0e", "#9467bd", INK)
+
+
+def draw_lines(panels, xlabel="", ylabel="", log="", drops=(), ground=None, dots=(), path=None):
+    """Curves, a panel beside the other; the same label has the same colour in all of them.
+
+    Args     panels: {title: {label: y, or (x, y)}}; log: the axes that are logarithmic, "x", "y" or "xy"; drops: where
+             the rate was cut; ground: (x, y, z), a landscape with paths on it; dots: labels to be drawn as dots
+    """
+    labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
+    figure = Drawing(figsize=(4.3 * len(panels) + 1.2 * (len(panels) == 1), 3.6), layout="constrained")
+    for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+        if ground is not None:
+            axes.contour(*ground, levels=np.quantile(ground[2], np.linspace(0, 1, 12)**2), colors=DROP, linewidths=0.8)
+        for label, line in lines.items():
+            x, y = line if isinstance(line, tuple) else (np.arange(len(line)), line)
+            style = {"linestyle": "none", "marker": ".", "markersize": 3} if label in dots else {
+                "marker": "o" if len(y) <= 40 else None, "markersize": 3.5, "linewidth": 1.6}
+            axes.plot(x, y, color=CURVES[labels.index(label)], label=label, **style)
+        for number, step in enumerate(drops):
+            axes.axvline(step, color=DROP, linewidth=1, zorder=0, label=None if number else "rate cut")
+        axes.set(xlabel=xlabel, ylabel=ylabel, **{f"{axis}scale": "log" for axis in log})
+        axes.set_title(title, fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        if np.asarray(x).dtype.kind in "iu" and "x" not in log:
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        if len(lines) > 1 or drops:
+            axes.legend(edgecolor="none", framealpha=0.9, fontsize=8)
     return _done(figure, path)
 
 
