@@ -15,10 +15,9 @@ from tinynet.exercises.convolution import (
 from tinynet.exercises.lrn import check_lrn, check_lrn_gradient
 from tinynet.exercises.pooling import check_max_pool, check_max_pool_gradient
 from tinynet.exercises.sgd import check_new_velocity, check_pytorch_steps, check_signal_between
+from tinynet.exercises.speed import check_column_bytes, check_linear_intensity, check_tile_reads
 
-__all__ = ["Verdict", "check_conv_macs", "check_conv_parameters", "check_convolve", "check_kernel_gradient",
-           "check_lrn", "check_lrn_gradient", "check_max_pool", "check_max_pool_gradient", "check_network_parameters",
-           "check_output_size", "check_receptive_field"]
-__all__ = ["Verdict", "check_conv_parameters", "check_convolve", "check_kernel_gradient", "check_lrn",
-           "check_lrn_gradient", "check_max_pool", "check_max_pool_gradient", "check_new_velocity", "check_output_size",
-           "check_pytorch_steps", "check_signal_between"]
+__all__ = ["Verdict", "check_column_bytes", "check_conv_macs", "check_conv_parameters", "check_convolve",
+           "check_kernel_gradient", "check_linear_intensity", "check_lrn", "check_lrn_gradient", "check_max_pool",
+           "check_max_pool_gradient", "check_network_parameters", "check_new_velocity", "check_output_size",
+           "check_pytorch_steps", "check_receptive_field", "check_signal_between", "check_tile_reads"]
