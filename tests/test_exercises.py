@@ -265,6 +265,23 @@ MISTAKES = [
                                                                     "np.array(labels)[:, None])")),
     ("softmax_gradient", "at the largest", (", labels] -= 1", ", logits.argmax(axis=1)] -= 1")),
     ("softmax_gradient", "divides by the classes", ("/ len(labels)", "/ logits.shape[1]")),
+    ("column_bytes", "float32 has 4 bytes", ("4 * N", "N")),
+    ("column_bytes", "each of the batch", ("4 * N", "4")),
+    ("column_bytes", "spans all channels", ("C * kernel", "kernel")),
+    ("column_bytes", "not for each pixel of x", ("(size + 2 * pad - kernel) // stride + 1", "size")),
+    ("column_bytes", "across and down", ("windows * windows", "windows")),
+    ("column_bytes", "kernel pixels high", ("kernel * kernel *", "kernel *")),
+    ("linear_intensity", "two operations", ("2 * N", "N")),
+    ("linear_intensity", "not per number", ("4 * numbers", "numbers")),
+    ("linear_intensity", "the weights are read, too", ("OUT * IN + ", "")),
+    ("linear_intensity", "once, for all pictures", ("OUT * IN + ", "N * OUT * IN + ")),
+    ("linear_intensity", "y is written", (" + N * OUT\n", "\n")),
+    ("linear_intensity", "x is read", ("numbers = N * IN + ", "numbers = ")),
+    ("linear_intensity", "upside down", ("operations / (4 * numbers)", "4 * numbers / operations")),
+    ("tile_reads", "two tiles", ("* 2 *", "*")),
+    ("tile_reads", "that is version 1", ("-(-R // T)", "R")),
+    ("tile_reads", "round up", ("-(-R // T)", "R // T")),
+    ("tile_reads", "T x T numbers", ("T * T", "T")),
 ]
 
 
