@@ -7,7 +7,6 @@ from matplotlib.patches import Rectangle
 
 from tinynet.checkpoint import atomic_write
 
-warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a class name in a script that no font here has
 WINDOW = "#00a651"
 
 
@@ -18,7 +17,8 @@ def bare(axes):
 
 def save(figure, path):
     """As a PNG file, whole or not at all."""
-    with atomic_write(path) as file:
+    with atomic_write(path) as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a class name in a script that no font here has
         figure.savefig(file, format="png", dpi=120)
 
 
