@@ -9,7 +9,6 @@ from matplotlib.patches import Rectangle
 
 from tinynet.checkpoint import atomic_write
 
-warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a class name in a script that no font here has
 WINDOW, PADDING, INK = "#00a651", "#d9d9d9", "#333333"
 LOSS, TRAIN, TEST, DROP = "#7f7f7f", "#1f77b4", "#d62728", "#bbbbbb"
 
@@ -31,7 +30,8 @@ def bare(axes):
 def done(figure, path):
     """The figure; and as a PNG file, whole or not at all, unless path is None."""
     if path is not None:
-        with atomic_write(path) as file:
+        with atomic_write(path) as file, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from")  # a class name in a script that no font has
             figure.savefig(file, format="png", dpi=120)
     return figure
 
