@@ -105,9 +105,9 @@ middle = scaled[:, top:top + 256]
 squeezed = np.asarray(image.resize((256, 256), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
 assert top == 22 and middle.shape == squeezed.shape == (3, 256, 256)
 
-figures.draw_pictures([a[:, ::2, ::2] for a in (scaled, middle, squeezed)], ["shorter side 256", "the paper: its middle",
-                                                                             "Caffe's tutorial"],
-                      windows=[(top // 2, 0, 128, 128)])   # every other pixel is drawn
+halves = [a[:, ::2, ::2] for a in (scaled, middle, squeezed)]    # every other pixel is drawn
+figures.draw_pictures(halves, ["shorter side 256", "the paper: its middle", "Caffe's tutorial"],
+                      windows=[(top // 2, 0, 128, 128)])
 
 # %% [markdown]
 # The library cuts first and scales then, which gives the same picture here and saves work (and memory, for a picture

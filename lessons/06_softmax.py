@@ -237,8 +237,8 @@ assert J(logits + step * dz) < J(logits)                   # the two sections ta
 # ## The first loss is ln K
 #
 # A fresh network with small weights knows nothing, gives each of K classes about 1 / K, and has a loss of ln K: 6.91
-# for 1,000 classes, 2.30 for ten. Look at it first: a much larger loss says that the logits are too large, a smaller one
-# that labels leak. If logits are random with standard deviation s, about s^2 / 2 is added while s is small:
+# for 1,000 classes, 2.30 for ten. Look at it first: a much larger loss says that the logits are too large, a
+# smaller one that labels leak. If logits are random with standard deviation s, about s^2 / 2 is added while s is small:
 
 # %%
 assert round(math.log(1000), 2) == 6.91 and round(math.log(10), 2) == 2.30
@@ -268,8 +268,8 @@ for std in (0.01 / 64, 0.01):
 # ## Weights are templates
 #
 # One fully connected layer on the pixels, and nothing else. A class's row of weights has the shape of a picture, and
-# its logit is large where the picture looks like it. What does the first step make of weights that are 0? Then p is 1/10
-# for all, and dw = dz^T x says: add the pictures of the class, take off a tenth of all. Since the mean was taken off,
+# its logit is large where the picture looks like it. What does the first step make of weights that are 0? Then p is
+# 1/10 for all, and dw = dz^T x says: add the pictures of the class, take off a tenth of all. Since the mean was taken off,
 # what remains is the **mean picture of the class**:
 
 # %%
