@@ -49,7 +49,7 @@ reshaped = small.reshape(3, 75, 64)                      # the same shape
 assert (transposed[2] == small[:, :, 2]).all()             # channel 2 is blue
 assert not (reshaped[2] == small[:, :, 2]).all()           # channel 2 is the last third of the rows, colours mixed
 
-figures.draw_pictures([transposed, reshaped, *reshaped[:2]], ["transposed", "reshaped", "its channel 0", "channel 1"])
+figures.draw_pictures([transposed, reshaped, reshaped[0]], ["transposed", "reshaped", "its channel 0"])
 
 # %% [markdown]
 # In memory a tensor is one long row of numbers. In NCHW the next column is 1 further on, the next row W, the next
@@ -105,9 +105,9 @@ middle = scaled[:, top:top + 256]
 squeezed = np.asarray(image.resize((256, 256), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
 assert top == 22 and middle.shape == squeezed.shape == (3, 256, 256)
 
-figures.draw_pictures([a[:, ::2, ::2] for a in (scaled, middle, squeezed)], ["shorter side 256", "the paper: its middle",
-                                                                             "Caffe's tutorial"],
-                      windows=[(top // 2, 0, 128, 128)])   # every other pixel is drawn
+halves = [a[:, ::2, ::2] for a in (scaled, middle, squeezed)]    # every other pixel is drawn
+figures.draw_pictures(halves, ["shorter side 256", "the paper: its middle", "Caffe's tutorial"],
+                      windows=[(top // 2, 0, 128, 128)])
 
 # %% [markdown]
 # The library cuts first and scales then, which gives the same picture here and saves work (and memory, for a picture
@@ -131,7 +131,7 @@ source = EmbeddedSource(64, quiet=True, counts=(1000, 200))
 train, _ = source.train.read(np.arange(1000))              # uint8 (1000, 3, 64, 64), and which could be read
 assert train.shape == (1000, 3, 64, 64) and train.dtype == np.uint8
 
-figures.draw_pictures(list(train[:5]), [source.class_names[label] for label in source.train.labels[:5]])
+figures.draw_pictures(list(train[:4]), [source.class_names[label] for label in source.train.labels[:4]])
 
 # %%
 mean = data.statistics(source.train, quiet=True).mean      # float32 (3, 64, 64)

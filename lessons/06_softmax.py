@@ -108,7 +108,7 @@ figures.draw_numbers({"logits": logits, "exp": np.exp(logits), "probabilities": 
 # The network of ten classes that follows makes the logits. `explain` on one probability, a share of all exponentials:
 
 # %%
-net = tinynet.Sequential([layers.Flatten("flatten"), layers.Linear("fc", 10, std=0.02)], (3, 16, 16), rng, "float64")
+net = tinynet.Sequential([layers.Flatten("flatten"), layers.Linear("fc", 10, std=0.001)], (3, 16, 16), rng, "float64")
 source = EmbeddedSource(16, quiet=True, counts=(1000, 500))
 mean = data.statistics(source.train, quiet=True).mean
 pictures = (source.train.read(np.arange(1000))[0] - mean).astype(np.float64)  # (1000, 3, 16, 16)
@@ -237,8 +237,8 @@ assert J(logits + step * dz) < J(logits)                   # the two sections ta
 # ## The first loss is ln K
 #
 # A fresh network with small weights knows nothing, gives each of K classes about 1 / K, and has a loss of ln K: 6.91
-# for 1,000 classes, 2.30 for ten. Look at it first: a much larger loss says that the logits are too large, a smaller one
-# that labels leak. If logits are random with standard deviation s, about s^2 / 2 is added while s is small:
+# for 1,000 classes, 2.30 for ten. Look at it first: a much larger loss says that the logits are too large, a
+# smaller one that labels leak. If logits are random with standard deviation s, about s^2 / 2 is added while s is small:
 
 # %%
 assert round(math.log(1000), 2) == 6.91 and round(math.log(10), 2) == 2.30
@@ -268,9 +268,9 @@ for std in (0.01 / 64, 0.01):
 # ## Weights are templates
 #
 # One fully connected layer on the pixels, and nothing else. A class's row of weights has the shape of a picture, and
-# its logit is large where the picture looks like it. What does the first step make of weights that are 0? Then p is 1/10
-# for all, and dw = dz^T x says: add the pictures of the class, take off a tenth of all. Since the mean was taken off,
-# what remains is the **mean picture of the class**:
+# its logit is large where the picture looks like it. What does the first step make of weights that are 0? Then p is
+# 1/10 for all, and dw = dz^T x says: add the pictures of the class, take off a tenth of all. Since the mean was taken
+# off, what remains is the **mean picture of the class** (here its green channel):
 
 # %%
 fc = net["fc"]
@@ -279,10 +279,12 @@ dw = weight_gradient(pictures, truth)                      # (10, 768)
 class_means = np.stack([pictures[truth == c].mean(axis=0) for c in range(10)])  # (10, 3, 16, 16)
 assert np.allclose(dw, -class_means.reshape(10, -1) / 10, atol=1e-3)
 
+figures.draw_maps(-dw.reshape(10, 3, 16, 16)[:, 1], source.class_names, columns=5, weights=True)
+
 # %% [markdown]
-# Train it for a while, and look at its weights (the green channel). Rows and columns can be made out, and a bright or
-# dark middle; but the figures lie anywhere and have any colour, and one template a class cannot follow them. That is
-# what the convolutions below are for.
+# Train it for a while, and the templates learn the training pictures by heart: there are 768 weights a class and 100
+# pictures. On held-out pictures it stays poor. The figures lie anywhere and have any colour, and one template a class
+# cannot follow them. That is what the convolutions below are for.
 
 # %%
 loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net, lr=0.05, momentum=0.9, weight_decay=0.01)
@@ -290,11 +292,10 @@ scaled = pictures / 64
 for _ in range(60):                                        # all 1,000 pictures in each step
     train_step(net, loss, sgd, scaled, truth)
 held_out = (source.test.read(np.arange(500))[0] - mean).astype(np.float64) / 64
-result = evaluate(net, loss, [(held_out, source.test.labels)])
-assert 0.7 < result.top1_error < 0.9                       # guessing: 0.9
-print(f"held-out top-1 error: {'above' if result.top1_error > 0.7 else 'below'} 70 %; guessing has 90 %")
-
-figures.draw_maps(fc.params["w"].reshape(10, 3, 16, 16)[:, 1], source.class_names, columns=5, weights=True)
+seen_before = evaluate(net, loss, [(scaled, truth)]).top1_error
+unseen = evaluate(net, loss, [(held_out, source.test.labels)]).top1_error
+assert unseen > 0.7 and seen_before < unseen - 0.2         # guessing: 0.9
+print("held-out top-1 error: above 70 %, and far above that of the training pictures")
 
 # %% [markdown]
 # ## The formula as a program
