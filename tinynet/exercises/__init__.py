@@ -14,10 +14,12 @@ from tinynet.exercises.convolution import (
 )
 from tinynet.exercises.lrn import check_lrn, check_lrn_gradient
 from tinynet.exercises.pooling import check_max_pool, check_max_pool_gradient
+from tinynet.exercises.program import check_gradient_to_all, check_versions_of_a_picture, check_windows_2012
 from tinynet.exercises.sgd import check_new_velocity, check_pytorch_steps, check_signal_between
 from tinynet.exercises.speed import check_column_bytes, check_linear_intensity, check_tile_reads
 
 __all__ = ["Verdict", "check_column_bytes", "check_conv_macs", "check_conv_parameters", "check_convolve",
-           "check_kernel_gradient", "check_linear_intensity", "check_lrn", "check_lrn_gradient", "check_max_pool",
-           "check_max_pool_gradient", "check_network_parameters", "check_new_velocity", "check_output_size",
-           "check_pytorch_steps", "check_receptive_field", "check_signal_between", "check_tile_reads"]
+           "check_gradient_to_all", "check_kernel_gradient", "check_linear_intensity", "check_lrn",
+           "check_lrn_gradient", "check_max_pool", "check_max_pool_gradient", "check_network_parameters",
+           "check_new_velocity", "check_output_size", "check_pytorch_steps", "check_receptive_field",
+           "check_signal_between", "check_tile_reads", "check_versions_of_a_picture", "check_windows_2012"]
