@@ -108,7 +108,10 @@ class Torch:
         tf32 = os.environ.get("CUPY_TF32") == "1"  # one switch for both of us
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         self.torch, self.device, self.compiled = torch, net.device, compiled
-        place = "cpu" if net.device == "cpu" else "cuda"  # the GPU in use: choose_device has set it for all of CUDA
+        place = "cpu" if net.device == "cpu" else "cuda"
+        if net.device == "gpu":  # the one in use here: PyTorch has a notion of its own of which that is
+            import cupy
+            torch.cuda.set_device(cupy.cuda.Device().id)
         self.names = [layer.name for layer in net.layers]
         self.modules = torch.nn.Sequential(*[self.module(layer) for layer in net.layers]).to(place)
         self.x, self.labels = torch.from_numpy(x).to(place), torch.from_numpy(labels).to(place)

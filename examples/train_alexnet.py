@@ -14,63 +14,73 @@ import warnings
 import numpy as np
 
 import tinynet
-from tinynet import backend, checkpoint, console, data, figures, run as runs
-from tinynet.train import StallHint, evaluate, require_finite, train_step
+from tinynet import backend, checkpoint, console, data, report, run as runs
+from tinynet.train import StallHint, evaluate, memory_advice, require_finite, train_step
 
-SETTLED = ("recipe", "epochs", "steps", "batch_size", "image_size", "lr", "seed")  # once a run has begun
+SETTLED = ("recipe", "schedule", "epochs", "steps", "batch_size", "image_size", "lr", "seed")  # once a run has begun
 
 
 def main():
+    """Set up what takes part, train, and leave in --out what there is to see."""
     args = parse_arguments()
     say = (lambda line: None) if args.quiet else print
     warnings.simplefilter("ignore", RuntimeWarning)  # a loss that is not finite is noticed below
 
-    device, why = backend.choose_device(args.device)
-    say(f"device: {device} ({why})")
+    backend.choose_device(args.device)  # what cannot be is better known before the data are read
     if not args.resume:
         runs.require_unused(args.out)
     rng, batches_rng = np.random.default_rng(args.seed).spawn(2)
-    stored_size = round(args.image_size * 256 / 227)  # as much room for random crops as the paper's 256 gave
+    stored_size = tinynet.RECIPES[args.recipe].stored_size(args.image_size)
     source = data.open_source(args.data, stored_size, args.seed, args.quiet)
     classes = source.class_names
     net = tinynet.AlexNet(args.recipe, len(classes), args.image_size, rng=rng)
+    device, why = backend.choose_device(args.device, net.summary().training_bytes(args.batch_size))
+    say(f"device: {device} ({why})")
     net.to(device)
     say(f"{args.recipe} at {args.image_size} pixels: {net.summary().params:,} parameters")
     say(f"{source.name}: {len(classes)} classes, {len(source.train)} pictures to learn from, "
         f"{len(source.test)} held out")
     out = console.writable_folder(args.out)
-
     statistics = statistics_of(source.train, out, stored_size, args)
 
-    def held_out():
-        return data.test_batches(source.test, args.batch_size, args.image_size, statistics.mean)
+    def held_out(ten_views=False):
+        batch_size = max(1, args.batch_size // 10) if ten_views else args.batch_size
+        return data.test_batches(source.test, batch_size, args.image_size, statistics.mean, ten_views)
 
     next(held_out())  # nothing readable: say so now
-    batches = data.TrainingBatches(source.train, args.batch_size, args.image_size, statistics, batches_rng,
-                                   data.AUGMENTATIONS[args.recipe])
-    loss = tinynet.SoftmaxCrossEntropy()
-    sgd = tinynet.SGD(net, lr=args.lr, momentum=0.9, weight_decay=0.0005)
     steps_per_epoch = -(-len(source.train) // args.batch_size)
     steps = args.steps or args.epochs * steps_per_epoch
     epochs = -(-steps // steps_per_epoch)
-    schedule = tinynet.StepDecay(sgd, epochs=(round(0.6 * epochs), round(0.85 * epochs)))
-    hint = StallHint(len(classes))
-
-    identity = {"network": {row.name: f"{row.kind} {row.output_shape}, {row.params} parameters"
-                            for row in net.summary().rows},
-                "data": data.identity(source), "options": {name: getattr(args, name) for name in SETTLED}}
-    run = runs.Run(out, identity, net, sgd, {"batches": batches, "schedule": schedule, "hint": hint},
-                   args.checkpoint_minutes)
+    loss = tinynet.SoftmaxCrossEntropy()
+    sgd = tinynet.SGD(net, lr=args.lr, momentum=0.9, weight_decay=0.0005)
+    schedule = tinynet.SCHEDULES[args.recipe if args.schedule == "recipe" else "short"](sgd, epochs)
+    batches = data.TrainingBatches(source.train, args.batch_size, args.image_size, statistics, batches_rng,
+                                   data.AUGMENTATIONS[args.recipe], device=device,
+                                   colour_passes=schedule.colour_passes)
+    keepers = {"batches": batches, "schedule": schedule, "hint": StallHint(len(classes))}
+    run = runs.Run(out, identity(net, source, args), net, sgd, keepers, args.checkpoint_minutes)
     if args.resume:
         say(f"going on from {run.resume()}: step {run.step} of {steps}")
     else:
-        run.begin(vars(args) | {"device": device, "classes": classes, "tinynet": tinynet.__version__,
-                                "numpy": np.__version__, "python": platform.python_version()})
+        run.begin(vars(args) | {"network": "AlexNet", "device": device, "classes": classes,
+                                "tinynet": tinynet.__version__, "numpy": np.__version__,
+                                "python": platform.python_version()})
         checkpoint.save_arrays(out / "statistics.npz", dataclasses.asdict(statistics))
-    images, seconds = 0, 0.0
 
-    with console.Progress(steps, "training", "steps", args.quiet) as progress, console.Interrupt() as interrupt:
+    images, seconds = train(run, loss, held_out, steps, steps_per_epoch, args.quiet)
+    facts = {"images": images, "seconds": seconds, "steps": steps, "parameters": net.summary().params,
+             "device": device, "recipe": args.recipe}
+    report.finish(run, source, loss, held_out, facts, args.ten_views, args.quiet)
+
+
+def train(run, loss, held_out, steps, steps_per_epoch, quiet):
+    """From run.step to steps, measuring the error after each epoch. -> pictures learnt from, seconds it took."""
+    net, sgd = run.net, run.sgd
+    batches, schedule, hint = (run.keepers[name] for name in ("batches", "schedule", "hint"))
+    images, seconds = 0, 0.0
+    with console.Progress(steps, "training", "steps", quiet) as progress, console.Interrupt() as interrupt:
         progress.update(run.step)
+        backend.on_compile = progress.say
         try:
             while True:
                 if not run.evaluated and (run.step % steps_per_epoch == 0 or run.step == steps):
@@ -83,8 +93,9 @@ def main():
                     progress.say(f"epoch {-(-run.step // steps_per_epoch)}: held-out error {result.top1_error:.1%}, "
                                  f"top-5 {result.top5_error:.1%}")
                 if run.step == steps:
-                    break
-                x, labels = next(interrupt.watch(batches))
+                    return images, seconds
+                with memory_advice(net, batches.batch_size):
+                    x, labels = next(interrupt.watch(batches))
                 started = time.perf_counter()
                 value = require_finite(train_step(net, loss, sgd, x, labels), run.step + 1)
                 seconds += time.perf_counter() - started
@@ -101,18 +112,12 @@ def main():
             run.save()
             raise
 
-    top1, top5, test_loss = (run.metrics[name][-1] for name in ("top1_error", "top5_error", "test_loss"))
-    net.save(out / "weights.npz")
-    figures.draw_curves(out / "curves.png", run.metrics)
-    figures.draw_kernels(out / "kernels.png", backend.to_numpy(net["conv1"].params["w"]), groups=net["conv2"].groups)
-    speed = images / seconds if images else None  # a run that was stopped here has no step left to time
-    run.finish({"top1_error": top1, "top5_error": top5, "loss": test_loss, "images_per_second": speed,
-                "seconds": seconds, "steps": steps, "parameters": net.summary().params, "device": device,
-                "recipe": args.recipe})
-    if unreadable := len(source.train.unreadable) + len(source.test.unreadable):
-        say(f"{unreadable} pictures could not be read and were left out")
-    say(f"held-out top-1 error {top1:.1%} (guessing: {1 - 1 / len(classes):.0%}), top-5 {top5:.1%}; {steps} steps"
-        f"{f' at {speed:.0f} images/s' if speed else ''}; see {out}")
+
+def identity(net, source, args):
+    """What a run that goes on must agree with."""
+    return {"network": {row.name: f"{row.kind} {row.output_shape}, {row.params} parameters"
+                        for row in net.summary().rows},
+            "data": data.identity(source), "options": {name: getattr(args, name) for name in SETTLED}}
 
 
 def statistics_of(split, out, size, args):
@@ -131,12 +136,16 @@ def parse_arguments():
     parser.add_argument("--data", default="embedded", metavar="embedded|PATH",
                         help="drawn pictures; a folder or archive of class folders, CIFAR-10, ImageNet")
     parser.add_argument("--recipe", default="code-2012", choices=tinynet.RECIPES, help="a table of alexnet.py")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"), help="auto: a usable GPU")
+    parser.add_argument("--schedule", default="short", choices=("short", "recipe"),
+                        help="when the rate falls; short: after 60 and 85 %% of the run; recipe: as when the recipe's "
+                             "makers trained it, in proportion to this run (schedules.py)")
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|gpu|gpu:N", help="auto: a usable GPU")
     parser.add_argument("--epochs", type=console.positive_int, default=8, metavar="N", help="passes over the pictures")
     parser.add_argument("--steps", type=console.positive_int, metavar="N", help="overrides --epochs")
     parser.add_argument("--batch-size", type=console.positive_int, default=64, metavar="N", help="the paper has 128")
     parser.add_argument("--image-size", type=console.positive_int, default=99, metavar="N", help="the paper has 227")
     parser.add_argument("--lr", type=console.positive_float, default=0.01, help="learning rate at the start")
+    parser.add_argument("--ten-views", action="store_true", help="at the end, measure with the paper's ten views too")
     parser.add_argument("--seed", type=console.seed, default=0, metavar="N", help="of all that is random")
     parser.add_argument("--out", default="runs/alexnet", metavar="DIR", help="where the results go")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its own options")
@@ -146,7 +155,7 @@ def parse_arguments():
     args = parser.parse_args()
     if args.resume:  # what was settled then is the default now; what was given now must agree, which Run sees to
         config = runs.read_config(args.out)
-        parser.set_defaults(**{name: config[name] for name in (*SETTLED, "data") if name in config})
+        parser.set_defaults(**{name: config[name] for name in (*SETTLED, "data", "ten_views") if name in config})
         args = parser.parse_args()
     return args
 

@@ -145,4 +145,4 @@ except tinynet.ShapeError as error:
 #
 # Each cell asks one thing, and an `assert` holds its answer fast: if it were wrong, the lesson would stop there.
 # Change numbers and run a cell again; that is what they are for. At the end are exercises: a function to fill in and a
-# check that runs it and names the first thing that is wrong. Next: [03, convolution](03_convolution.ipynb).
+# check that runs it and names the first thing that is wrong. Next: [01, pictures as tensors](01_pictures.ipynb).

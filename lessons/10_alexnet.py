@@ -173,8 +173,8 @@ assert net.summary().training_bytes(128) + 128 * columns * 4 > 3 * GiB
 
 # %% [markdown]
 # This library makes the columns anew, a few pictures at a time, and needs a little over 2 GiB. A GTX 580 had 3 GB, and
-# **that** is the paper's reason for two of them (section 3.2): one limits how large a network can be trained. Speed,
-# which the notes name in its place, 提高运算速度, was not: two GPUs took "slightly less time" than the half network on one.
+# **that** is the paper's reason for two of them (section 3.2): one limits how large a network can be trained. The notes
+# name speed, 提高运算速度: but two GPUs took only "slightly less time" than the half network on one.
 
 # %% [markdown]
 # ## How much of the picture does a unit see?

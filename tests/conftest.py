@@ -41,6 +41,7 @@ def kernels_run():
 def stand_in(kernels_run, monkeypatch):
     """For the length of one test `import cupy` brings the stand-in, so that "gpu" is a device that can be used."""
     monkeypatch.setitem(sys.modules, "cupy", cupy_stand_in)
+    cupy_stand_in.cuda.Device(0).use()
     cupy_stand_in.meter.reset()
     return cupy_stand_in
 

@@ -28,6 +28,7 @@ class Meter:
 
     told                    (stream, "copy", shape), (stream, "launch", kernel), (stream, "record" or "wait", event)
     used_bytes, peak_bytes  of the memory of all arrays: now, and at most since the last reset
+    devices                 that a thread has set, or put an array on
     """
 
     to_device: list = dataclasses.field(default_factory=list)
@@ -37,6 +38,7 @@ class Meter:
     told: list = dataclasses.field(default_factory=list)
     used_bytes: int = 0
     peak_bytes: int = 0
+    devices: set = dataclasses.field(default_factory=set)
 
     def reset(self):
         used = self.used_bytes
@@ -65,7 +67,8 @@ class ndarray:
     __array_priority__ = 100
 
     def __init__(self, memory):
-        self._memory = memory
+        self._memory, self._device = memory, cuda.Device().id
+        meter.devices.add(self._device)
         meter.take(memory)
 
     shape = property(lambda self: self._memory.shape)
@@ -224,6 +227,9 @@ class RawKernel:
     def __call__(self, grid, block, args, *, shared_mem=0):
         meter.launches += 1
         meter.tell("launch", self._name)
+        devices = {argument._device for argument in args if isinstance(argument, ndarray)}
+        if devices - {cuda.Device().id}:
+            raise RuntimeError(f"arrays of devices {devices} for a kernel on device {cuda.Device().id}")
         self._kernel.launch(grid, block, _plain(args), shared_mem)
 
 
@@ -231,9 +237,11 @@ class _Stream:
     """A stream; here everything is done at once, so only the order is kept."""
 
     def __init__(self, *, non_blocking=False):
-        self._before = []
+        self._before, self._device = [], cuda.Device().id if non_blocking else None
 
     def __enter__(self):
+        if self._device != cuda.Device().id:
+            raise RuntimeError("The device that the stream is created on does not match with the current device")
         self._before.append(cuda.get_current_stream())
         _current.stream = self
         return self
@@ -265,21 +273,25 @@ class _Event:
 
 
 class _Device:
-    """The only device, with `mem_info` (bytes free, bytes in all)."""
+    """A device, one in use in each thread; with `mem_info` (bytes free, bytes in all)."""
 
     mem_info = (8 << 30, 16 << 30)
 
     def __init__(self, device=None):
-        self.id = device or 0
+        self.id = getattr(_current, "device", 0) if device is None else device
+        self._before = []
 
     def __enter__(self):
+        self._before.append(_Device())
+        self.use()
         return self
 
     def __exit__(self, *_):
-        pass
+        self._before.pop().use()
 
     def use(self):
-        pass
+        _current.device = self.id
+        meter.devices.add(self.id)
 
     def synchronize(self):
         meter.synchronizations += 1
@@ -289,7 +301,8 @@ class _CUDARuntimeError(RuntimeError):
     pass
 
 
-_default, _current = _Stream(), threading.local()
+_current = threading.local()
+_default = _Stream()
 cuda = types.SimpleNamespace(
     get_current_stream=lambda: getattr(_current, "stream", _default), Device=_Device, Event=_Event, Stream=_Stream,
     get_elapsed_time=lambda start, end: 1000 * (end._time - start._time),

@@ -68,6 +68,9 @@ OPS = {
     "maxpool": Op(
         lambda rung, a, s: dict(zip(("y", "argmax"), rung.maxpool_forward(a["x"], **s))),
         lambda rung, dy, a, made, s: {"x": rung.maxpool_backward(dy, made["argmax"], a["x"].shape, **s)}),
+    "avgpool": Op(
+        lambda rung, a, s: {"y": rung.avgpool_forward(a["x"], **s)},
+        lambda rung, dy, a, made, s: {"x": rung.avgpool_backward(dy, a["x"].shape, **s)}),
     "lrn": Op(
         lambda rung, a, s: dict(zip(("y", "scale"), rung.lrn_forward(a["x"], **s))),
         lambda rung, dy, a, made, s: {
@@ -195,6 +198,10 @@ def pool(name, x, size=3, stride=2, ceil=False, fill=distinct, **rest):
     return Case("maxpool", name, fill(x), {"size": size, "stride": stride, "ceil": ceil}, **rest)
 
 
+def avgpool(name, x, size=3, stride=2, ceil=False, **rest):
+    return Case("avgpool", name, normal(x=x), {"size": size, "stride": stride, "ceil": ceil}, **rest)
+
+
 def lrn(name, x, n=5, k=2.0, alpha=0.4, beta=0.75, groups=1, **rest):
     """alpha * energy is about k, as it never is at AlexNet's 1e-4: there a missing term would drown in the rounding."""
     return Case("lrn", name, normal(x=x), {"n": n, "k": k, "alpha": alpha, "beta": beta, "groups": groups}, **rest)
@@ -270,6 +277,20 @@ CASES = [
     pool("transposed", (2, 3, 7, 6), layout="transposed"),
     pool("channels last", (2, 3, 7, 6), layout="channels last"),
     pool("transposed, ceil", (2, 3, 6, 6), ceil=True, layout="transposed"),
+
+    avgpool("3x3 stride 2", (2, 3, 7, 7)),
+    avgpool("stride that does not divide", (2, 2, 8, 6)),
+    avgpool("pairs", (2, 2, 7, 8), (3, 2), (2, 3)),
+    avgpool("overlap by two", (1, 2, 5, 6), 3, 1),
+    avgpool("stride longer than the window", (2, 2, 8, 7), 2, 3),
+    avgpool("one pixel", (2, 2, 3, 3), 1, 1),
+    avgpool("whole map", (2, 3, 4, 5), (4, 5), 1),
+    avgpool("ceil", (2, 2, 8, 6), ceil=True),
+    avgpool("ceil with pairs", (1, 2, 6, 7), (2, 3), (3, 2), ceil=True),
+    avgpool("ceil, last window of one pixel", (2, 2, 4, 6), 3, 3, ceil=True),
+    avgpool("ceil, stride over the end", (1, 2, 7, 5), (2, 1), (4, 3), ceil=True),
+    avgpool("transposed, ceil", (2, 3, 6, 6), ceil=True, layout="transposed"),
+    avgpool("channels last", (2, 3, 7, 6), layout="channels last"),
 
     lrn("n 5", (2, 8, 3, 4)),
     lrn("n 3", (2, 5, 3, 3), n=3, alpha=0.6),

@@ -3,11 +3,13 @@
 import json
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from test_data import make_classes
 
 import tinynet
 
@@ -105,6 +107,19 @@ def test_on_the_cpu(benchmark, monkeypatch, tmp_path):
 def test_against_pytorch(benchmark, monkeypatch, tmp_path, oracle):
     report = run(benchmark, monkeypatch, tmp_path, "--rungs", "cpu", "--against", "torch")
     check_complete(report, ["cpu", "torch"], {"limit"})
+
+
+def test_of_data_every_recipe_is_measured(monkeypatch, tmp_path, capsys):
+    make_classes(tmp_path, {"cat": 10, "dog": 10})
+    monkeypatch.setattr(sys, "argv", ["benchmark_data.py", str(tmp_path), "--image-size", "20", "--batch-size", "8",
+                                      "--batches", "3", "--repeats", "2"])
+    runpy.run_path(str(EXAMPLES / "benchmark_data.py"))["main"]()
+    head, columns, *rows = capsys.readouterr().out.splitlines()
+    assert "crops of 20 pixels, batches of 8, median of 2" in head
+    assert [row.split()[0] for row in rows] == list(tinynet.RECIPES)
+    for row in rows:
+        median, fastest, slowest, cpu = (float(number.replace(",", "")) for number in row.split()[1:])
+        assert fastest >= median >= slowest > 0 and cpu >= 0
 
 
 @pytest.mark.parametrize("options, message", [

@@ -29,6 +29,8 @@ MUTANTS = [  # (file, name, (function, old text, new text))
     ("pool", "ties to the last", ("maxpool_forward", "np.greater(candidate", "np.greater_equal(candidate")),
     ("pool", "a clipped window sees zeros", ("maxpool_forward", "phases[...] = -np.inf", "phases[...] = 0")),
     ("pool", "= for += in backward", ("maxpool_backward", "receiver += share", "receiver[...] = share")),
+    ("pool", "means of what was there before", ("avgpool_forward", "total[...] = 0", "pass")),
+    ("pool", "= for += in the mean's backward", ("avgpool_backward", "receiver += share", "receiver[...] = share")),
     ("pool", "a row too far", ("_windows", "i // SH * QW", "(i // SH + 1) * QW")),
     ("lrn", "window of n - 1", ("_window_sum", "np.add(pairs[:, :CG], terms[:, n - 1:], out=total)",
                                 "total[...] = pairs[:, :CG]")),

@@ -7,7 +7,9 @@ NVRTC needs no GPU and no driver; TINYNET_REQUIRE_NVRTC=1 turns the skip where i
 
 import ctypes
 import functools
+import importlib
 import importlib.metadata
+import pathlib
 import re
 
 import pytest
@@ -19,7 +21,7 @@ except ImportError:  # run as a script, where nobody looks for a test
 
 from tinynet.cuda import kernels
 
-FILES = ["activation", "augment", "conv", "dropout", "linear", "lrn", "pool", "sgd", "softmax"]
+FILES = sorted(path.stem for path in pathlib.Path(kernels.__file__).parent.glob("*.cu"))
 ARCHITECTURES = ["sm_75", "sm_80", "sm_90"]
 PACKAGES = ["nvidia-cuda-nvrtc-cu12", "nvidia-cuda-nvrtc"]
 
@@ -85,6 +87,19 @@ def test_nvrtc_takes_it_without_a_word(file, architecture):
             assert spilled == 0, f"{kernel} spills {spilled} bytes"
             assert registers <= 64, f"{kernel} takes {registers} registers: not even four blocks of 256 threads fit"
             assert shared <= kernels.SHARED_LIMIT
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_each_file_opens_with_its_ladder(file):
+    """From version 1, the loop, to the one that runs; and every kernel says by its name on which rung it stands."""
+    text = kernels.source(file)
+    head = re.match(r"(//[^\n]*\n)+", text)[0]
+    told = [int(number) for number in re.findall(r"(?m)^// Version (\d)  \S", head)]
+    newest = importlib.import_module(f"tinynet.cuda.{file}").VERSION
+    assert told == list(range(1, newest + 1)) and newest >= 2
+    assert "// real: float or double." in head
+    kept = {int(re.search(r"_(\d)$", name)[1]) for name in re.findall(r'extern "C" __global__ void (\w+)\(', text)}
+    assert 1 in kept and kept <= set(told)
 
 
 def test_a_mistake_is_reported_with_its_line():

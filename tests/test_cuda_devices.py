@@ -1,17 +1,28 @@
 """Devices, as far as they can be known without one: which is chosen and why not, what moves when, and how much fits."""
 
+import gc
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import weakref
+
 import cupy_stand_in
 import numpy as np
 import pytest
 from test_cuda_launchers import slim_alexnet, small_network
+from test_train_script import ROOT, SCRIPT, make_colours
 
 import tinynet
 from tinynet import backend
 from tinynet.backend import to_numpy
+from tinynet.cuda import kernels
 from tinynet.cuda.augment import augment
 from tinynet.data import Augmentation, draw, principal_axes
 from tinynet.layers import Conv2d
 from tinynet.network import WORKSPACE_BYTES
+from tinynet.run import read_metrics
 from tinynet.train import train_step
 
 
@@ -40,20 +51,11 @@ def test_auto_says_why_it_took_the_cpu(stand_in):
     assert device == "cpu" and why.startswith("about 9.0 GiB are needed, GPU 0 has 8.0 of 16.0 GiB free")
 
 
-def test_the_gpu_asked_for_is_the_one_that_is_tried_and_used(stand_in, monkeypatch):
-    tried, used = [], []
-
-    class Device(stand_in.cuda.Device):
-        def __enter__(self):
-            tried.append(self.id)
-
-        def use(self):
-            used.append(self.id)
-
-    monkeypatch.setattr(stand_in.cuda, "Device", Device)
+def test_the_gpu_asked_for_is_the_one_that_is_tried_and_used_and_no_other_is_touched(stand_in, monkeypatch):
     monkeypatch.setattr(stand_in.cuda.runtime, "getDeviceCount", lambda: 3)
     assert backend.choose_device("gpu:2")[1].startswith("stand-in, number 2, ")
-    assert (tried, used) == ([2], [2])
+    assert stand_in.cuda.Device().id == 2
+    assert stand_in.meter.devices == {2}
 
 
 def raises(error):
@@ -70,9 +72,15 @@ def raises(error):
      "CUDA finds no device (cudaErrorNoDevice: none)"),
     ((12080, 12090), lambda: 0, None, "CUDA finds no device; check it with nvidia-smi"),
     ((12080, 12090), None, raises(MemoryError("Out of memory")), "its memory is full"),
+    ((12080, 12090), None, raises(cupy_stand_in.cuda.runtime.CUDARuntimeError(
+        "cudaErrorMemoryAllocation: out of memory")), "its memory is full"),
     ((12080, 12090), None, lambda count: np.ones(count), "a test kernel gave a wrong sum"),
     ((12080, 12090), None, raises(OSError("libnvrtc.so.12: cannot open")),
-     "a test kernel failed: libnvrtc.so.12: cannot open; if files of CUDA are missing")])
+     "a test kernel failed: libnvrtc.so.12: cannot open; if files of CUDA are missing, install them for CuPy: "
+     "pip install 'cupy-cuda12x[ctk]'"),
+    ((13000, 13000), None, raises(OSError("libnvrtc.so.13: cannot open")),
+     "a test kernel failed: libnvrtc.so.13: cannot open; if files of CUDA are missing, install them for CuPy: "
+     "pip install 'cupy-cuda13x[ctk]'")])
 def test_each_reason_why_there_is_no_gpu_has_its_line(stand_in, monkeypatch, versions, count, allocation, message):
     runtime = stand_in.cuda.runtime
     for name, value in (("driverGetVersion", lambda: versions[0]), ("runtimeGetVersion", lambda: versions[1]),
@@ -85,6 +93,23 @@ def test_each_reason_why_there_is_no_gpu_has_its_line(stand_in, monkeypatch, ver
     assert str(error.value).startswith(f"no usable GPU: {message}")
     assert "\n" not in str(error.value)
     assert backend.choose_device("auto") == ("cpu", str(error.value).removeprefix("no usable GPU: "))
+
+
+def test_a_cupy_that_does_not_load_says_why(monkeypatch):
+    """It wraps the reason into a page of advice that begins with a line of its own."""
+    def find_spec(name, *_):
+        if name == "cupy":
+            try:
+                raise ImportError("libcudart.so.12: cannot open shared object file")
+            except ImportError as error:
+                raise ImportError("\n======\nFailed to import CuPy.\n\nOriginal error:\n  ...\n======\n") from error
+
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [type("Finder", (), {"find_spec": staticmethod(find_spec)}), *sys.meta_path])
+    with pytest.raises(tinynet.DeviceError) as error:
+        backend.choose_device("gpu")
+    assert str(error.value) == ("no usable GPU: CuPy cannot be imported (libcudart.so.12: cannot open shared object "
+                                "file); install it with: pip install 'tinynet[gpu]'")
 
 
 # ---- batches on their way ------------------------------------------------------------------------------------------
@@ -129,6 +154,17 @@ def test_prefetching_copies_each_batch_once_and_neither_side_waits(stand_in):
         assert here.index(["wait", copied]) < used[number]  # nobody reads it before it is there
 
 
+def test_a_batch_is_held_until_nothing_can_land_in_its_memory(stand_in):
+    """The copy of the next may begin at any time: it was told to wait for what had been asked for before this one."""
+    batches = backend.prefetch_to_device(host_batches([]), "gpu")
+    x, _ = next(batches)
+    held = weakref.ref(x)
+    del x
+    assert held() is not None
+    next(batches)
+    assert held() is None
+
+
 def test_training_on_prefetched_pictures_moves_bytes_and_draws_in_and_nothing_out(stand_in):
     """The way of a batch as it should be on a GPU: pictures as bytes, one ahead; cut and shifted there; one step."""
     net, loss, sgd = small_network("gpu", "cuda")
@@ -145,6 +181,36 @@ def test_training_on_prefetched_pictures_moves_bytes_and_draws_in_and_nothing_ou
     assert sorted(stand_in.meter.to_device) == sorted(3 * [pictures, *draws, mask, labels])
     assert (stand_in.meter.to_host, stand_in.meter.synchronizations) == ([], 0)
     assert np.isfinite(float(value))
+
+
+def loaders_agree(count):
+    """So many batches for the CPU and for a GPU, three pictures each; and those after a restart there and here."""
+    how = tinynet.data.AUGMENTATIONS["code-2012"]
+    source = tinynet.data.open_source("embedded", 24, quiet=True)
+    statistics = tinynet.data.Statistics(np.full((3, 24, 24), 100, np.float32), np.eye(3) * 900)
+
+    def batches(device):
+        rng = np.random.default_rng(5)
+        return tinynet.data.TrainingBatches(source.train, 3, 20, statistics, rng, how, device=device)
+
+    def same(x, moved):
+        np.testing.assert_allclose(to_numpy(moved[0]), x[0], rtol=1e-5, atol=1e-4)
+        np.testing.assert_array_equal(moved[1], x[1])
+
+    on_cpu, on_gpu = batches("cpu"), batches("gpu")
+    for _ in range(count):
+        same(next(on_cpu), next(on_gpu))
+        assert on_cpu.state() == on_gpu.state()  # of the batch that was handed out, not of the one under way
+    kept, then = on_gpu.state(), next(on_gpu)
+    for again in (on_cpu, on_gpu):
+        again.restore(kept)
+        same([to_numpy(then[0]), then[1]], next(again))
+
+
+def test_the_loader_feeds_a_gpu_with_bytes_and_the_same_batches(stand_in):
+    loaders_agree(3)
+    assert stand_in.meter.to_device.count((3, 3, 24, 24)) >= 5  # the three, one, and after the restart one
+    assert (3, 3, 20, 20) not in stand_in.meter.to_device
 
 
 def test_what_goes_wrong_with_a_batch_is_heard(stand_in):
@@ -205,9 +271,92 @@ def test_a_network_can_turn_back_in_mid_run(stand_in):
     assert all(isinstance(array, np.ndarray) for array in (*net.named_params().values(), *sgd.velocity.values()))
 
 
+# ---- the training script -------------------------------------------------------------------------------------------
+@pytest.fixture
+def train(stand_in, monkeypatch, tmp_path, capsys):
+    """examples/train_alexnet.py in this process, with a network that the emulator runs in no time."""
+    monkeypatch.setattr(tinynet, "AlexNet", lambda recipe, classes, size, rng: small_network("cpu", "cpu", 1.0)[0])
+    monkeypatch.chdir(tmp_path)
+    make_colours(tmp_path / "colours", train=6, test=2)
+
+    def run(*options):
+        words = ["--data", "colours", "--image-size", "19", "--batch-size", "5", "--epochs", "2", *options]
+        monkeypatch.setattr(sys, "argv", ["train_alexnet.py", *(options if "--resume" in options else words)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        return ended.value.code, *capsys.readouterr()
+
+    yield run
+    backend.on_compile = None
+
+
+def ctrl_c_after(monkeypatch, steps):
+    done = []
+
+    def step(*arguments):
+        done.append(train_step(*arguments))
+        if len(done) == steps:
+            os.kill(os.getpid(), signal.SIGINT)
+        return done[-1]
+
+    monkeypatch.setattr("tinynet.train.train_step", step)
+
+
+@pytest.mark.parametrize("first, then", [("cpu", "gpu"), ("gpu", "cpu"), ("gpu:0", "gpu")])
+def test_a_run_that_was_stopped_on_one_device_goes_on_on_another(train, stand_in, monkeypatch, first, then):
+    """Its arrays, and the batches that it had still to see: bit for bit, where it comes back to the same device."""
+    assert train("--device", then, "--out", "whole", "--quiet") == (None, "", "")
+    for cache in (kernels._module, kernels._function):
+        cache.cache_clear()
+    with monkeypatch.context() as patch:
+        ctrl_c_after(patch, 3)
+        code, out, err = train("--device", first, "--out", "moved")
+    assert code == 130 and f"device: {first[:3]} (" in out
+    for file in ("conv", "augment"):
+        assert (f"compiling {file}.cu for float" in err) == (first != "cpu")
+    launches = stand_in.meter.launches
+    code, out, _ = train("--device", then, "--out", "moved", "--resume")
+    assert code is None and "going on from moved/checkpoint-000003.npz: step 3 of 8" in out
+    assert (stand_in.meter.launches > launches) == (then == "gpu")
+    whole, moved = (read_metrics(folder) for folder in ("whole", "moved"))
+    tolerance = 0 if first[:3] == then else 1e-3
+    for column in ("loss", "test_loss", "train_error", "lr"):
+        np.testing.assert_allclose(moved[column], whole[column], rtol=tolerance, err_msg=column)
+
+
+def test_a_run_on_the_second_gpu_touches_no_other(train, stand_in, monkeypatch):
+    monkeypatch.setattr(stand_in.cuda.runtime, "getDeviceCount", lambda: 2)
+    stand_in.meter.reset()
+    code, out, _ = train("--device", "gpu:1", "--steps", "2")
+    assert code is None and "device: gpu (stand-in, number 1, " in out
+    assert stand_in.meter.devices == {1}
+
+
+def test_the_script_says_before_it_begins_that_the_batch_is_too_large(train, stand_in, monkeypatch):
+    monkeypatch.setattr(stand_in.cuda.Device, "mem_info", (100 << 20, 1 << 30))
+    code, _, err = train("--device", "gpu")
+    assert code == 2 and err == ("train_alexnet.py: no usable GPU: about 0.3 GiB are needed, GPU 0 has 0.1 of 1.0 GiB "
+                                 "free; lower --batch-size, or choose another with --device gpu:N\n")
+    code, out, _ = train("--device", "auto")
+    assert code is None and "device: cpu (about 0.3 GiB are needed" in out
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 19, 19), (5, 6, 8, 8), (1, 6, 8, 8)])  # x; conv1 in training; in testing
+def test_the_script_says_in_mid_run_which_batch_would_have_fitted(train, stand_in, monkeypatch, shape):
+    empty = stand_in.empty
+    monkeypatch.setattr(stand_in, "empty", lambda wanted, dtype: raises(MemoryError("Out of memory"))()
+                        if wanted == shape else empty(wanted, dtype))
+    code, _, err = train("--device", "gpu")
+    N = shape[0]
+    advice = "2 should fit: --batch-size 2" if N == 5 else "not even one image fits"
+    assert code == 1
+    assert err.splitlines()[-1] == f"train_alexnet.py: the GPU's memory is full with batches of {N}; {advice}"
+
+
 # ---- how much fits -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("recipe", tinynet.RECIPES)
 def test_the_estimate_knows_what_layers_keep(stand_in, recipe):
+    gc.collect()  # what tests before this one have left would be counted when it goes
     net = tinynet.AlexNet(recipe, 10, 67, rng=np.random.default_rng(0))
     net.to("gpu")
     summary, x = net.summary(), np.ones((2, *net.in_shape), np.float32)
@@ -225,6 +374,7 @@ def test_the_estimate_knows_what_layers_keep(stand_in, recipe):
 
 def test_the_estimate_is_what_a_step_takes(stand_in, monkeypatch):
     monkeypatch.setattr("tinynet.cuda.conv.COLUMN_BYTES", 1)  # as good as no columns
+    gc.collect()
     net = slim_alexnet("paper")
     loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net)
     x, labels = np.ones((2, 3, 67, 67), np.float32), np.arange(2)
@@ -269,6 +419,30 @@ def test_batches_arrive_whole_while_a_gpu_is_busy():
             y = tinynet.cuda.relu_forward(y)
         seen.append((y.min(), y.max()))  # read when all is over
     assert [(float(low), float(high)) for low, high in seen] == [(number + 1, number + 1) for number in range(20)]
+
+
+@pytest.mark.gpu
+def test_the_loader_feeds_a_gpu_with_the_same_batches():
+    loaders_agree(50)
+
+
+@pytest.mark.gpu
+def test_the_script_trains_on_a_gpu_as_on_the_cpu(tmp_path):
+    scripts_agree(tmp_path, "gpu")
+
+
+def scripts_agree(folder, device):
+    """As people run it, in a process of its own. Rounding differs; the numbers drawn do not."""
+    make_colours(folder / "colours", train=8, test=2)
+    losses = []
+    for place in ("cpu", device):
+        words = ["--data", "colours", "--out", f"on {place}", "--device", place, "--image-size", "67",
+                 "--batch-size", "8", "--steps", "4"]
+        ran = subprocess.run([sys.executable, str(SCRIPT), *words], cwd=folder, capture_output=True, text=True,
+                             env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=600)
+        assert ran.returncode == 0 and f"device: {place} (" in ran.stdout, ran.stderr
+        losses.append(read_metrics(folder / f"on {place}")["loss"])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-2)
 
 
 @pytest.fixture

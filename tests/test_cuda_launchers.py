@@ -11,6 +11,7 @@ import re
 import sys
 
 import cupy_stand_in
+import emulator
 import numpy as np
 import pytest
 from conftest import skip_unless_required
@@ -29,9 +30,10 @@ from tinynet.train import train_step
 VERSIONS = {"conv": (1, 2, 3), "pool": (1, 2), "lrn": (1, 2), "activation": (1, 2), "dropout": (1, 2),
             "linear": (1, 2, 3), "softmax": (1, 2), "sgd": (1, 2), "augment": (1, 2)}
 FILE_OF = {
-    "conv2d": "conv", "im2col": "conv", "maxpool": "pool", "lrn": "lrn", "lrn_within": "lrn",
+    "conv2d": "conv", "im2col": "conv", "maxpool": "pool", "avgpool": "pool", "lrn": "lrn", "lrn_within": "lrn",
     "relu": "activation", "leaky_relu": "activation", "tanh": "activation", "sigmoid": "activation",
     "linear": "linear", "dropout": "dropout", "softmax_cross_entropy": "softmax", "sgd_step": "sgd", "sgd_step_": "sgd"}
+EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 ALL = {version for versions in VERSIONS.values() for version in versions}
 
 
@@ -204,6 +206,34 @@ def test_empty_batches_launch_nothing(stand_in):
     w, b = to_device(a(4, 2, 3, 3), "gpu"), to_device(a(4), "gpu")
     assert tinynet.cuda.conv2d_forward(x, w, b, 1, 0, 1).shape == (0, 4, 3, 3)
     assert stand_in.meter.launches == 0
+
+
+@pytest.mark.parametrize("number", sorted(ALL))
+@pytest.mark.parametrize("recipe", ["paper", "code-2012"])
+def test_a_batch_of_1024_stays_within_the_limits_of_a_launch(stand_in, monkeypatch, recipe, number):
+    """Every launch of a step at full size, but for its run: arrays that nobody touches take no memory."""
+    launched = []
+
+    def function(xp, file, kernel, options):
+        def launch(grid, block, args, *, shared_mem=0):
+            emulator._check_limits(kernel, grid, block, shared_mem)
+            largest = max(each.size for each in args if isinstance(each, stand_in.ndarray))
+            assert largest <= 2**31 - 2**24 or "-Dindex_t=long long" in options  # a grid-stride is up to 2^24
+            launched.append(kernel)
+        return launch
+
+    monkeypatch.setattr(kernels, "_function", function)
+    monkeypatch.setattr(stand_in, "matmul", lambda a, b, out: out)
+    monkeypatch.setattr(stand_in.ndarray, "__matmul__", lambda a, b: 0)
+    net = tinynet.AlexNet(recipe, rng=np.random.default_rng(0))
+    net.to("gpu")
+    x = stand_in.empty((1024, *net.in_shape), np.float32)
+    with version(number):
+        for layer in net.layers:
+            x = layer.forward(x)
+        for layer in reversed(net.layers):
+            x = layer.backward(x)
+    assert len(launched) > 2 * len(net.layers)
 
 
 def test_what_no_gpu_takes_is_refused(monkeypatch):
@@ -409,13 +439,13 @@ def real_cupy():
         skip_unless_required("TINYNET_REQUIRE_CUPY", f"CuPy is not installed ({error}); pip install cupy-cuda12x")
 
 
-def names_of(module):
+def names_of(path):
     """(dotted name, keywords) of what a file takes from CuPy: after `xp.`, `cupy.`, `array_module(...).`, or `cuda.`"""
-    tree = ast.parse(pathlib.Path(module.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     keywords = {node.func: tuple(each.arg for each in node.keywords)
                 for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
-        found = re.fullmatch(r"(?:(?:xp|cupy|_cupy\(\)|array_module\(\w+\))\.)?((?:(?<=\.)|cuda\.)[\w.]+)",
+        found = re.fullmatch(r"(?:(?:xp|(?:self\.)?cupy|_cupy\(\)|array_module\(\w+\))\.)?((?:(?<=\.)|cuda\.)[\w.]+)",
                              ast.unparse(node))
         if isinstance(node, ast.Attribute) and found:
             yield found[1], keywords.get(node, ())
@@ -424,7 +454,8 @@ def names_of(module):
 def used_of_cupy():
     names = ["data.augment", *(f"{rung}.{file}" for rung in ("ops", "cuda") for file in FILE_OF.values())]
     modules = [backend, kernels, augment, *(importlib.import_module(f"tinynet.{name}") for name in names)]
-    return sorted({used for module in modules for used in names_of(module)})
+    paths = [pathlib.Path(module.__file__) for module in modules]
+    return sorted({used for path in [*paths, *EXAMPLES.glob("*.py")] for used in names_of(path)})
 
 
 def resolved(package, name):
@@ -436,7 +467,7 @@ def resolved(package, name):
 def test_every_name_and_argument_exists_in_cupy(real_cupy):
     used = used_of_cupy()
     assert ("RawModule", ("code", "options")) in used and ("matmul", ("out",)) in used  # the search finds things
-    assert ("cuda.Stream", ("non_blocking",)) in used
+    assert ("cuda.Stream", ("non_blocking",)) in used and ("cuda.get_elapsed_time", ()) in used
     for name, keys in used:
         function = resolved(real_cupy, name)
         text = f"{getattr(function, '__doc__', '')} {accepted_by(function)}"

@@ -77,6 +77,20 @@ def test_pictures_maps_and_numbers(tmp_path):
     assert [text.get_text() for text in figure.axes[1].texts] == [f"{value:.3g}" for value in maps[1, :2, :2].ravel()]
 
 
+def test_lines_have_their_numbers_and_their_style():
+    curves = {"one": ([1, 2, 3], [0.1, 10, 1]), "two": ([1, 2], [5, 6])}
+    panels = {"a": curves, "b": {"": ([0, 1], [2, 2])}}
+    figure = figures.draw_lines(panels, "step", "size", log="y", levels={"here": 25})
+    left, right = figure.axes
+    one, two, level = left.lines
+    assert set(level.get_ydata()) == {25} and left.texts[0].get_text() == "here"
+    assert one.get_xydata().tolist() == [[1, 0.1], [2, 10], [3, 1]] and (one.get_linestyle(), two.get_linestyle()) == (
+        "-", "--")
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["one", "two"] and not right.get_legend()
+    assert (left.get_title(), right.get_title(), left.get_yscale()) == ("a", "b", "log")
+    assert pixels(figure).std() > 5
+
+
 def test_a_figure_has_the_same_bytes_each_time():
     seen = explain(made("lrn"), "it", (0, 0, 0, 0))
     assert figures.draw_explanation(seen)._repr_png_() == figures.draw_explanation(seen)._repr_png_()
@@ -94,15 +108,30 @@ def test_what_crosses_between_two_streams_is_green():
     stages = [("in", "", 9, (0,), False), ("a", "", 9, (1, -1), False), ("b", "", 5, (1, -1), False),
               ("c", "", 3, (1, -1), True), ("d", "", 1, (1,), True)]
     axes, = figures.draw_streams(stages).axes
-    crossing = [(line.get_xdata()[1], *line.get_ydata()) for line in axes.lines if line.get_color() == figures.WINDOW]
+    crossing = [(line.get_xdata()[1], *line.get_ydata()) for line in axes.lines
+                if line.get_color() == figures.canvas.WINDOW]
     assert sorted((round(at + 0.15), start, end) for at, start, end in crossing) == [(3, -1, 1), (3, 1, -1), (4, -1, 1)]
     assert len(axes.lines) == 2 + 2 + 4 + 2 and len(axes.patches) == 8
 
 
+def test_curves_on_logarithmic_axes():
+    lines = {"a": ([1, 10], [2, 3]), "b": ([1, 10], [4, 5])}
+    axes, = figures.draw_lines({"": lines}, "h", "error", "xy", {"limit": 2.5}).axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert [line.get_ydata()[0] for line in axes.lines] == [2, 4, 2.5]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
+
+
+def test_a_table_says_in_words_what_is_true():
+    axes, = figures.draw_table([[True, False, True]], ["row"], ["a", "b", "c"], ("seen", "not seen")).axes
+    assert [text.get_text() for text in axes.texts] == ["seen", "not seen", "seen"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
+
+
 def test_lines_share_colours_and_lie_on_their_ground():
     panels = {"one": {"a": [1.0, 4, 2], "b": ([0, 5], [1.0, 2])}, "two": {"b": (["x", "y"], [3.0, 4])}}
-    ground = np.meshgrid(np.linspace(0, 2, 30), np.linspace(0, 4, 20))
-    figure = figures.draw_lines(panels, "step", "loss", drops=[1], ground=(*ground, ground[0]**2 + ground[1]), dots=["a"])
+    x, y = np.meshgrid(np.linspace(0, 2, 30), np.linspace(0, 4, 20))
+    figure = figures.draw_lines(panels, "step", "loss", drops=[1], ground=(x, y, x**2 + y), dots=["a"])
     one, two = figure.axes
     assert [axes.get_title() for axes in figure.axes] == ["one", "two"] and one.get_xlabel() == "step"
     lines = {line.get_label(): line for line in one.lines}

@@ -17,10 +17,11 @@ ROOT = pathlib.Path(tinynet.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 # room -> the rooms of tinynet that it may import. A room is a module of tinynet, or a folder in it whose files may
-# import each other. A new room has to be given its place here.
+# import each other; a command line in a folder, __main__.py, is a room by itself. A new room has to be given its place
+# here.
 HELPERS = {"shapes", "backend"}
 LEAVES = {"shapes", "backend", "init", "metrics", "checkpoint", "console", "data"}
-MIDDLE = LEAVES | {"ops", "layers", "losses", "network", "alexnet", "optim"}
+MIDDLE = LEAVES | {"ops", "layers", "losses", "network", "alexnet", "cifarnet", "optim", "schedules"}
 ARROWS = {
     "shapes": set(),
     "backend": set(),
@@ -34,16 +35,22 @@ ARROWS = {
     "layers": HELPERS | {"ops", "init"},
     "losses": HELPERS | {"ops"},
     "optim": HELPERS | {"ops"},
+    "schedules": set(),
     "network": HELPERS | {"ops", "layers", "checkpoint"},
     "alexnet": HELPERS | {"init", "layers", "network"},
+    "cifarnet": {"layers", "network"},
     "data": {"shapes", "backend", "checkpoint", "console"},
+    "data command line": {"data", "console", "figures"},
     "console": {"checkpoint"},
     "train": MIDDLE,
     "gradcheck": MIDDLE,
     "trace": MIDDLE,
     "exercises": MIDDLE | {"gradcheck"},
-    "figures": MIDDLE | {"run"},
+    "figures": MIDDLE,
+    "figures command line": {"figures", "console", "run"},
     "run": {"checkpoint", "backend"},
+    "report": MIDDLE | {"train", "figures"},
+    "trained": MIDDLE | {"run", "train"},
     "__init__": MIDDLE | {"train", "gradcheck", "trace"},  # `import tinynet` brings no figures, and no rung but ops
 }
 OUTSIDE = {  # what a room may import from outside the standard library
@@ -53,7 +60,8 @@ OUTSIDE = {  # what a room may import from outside the standard library
 
 
 def room(path):
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+    folder = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    return f"{folder} command line" if path.name == "__main__.py" else folder
 
 
 def imported(path):

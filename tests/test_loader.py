@@ -104,6 +104,51 @@ def test_taken_literally_the_eigenvalues_are_those_of_pixels_from_0_to_1():
     np.testing.assert_allclose(np.cov(shifts.T), 0.01 * unit @ unit, rtol=0.05)
 
 
+class Colourful:
+    """A split of seven pictures of one grey, so that whatever else a crop is, is the shift."""
+
+    labels, names, unreadable = np.arange(7), [str(i) for i in range(7)], {}
+
+    def __len__(self):
+        return 7
+
+    def read(self, indices):
+        return np.full((len(indices), 3, 6, 6), 100, np.uint8), np.ones(len(indices), bool)
+
+
+def colour_batches(passes, seed=0):
+    statistics = data.Statistics(np.full((3, 6, 6), 100, np.float32), COVARIANCE)
+    return data.TrainingBatches(Colourful(), 3, 4, statistics, np.random.default_rng(seed),
+                                data.AUGMENTATIONS["code-2012"], colour_passes=passes)
+
+
+@pytest.mark.parametrize("passes", [0, 1, 2])
+def test_colours_are_switched_off_at_the_first_batch_of_a_pass_and_not_a_batch_earlier_or_later(passes):
+    batches = colour_batches(passes)
+    shifted = [np.abs(next(batches)[0]).max(axis=(1, 2, 3)) > 1e-3 for _ in range(12)]     # three batches a pass
+    assert [picture.all() for picture in shifted] == [True] * 3 * passes + [False] * (12 - 3 * passes)
+    assert not any(picture.any() for picture in shifted[3 * passes:])
+    assert all(np.abs(next(batches)[0]).max() > 1e-3 for batches in [colour_batches(None)] for _ in range(30))
+
+
+def test_without_colour_nothing_is_divided_any_more():
+    how = data.AUGMENTATIONS["code-2012"].without_colour()
+    assert (how.colour, how.divide, how.chunk, how.mean_at) == (None, 1, 32, "middle")
+
+
+@pytest.mark.parametrize("kept_after", range(9))
+def test_batches_that_go_on_before_or_after_the_colours_went_are_the_same(kept_after):
+    batches = colour_batches(2)
+    for _ in range(kept_after):
+        next(batches)
+    state, later = json.loads(json.dumps(batches.state())), colour_batches(2, seed=5)
+    next(later)                                                     # it may have begun with something else
+    later.restore(state)
+    for _ in range(9):
+        for one, other in zip(next(batches), next(later)):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_the_ten_views_are_four_corners_the_middle_and_their_mirror_images():
     pictures = np.random.default_rng(0).integers(0, 256, (2, 3, 256, 256), dtype=np.uint8)
     views = data.ten_crops(pictures, 224)

@@ -31,7 +31,7 @@ BOTH = "parity gradient"
 PARITY = "parity"  # right slope of a wrong function, or wrong only where there is no slope
 
 OPS_IN = {
-    "conv": ("conv2d", "im2col"), "pool": ("maxpool",), "lrn": ("lrn", "lrn_within"), "linear": ("linear",),
+    "conv": ("conv2d", "im2col"), "pool": ("maxpool", "avgpool"), "lrn": ("lrn", "lrn_within"), "linear": ("linear",),
     "activation": ("relu", "leaky_relu", "tanh", "sigmoid"), "dropout": ("dropout",),
     "softmax": ("softmax_cross_entropy",), "sgd": ("sgd_step", "sgd_step_")}
 
@@ -137,6 +137,16 @@ MUTANTS = [
          ("argmax_dtype", "np.min_scalar_type(KH * KW - 1)", "np.dtype(np.int64)")),
         ("dx not contiguous", "contract",
          ("maxpool_backward", "xp.ascontiguousarray(padded[:, :, :H, :W])", "padded[:, :, :H, :W]")),
+        ("the sum, not the mean", BOTH,
+         ("avgpool_backward", "share = dy /", "share = dy; 1 /")),
+        ("= for += in the mean's backward", BOTH,
+         ("avgpool_backward", "+= share", "= share")),
+        ("a clipped window divided by the whole", PARITY,
+         ("window_counts", "xp.minimum(k, length - s * xp.arange(count))", "xp.full(count, k)")),
+        ("rows counted as columns", PARITY,
+         ("window_counts", "rows[:, None] * columns", "rows[:, None] * rows[0] + 0 * columns")),
+        ("a float64 on the way", "strict",
+         ("avgpool_forward", ".astype(x.dtype)", "")),
     ),
     *in_file(
         "lrn",

@@ -51,6 +51,11 @@ def maxpool(torch, t, s):
     return {"y": torch.nn.functional.max_pool2d(t["x"], s["size"], s["stride"], ceil_mode=s["ceil"])}
 
 
+def avgpool(torch, t, s):
+    y = torch.nn.functional.avg_pool2d(t["x"], s["size"], s["stride"], ceil_mode=s["ceil"], count_include_pad=False)
+    return {"y": y}
+
+
 def local_response_norm(torch, t, s):
     """Its alpha is divided by n, and it knows no groups: each group is an image to it."""
     N, C, H, W = t["x"].shape
@@ -81,7 +86,8 @@ def sgd(torch, t, s):
 
 
 ORACLES = {
-    "conv2d": conv2d, "im2col": im2col, "maxpool": maxpool, "lrn": local_response_norm, "lrn_within": lrn_within,
+    "conv2d": conv2d, "im2col": im2col, "maxpool": maxpool, "avgpool": avgpool,
+    "lrn": local_response_norm, "lrn_within": lrn_within,
     "relu": lambda torch, t, s: {"y": torch.relu(t["x"])},
     "leaky_relu": lambda torch, t, s: {"y": torch.nn.functional.leaky_relu(t["x"], s["slope"])},
     "tanh": lambda torch, t, s: {"y": torch.tanh(t["x"])},

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from shape_table import ALL_RUNGS, CASES, RUNGS, cases, conv, places, pool, rung
+from shape_table import ALL_RUNGS, CASES, RUNGS, avgpool, cases, conv, places, pool, rung
 
 import tinynet.reference
 from tinynet.backend import to_device, to_numpy
@@ -108,6 +108,7 @@ def test_parity_on_shapes_that_nobody_thought_of(name, data):
     ceil = data.draw(st.booleans(), "ceil")
     parity_check(rung(name), conv("drawn", (N, CG * G, H, W), (KG * G, CG, KH, KW), tuple(stride), pad, G, ceil))
     parity_check(rung(name), pool("drawn", (N, CG, H, W), (KH, KW), tuple(stride), ceil))
+    parity_check(rung(name), avgpool("drawn", (N, CG, H, W), (KH, KW), tuple(stride), ceil))
 
 
 @pytest.mark.parametrize("name, device", places())

@@ -105,6 +105,19 @@ def test_maxpool_with_ceil_clips_the_last_window():
         same(reference.maxpool_backward(np.ones_like(got), where, x.shape, (1, 3), (1, 2), ceil), maps(dx))
 
 
+def test_avgpool_shares_out_evenly():
+    x = maps([1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12, 13, 14, 15])
+    same(reference.avgpool_forward(x, 3, 2), maps([7, 9]))
+    dx = reference.avgpool_backward(maps([9, 18]), x.shape, 3, 2)
+    same(dx, maps(*[[1, 1, 3, 2, 2]] * 3))  # the column in the middle lies in both windows
+
+
+def test_avgpool_with_ceil_divides_by_the_pixels_inside():
+    x = maps([2, 4, 6, 8])
+    same(reference.avgpool_forward(x, (1, 3), (1, 2), True), maps([4, 7]))
+    same(reference.avgpool_backward(maps([3, 4]), x.shape, (1, 3), (1, 2), True), maps([1, 1, 3, 2]))
+
+
 # ---- response normalisation ----------------------------------------------------------------------------------------
 def test_lrn_looks_at_neighbours():
     # n = 3: 1 + 4 = 5, 1 + 4 + 9 = 14, 4 + 9 = 13; with k = 1 and alpha = 2 that makes 11, 29, 27
@@ -214,6 +227,8 @@ COUNTS = [
     ("col2im", (a(363, 30250), (10, 3, 227, 227), 11, 11, 4, 0), "10,980,750 additions"),
     ("maxpool_forward", (a(32, 96, 55, 55), 3, 2), "20,155,392 window visits"),
     ("maxpool_backward", [*[a(128, 1024, 13, 13)] * 2, (128, 1024, 27, 27), 3, 2], "22,151,168 windows"),
+    ("avgpool_forward", (a(32, 96, 55, 55), 3, 2), "20,155,392 window visits"),
+    ("avgpool_backward", (a(32, 96, 27, 27), (32, 96, 55, 55), 3, 2), "20,155,392 window visits"),
     ("lrn_forward", (a(32, 96, 55, 55), 5, 2, 1e-4, 0.75), "46,464,000 multiply-adds"),
     ("lrn_backward", [*[a(32, 96, 55, 55)] * 4, 5, 1e-4, 0.75], "46,464,000 multiply-adds"),
     ("lrn_within_forward", (a(32, 256, 13, 13), 5, 2, 1e-4, 0.75), "34,611,200 multiply-adds"),

@@ -17,7 +17,8 @@ from test_train_script import ROOT, SIZE, finish, make_colours, run, start
 from tinynet.run import COLUMNS, checkpoints
 
 OPTIONS = ["--data", "colours", "--out", "out", "--device", "cpu", "--image-size", SIZE, "--batch-size", 16,
-           "--epochs", 3, "--recipe", "code-2012", "--checkpoint-minutes", 1e-6]
+           "--epochs", 3, "--recipe", "code-2012", "--schedule", "recipe", "--checkpoint-minutes", 1e-6]
+# The schedule: rates fall after the first and the second epoch; after the second, colours go and conv1 is frozen.
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,11 @@ def whole(tmp_path_factory):
 def place(whole, tmp_path):
     shutil.copytree(whole / "colours", tmp_path / "colours")
     return tmp_path
+
+
+def test_the_run_nobody_disturbed_has_the_drops_that_the_others_go_on_across(whole):
+    rows = [json.loads(line) for line in (whole / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["lr"] for row in rows] == pytest.approx([0.01] * 4 + [0.001] * 4 + [0.0001] * 4)
 
 
 def same(whole, place):
@@ -188,6 +194,7 @@ def test_a_disk_that_is_full_keeps_what_there_was(whole, place):
     (["--recipe", "caffe"], "network "), (["--image-size", "83"], "network "),
     (["--batch-size", "8"], "options batch_size was 16, now it is 8"),
     (["--lr", "0.02"], "options lr was 0.01, now it is 0.02"), (["--seed", "1"], "options seed was 0, now it is 1"),
+    (["--schedule", "short"], "options schedule was recipe, now it is short"),
     (["--data", "other"], "data "), (["--epochs", "4"], "options epochs was 3, now it is 4")])
 def test_another_network_or_data_set_is_refused_with_what_differs(stopped, arguments, what):
     make_colours(stopped / "other", train=18, test=5)

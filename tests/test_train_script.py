@@ -25,8 +25,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "train_alexnet.py"
 SIZE, STORED = 67, 76  # the smallest side that every recipe can do, and what it is cut from
 COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
-FILES = ["config.json", "curves.png", "kernels.png", "metrics.csv", "metrics.jsonl", "statistics.npz", "summary.json",
-         "weights.npz"]
+FILES = ["best_and_worst.png", "config.json", "curves.png", "kernels.png", "metrics.csv", "metrics.jsonl",
+         "statistics.npz", "summary.json", "weights.npz"]
 
 
 def start(*arguments, cwd):
@@ -91,7 +91,7 @@ def trained(tmp_path_factory):
     make_colours(base / "colours", train=26, test=6)
     broken = break_two(base / "colours" / "train" / "green")
     arguments = options("colours", "results/first", steps=36, recipe="caffe", seed=0)
-    code, out, err = run(*arguments, cwd=base)
+    code, out, err = run(*arguments, "--ten-views", cwd=base)
     assert code == 0, err
     return base / "colours", base / "results" / "first", out, err, broken
 
@@ -122,24 +122,24 @@ def test_it_learns_what_is_easy(trained):
 
 def test_summary_has_the_promised_keys(trained):
     summary = json.loads((trained[1] / "summary.json").read_text())
-    assert sorted(summary) == ["device", "images_per_second", "loss", "parameters", "recipe", "seconds", "steps",
-                               "top1_error", "top5_error"]
+    assert sorted(summary) == ["device", "images", "images_per_second", "loss", "parameters", "recipe", "seconds",
+                               "steps", "ten_views", "top1_error", "top5_error"]
     assert (summary["device"], summary["recipe"], summary["steps"]) == ("cpu", "caffe", 36)
     net = tinynet.AlexNet("caffe", 3, SIZE, rng=np.random.default_rng(0))
     assert summary["parameters"] == net.summary().params
     assert summary["seconds"] > 0 and summary["top5_error"] == 0  # of three classes five guesses are always enough
     # 78 pictures in 80 files make five batches; so 36 steps are seven passes, and one batch of an eighth
-    images = summary["images_per_second"] * summary["seconds"]
-    assert 7 * 78 + 14 <= round(images) <= 7 * 78 + 16
+    assert 7 * 78 + 14 <= summary["images"] <= 7 * 78 + 16
+    assert summary["images_per_second"] == pytest.approx(summary["images"] / summary["seconds"])
 
 
 def test_config_says_how_to_do_it_again(trained):
     config = json.loads((trained[1] / "config.json").read_text())
-    assert config == {"data": "colours", "recipe": "caffe", "device": "cpu", "epochs": config["epochs"], "steps": 36,
-                      "batch_size": 16, "image_size": SIZE, "lr": 0.01, "seed": 0, "out": "results/first",
-                      "quiet": False, "classes": ["blue", "green", "red"], "tinynet": tinynet.__version__,
-                      "resume": False, "checkpoint_minutes": 10.0, "numpy": np.__version__,
-                      "python": platform.python_version()}
+    assert config == {"data": "colours", "recipe": "caffe", "schedule": "short", "device": "cpu",
+                      "epochs": config["epochs"], "steps": 36, "batch_size": 16, "image_size": SIZE, "lr": 0.01,
+                      "ten_views": True, "seed": 0, "out": "results/first", "quiet": False, "resume": False,
+                      "checkpoint_minutes": 10.0, "network": "AlexNet", "classes": ["blue", "green", "red"],
+                      "tinynet": tinynet.__version__, "numpy": np.__version__, "python": platform.python_version()}
 
 
 def test_metrics_have_a_row_for_every_step(trained):
@@ -165,13 +165,17 @@ def test_weights_load_back_and_score_the_same(trained):
     net.to("cpu")
     net.load(out / "weights.npz")
     mean = data.statistics(source.train, quiet=True).mean
-    result = evaluate(net, tinynet.SoftmaxCrossEntropy(), data.test_batches(source.test, 16, SIZE, mean))
     summary = json.loads((out / "summary.json").read_text())
-    assert (result.top1_error, result.top5_error) == (summary["top1_error"], summary["top5_error"])
-    assert result.loss == pytest.approx(summary["loss"], rel=1e-4)
+    for ten_views, said in ((False, summary), (True, summary["ten_views"])):
+        batches = data.test_batches(source.test, 16, SIZE, mean, ten_views)
+        result = evaluate(net, tinynet.SoftmaxCrossEntropy(), batches)
+        assert (result.top1_error, result.top5_error) == (said["top1_error"], said["top5_error"])
+        assert result.loss == pytest.approx(said["loss"], rel=1e-4)
+    assert summary["ten_views"]["images"] == 18 and summary["ten_views"]["loss"] != summary["loss"]
 
 
-@pytest.mark.parametrize("name, tones", [("curves.png", 20), ("kernels.png", 1000)])
+@pytest.mark.parametrize("name, tones", [("curves.png", 20), ("kernels.png", 1000),
+                                         ("best_and_worst.png", 1000)])
 def test_figures_are_pictures_with_something_on_them(trained, name, tones):
     with Image.open(trained[1] / name) as image:
         assert image.format == "PNG" and min(image.size) > 200
@@ -191,9 +195,17 @@ def test_unreadable_files_are_named_once_skipped_and_counted(trained):
 def test_what_the_job_says(trained):
     *_, out, err, _ = trained
     assert "device: cpu" in out and "colours: 3 classes, 80 pictures to learn from, 18 held out" in out
-    last = out.splitlines()[-1]
-    assert last.startswith("held-out top-1 error ") and "(guessing: 67%)" in last and "36 steps" in last
     assert err.count("held-out error") == 8 and "\r" not in err  # plain lines, as stderr is no terminal
+    summary = json.loads((trained[1] / "summary.json").read_text())
+    said = {line[:20].strip(): line[20:].split() for line in out.splitlines()}
+    assert said["18 held out"] == ["top-1", "error", "top-5", "error", "nll"]
+    assert said["guessing"] == ["66.7%", "0.0%", "1.099"]
+    for name, row in (("one view", summary), ("ten views", summary["ten_views"])):
+        assert said[name] == [f"{row['top1_error']:.1%}", f"{row['top5_error']:.1%}", f"{row['loss']:.3f}"]
+    steps, where = out.splitlines()[-2:]
+    assert steps.startswith(f"36 steps, {summary['images']} pictures in ") and " on cpu: " in steps
+    assert where == ("results/first: curves.png, kernels.png, best_and_worst.png, weights.npz, metrics.csv, "
+                     "summary.json")
 
 
 # ---- chance ---------------------------------------------------------------------------------------------------------
@@ -257,7 +269,7 @@ MISTAKES = {
     "out below a file": out_below_a_file,
     "out is a file": out_is_a_file,
     "no gpu": (["--device", "gpu"], "no usable GPU: "),
-    "unknown device": (["--device", "tpu"], "argument --device: invalid choice: 'tpu' "),
+    "unknown device": (["--device", "tpu"], "unknown device 'tpu': "),
     "unknown recipe": (["--recipe", "vgg"], "argument --recipe: invalid choice: 'vgg' "),
     "batch size 0": (["--batch-size", "0"], "argument --batch-size: '0' is not a whole number from 1"),
     "no steps": (["--steps", "0"], "argument --steps: '0' is not a whole number from 1"),

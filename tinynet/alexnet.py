@@ -139,6 +139,10 @@ class Recipe:
     layers: Callable
     image_size: int
 
+    def stored_size(self, crop):
+        """The side that pictures are kept at for crops of `crop` pixels: 256 for the recipe's own size (paper, 4.1)."""
+        return round(crop * 256 / self.image_size)
+
 
 RECIPES = {
     "paper": Recipe(paper, 227),          # the text says 224, but (224 - 11) / 4 is not whole

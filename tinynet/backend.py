@@ -51,23 +51,29 @@ def has_gpu():
 
 
 def why_no_gpu(number=None):
-    """None where GPU `number` (None: the one in use) can be used, else one line with the reason and the remedy."""
+    """None where GPU `number` can be used, else one line with the reason and the remedy.
+
+    It is the GPU in use from then on; None leaves the choice as it is. A `with Device(number)` would turn back to GPU 0
+    at its end, and since CUDA 12 that alone takes some hundred MiB of its memory.
+    """
     try:
         cupy = _cupy()
-    except ImportError as error:
-        return f"CuPy cannot be imported ({_first_line(error)}); install it with: pip install 'tinynet[gpu]'"
+    except ImportError as error:  # CuPy wraps what failed into a page of advice
+        return (f"CuPy cannot be imported ({_first_line(error.__cause__ or error)}); "
+                "install it with: pip install 'tinynet[gpu]'")
     reason = _why_no_cuda(cupy.cuda.runtime, number)
     if reason:
         return reason
     try:
-        with cupy.cuda.Device(number):
-            if int(cupy.arange(4).sum()) != 6:
-                return "a test kernel gave a wrong sum; the GPU or its driver is faulty"
-    except MemoryError:
-        return "its memory is full; see with nvidia-smi who has it, or choose another with --device gpu:N"
+        if number is not None:
+            cupy.cuda.Device(number).use()
+        if int(cupy.arange(4).sum()) != 6:
+            return "a test kernel gave a wrong sum; the GPU or its driver is faulty"
     except Exception as error:  # CuPy raises its own, CUDA's, NVRTC's and OS errors here: any of them means unusable
-        return (f"a test kernel failed: {_first_line(error)}; if files of CUDA are missing, reinstall CuPy with them: "
-                "pip install 'tinynet[gpu]'")
+        if isinstance(error, MemoryError) or "cudaErrorMemoryAllocation" in str(error):
+            return "its memory is full; see with nvidia-smi who has it, or choose another with --device gpu:N"
+        return (f"a test kernel failed: {_first_line(error)}; if files of CUDA are missing, install them for CuPy: "
+                f"pip install 'cupy-cuda{cupy.cuda.runtime.runtimeGetVersion() // 1000}x[ctk]'")
     return None
 
 
@@ -119,9 +125,7 @@ def choose_device(wanted, needed_bytes=0):
         return "cpu", reason
     if reason:
         raise DeviceError(f"no usable GPU: {reason}")
-    cuda = _cupy().cuda
-    cuda.Device(number).use()
-    name = cuda.runtime.getDeviceProperties(number)["name"].decode()
+    name = _cupy().cuda.runtime.getDeviceProperties(number)["name"].decode()
     return "gpu", f"{name}, number {number}, {_free_and_total(number)} free"
 
 
@@ -155,26 +159,26 @@ def prefetch_to_device(batches, device):
     if device == "cpu":
         yield from batches
         return
-    cuda = _cupy().cuda
+    cupy = _cupy()  # here, not in the thread: an import is nothing for two threads to begin at a time
+    cuda = cupy.cuda
     number, copying = cuda.Device().id, cuda.Stream(non_blocking=True)
 
     def copy(x, *rest, before):
-        with cuda.Device(number), copying:
+        with copying:
             copying.wait_event(before)
-            x = to_device(x, device)
-            return x, *rest, copying.record()
+            return cupy.asarray(x), *rest, copying.record()
 
     def submitted():
         for batch in batches:
             # Memory that batches before have left is used again: not before the GPU has done what it was told so far.
             yield thread.submit(copy, *batch, before=cuda.get_current_stream().record())
 
-    thread = ThreadPoolExecutor(1)
+    thread = ThreadPoolExecutor(1, initializer=cuda.Device(number).use)  # each thread has a GPU in use of its own
     try:
         for copied in _one_ahead(submitted()):
             *batch, there = copied.result()
             cuda.get_current_stream().wait_event(there)
-            yield tuple(batch)
+            yield tuple(batch)  # and held until the next is there: that one did not wait for what happens to this one
     finally:  # without waiting: an iterator that is left early may end in the garbage collector, at any moment
         thread.shutdown(wait=False, cancel_futures=True)
 

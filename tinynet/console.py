@@ -141,6 +141,7 @@ def run(main, mistakes, name=None):
     A mistake is one line and code 2, a fault of the run one line and code 1, Ctrl-C code 130.
     """
     name = name or os.path.basename(sys.argv[0])
+    sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to stop
     try:
         sys.exit(main())
     except mistakes as error:

@@ -63,16 +63,17 @@ class Conv2d(Layer):
     """Convolution with K kernels of `size` pixels.
 
     Args     size, stride, pad: int or (height, width); groups: kernels of a group see only that group's channels;
-             std, bias: initial values; bias_lr, bias_decay: multiply the rate and the weight decay of the biases;
+             std, bias: initial values; decay: multiplies the weight decay of the weights; bias_lr, bias_decay: the rate
+             and the weight decay of the biases;
              ceil: output sizes as the 2012 code's; need_dx=False: the input is a picture, nobody asks for its gradient
     """
 
-    def __init__(self, name, K, size, stride=1, pad=0, groups=1, std=0.01, bias=0.0, bias_lr=1, bias_decay=1,
-                 ceil=False, need_dx=True):
+    def __init__(self, name, K, size, stride=1, pad=0, groups=1, std=0.01, bias=0.0, decay=1, bias_lr=1,
+                 bias_decay=1, ceil=False, need_dx=True):
         super().__init__(name)
         self.K, self.size, self.stride, self.pad = K, shapes.pair(size), shapes.pair(stride), shapes.pair(pad)
         self.groups, self.std, self.bias, self.ceil, self.need_dx = groups, std, bias, ceil, need_dx
-        self.lr_mult, self.decay_mult = {"b": bias_lr}, {"b": bias_decay}
+        self.lr_mult, self.decay_mult = {"b": bias_lr}, {"w": decay, "b": bias_decay}
 
     def weight_shape(self, in_shape):
         shapes.require_axes(self.name, "x", in_shape, 4)
@@ -114,7 +115,7 @@ class MaxPool(Layer):
         self.size, self.stride, self.ceil = shapes.pair(size), shapes.pair(stride), ceil
 
     def output_shape(self, in_shape):
-        return shapes.maxpool_shape(self.name, in_shape, self.size, self.stride, self.ceil)
+        return shapes.pool_shape(self.name, in_shape, self.size, self.stride, self.ceil)
 
     def forward(self, x):
         self.output_shape(x.shape)
@@ -125,6 +126,26 @@ class MaxPool(Layer):
     def backward(self, dy):
         argmax, in_shape = self.kept()
         return self.ops.maxpool_backward(dy, argmax, in_shape, self.size, self.stride, self.ceil)
+
+
+class AvgPool(Layer):
+    """The mean over windows of `size` pixels, `stride` apart; of a window at the edge, of the pixels inside."""
+
+    def __init__(self, name, size, stride, ceil=False):
+        super().__init__(name)
+        self.size, self.stride, self.ceil = shapes.pair(size), shapes.pair(stride), ceil
+
+    def output_shape(self, in_shape):
+        return shapes.pool_shape(self.name, in_shape, self.size, self.stride, self.ceil)
+
+    def forward(self, x):
+        self.output_shape(x.shape)
+        self.keep(x.shape)
+        return self.ops.avgpool_forward(x, self.size, self.stride, self.ceil)
+
+    def backward(self, dy):
+        in_shape, = self.kept()
+        return self.ops.avgpool_backward(dy, in_shape, self.size, self.stride, self.ceil)
 
 
 class LRN(Layer):
@@ -243,12 +264,12 @@ class Flatten(Layer):
 
 
 class Linear(Layer):
-    """A fully connected layer of OUT units. std, bias, bias_lr and bias_decay as for Conv2d."""
+    """A fully connected layer of OUT units. std, bias, decay, bias_lr and bias_decay as for Conv2d."""
 
-    def __init__(self, name, OUT, std=0.01, bias=0.0, bias_lr=1, bias_decay=1):
+    def __init__(self, name, OUT, std=0.01, bias=0.0, decay=1, bias_lr=1, bias_decay=1):
         super().__init__(name)
         self.OUT, self.std, self.bias = OUT, std, bias
-        self.lr_mult, self.decay_mult = {"b": bias_lr}, {"b": bias_decay}
+        self.lr_mult, self.decay_mult = {"b": bias_lr}, {"w": decay, "b": bias_decay}
 
     def build(self, in_shape, rng, dtype):
         shapes.require_axes(self.name, "x", in_shape, 2)

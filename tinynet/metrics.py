@@ -1,4 +1,4 @@
-"""How wrong a network is: top-1 and top-5 error."""
+"""How wrong a network is: top-1 and top-5 error, the loss, and what it takes for what."""
 
 import numpy as np
 
@@ -16,3 +16,17 @@ def top_k_wrong(scores, labels, k):
     own = scores[np.arange(N), labels].reshape(N, 1)                      # (N, 1)
     ahead = N and (~(scores < own)).sum(axis=1) - 1                       # (N,) the others that do not score lower
     return (ahead >= k) | np.isnan(own[:, 0])
+
+
+def nll(probs, labels):
+    """Mean negative log-likelihood of labels (N,) under probs (N, C), in nats."""
+    own = probs[np.arange(len(labels)), labels]                           # (N,)
+    return float(-np.log(np.maximum(own, np.finfo(own.dtype).tiny)).mean())
+
+
+def most_confused(probs, labels, count):
+    """The commonest mistakes: (label, class it was taken for, how often), the most frequent first, at most `count`."""
+    guesses, classes = probs.argmax(axis=1), probs.shape[1]               # (N,)
+    wrong = guesses != labels
+    pairs, times = np.unique(labels[wrong] * classes + guesses[wrong], return_counts=True)
+    return [(*map(int, divmod(pairs[i], classes)), int(times[i])) for i in np.argsort(-times, kind="stable")[:count]]

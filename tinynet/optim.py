@@ -1,4 +1,4 @@
-"""Stochastic gradient descent and the rules that lower its rate."""
+"""Stochastic gradient descent."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from tinynet import backend
 class SGD:
     """The paper's update: v <- momentum v - weight_decay lr w - lr dL/dw;  w <- w + v  (section 5).
 
-    lr                   change it at any time; schedules do
+    lr                   change it at any time; schedules (schedule.py) do
     lr_mult, decay_mult  {"conv1.b": 2, ...}: multiply lr and weight_decay of one parameter; what is missing has 1. They
                          start as the recipe has them. A rate of 0 freezes a parameter whole: no step, no decay, and
                          its velocity waits (as in the 2012 code)
@@ -42,56 +42,3 @@ class SGD:
                     raise TypeError(f"the gradient of {name} is {dw.dtype}, the parameter {w.dtype}")
                 v = self.velocity[name] = backend.like(self.velocity[name], w)
                 layer.ops.sgd_step_(w, v, dw, lr, self.momentum, weight_decay)
-
-
-class StepDecay:
-    """Divide the rate by `factor` after each of the given epochs, counted from 1."""
-
-    def __init__(self, sgd, epochs, factor=10):
-        self.sgd, self.epochs, self.factor = sgd, tuple(epochs), factor
-        self.epoch = 0
-
-    def end_epoch(self, validation_error=None):
-        """Tell it that an epoch is over. Returns True where the rate has just been lowered."""
-        self.epoch += 1
-        drops = self.epochs.count(self.epoch)
-        self.sgd.lr /= self.factor**drops
-        return drops > 0
-
-    def state(self):
-        """What a checkpoint keeps of it."""
-        return {"epoch": self.epoch}
-
-    def restore(self, state):
-        self.epoch = state["epoch"]
-
-
-class Plateau:
-    """Divide the rate by 10 when the validation error stops improving, three times; then train on at the last rate.
-
-    Paper    5: "when the validation error rate stopped improving with the current learning rate"; by hand, there
-    Args     patience: how many epochs in a row without a new best (by min_delta, a fraction) mean "stopped"
-    """
-
-    def __init__(self, sgd, factor=10, drops=3, patience=3, min_delta=0.001):
-        self.sgd, self.factor, self.drops, self.patience, self.min_delta = sgd, factor, drops, patience, min_delta
-        self.best, self.waited = float("inf"), 0
-
-    def end_epoch(self, validation_error):
-        """Tell it the error at the end of an epoch. Returns True where the rate has just been lowered."""
-        if validation_error < self.best - self.min_delta:
-            self.best, self.waited = validation_error, 0
-            return False
-        self.waited += 1
-        if self.waited < self.patience or self.drops == 0:
-            return False
-        self.waited, self.drops = 0, self.drops - 1
-        self.sgd.lr /= self.factor
-        return True
-
-    def state(self):
-        """What a checkpoint keeps of it."""
-        return {"best": self.best, "waited": self.waited, "drops": self.drops}
-
-    def restore(self, state):
-        self.best, self.waited, self.drops = state["best"], state["waited"], state["drops"]

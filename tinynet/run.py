@@ -3,6 +3,8 @@
     config.json              what was asked for, with the versions it ran on
     metrics.csv, .jsonl      a row a step, also as JSON lines
     checkpoint-000123.npz    everything there is after step 123; the two newest are kept
+    statistics.npz           the mean image, and how colours vary
+    weights.npz              the network, at the end; curves.png, kernels.png and best_and_worst.png show it
     summary.json             the result; a run that has one is finished
 """
 
@@ -22,7 +24,7 @@ from tinynet import backend, checkpoint
 COLUMNS = ("step", "epoch", "lr", "loss", "train_error", "top1_error", "top5_error", "test_loss")
 WHOLE = ("step", "epoch")
 WRITTEN = ("checkpoint-*.npz", "config.json", "metrics.csv", "metrics.jsonl", "statistics.npz", "summary.json",
-           "weights.npz", "curves.png", "kernels.png")
+           "weights.npz", "curves.png", "kernels.png", "best_and_worst.png", "classified.png")
 KEPT = 2  # checkpoints: should the newest be damaged, there is the one before
 
 
@@ -63,20 +65,11 @@ class Run:
 
         Raises   RunError where there is none, or with the first thing in which it differs from this run
         """
-        found = checkpoints(self.folder)
-        if not found and (self.folder / "summary.json").exists():
-            raise RunError(f"{self.folder}: the run is finished, there is nothing to go on with")
-        if not found:
-            raise RunError(f"{self.folder}: there is no checkpoint to go on from; start without --resume")
-        for path in reversed(found):
-            try:
-                arrays = checkpoint.load_arrays(path)
-                state = json.loads(arrays.pop("state").tobytes())
-                break
-            except (checkpoint.CheckpointError, KeyError, ValueError) as error:
-                print(f"{error}; trying the checkpoint before it", file=sys.stderr)
-        else:
-            raise RunError(f"{self.folder}: not one of {len(found)} checkpoints is whole")
+        if not checkpoints(self.folder):
+            raise RunError(f"{self.folder}: the run is finished, there is nothing to go on with"
+                           if is_finished(self.folder) else
+                           f"{self.folder}: there is no checkpoint to go on from; start without --resume")
+        path, arrays, state = load_newest(self.folder)
         require_same(path, state["identity"], self.identity)
         self._remove_unfinished()
         self._restore(arrays, state)
@@ -184,10 +177,27 @@ def checkpoints(folder):
     return sorted(named, key=lambda path: int(path.stem.rpartition("-")[2]))
 
 
+def is_finished(folder):
+    """Whether the run in a folder has come to its end."""
+    return (pathlib.Path(folder) / "summary.json").exists()
+
+
+def load_newest(folder):
+    """The newest checkpoint that is whole: its path, arrays and state. Raises RunError where there is none."""
+    found = checkpoints(folder)
+    for path in reversed(found):
+        try:
+            arrays = checkpoint.load_arrays(path)
+            return path, arrays, json.loads(arrays.pop("state").tobytes())
+        except (checkpoint.CheckpointError, KeyError, ValueError) as error:
+            print(f"{error}; trying the checkpoint before it", file=sys.stderr)
+    raise RunError(f"{folder}: not one of {len(found)} checkpoints is whole")
+
+
 def require_unused(folder):
     """Raise RunError where a folder holds an unfinished run: days of work, perhaps."""
     found = checkpoints(folder)
-    if found and not (pathlib.Path(folder) / "summary.json").exists():
+    if found and not is_finished(folder):
         raise RunError(f"{folder}: holds a run that was stopped ({found[-1].name}); go on with --resume, choose "
                        "another --out, or remove it")
 

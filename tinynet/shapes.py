@@ -62,7 +62,7 @@ def conv2d_shape(where, x_shape, w_shape, stride, pad, groups, ceil=False):
     return N, K, *windows_shape(where, x_shape, (KH, KW), stride, pad, ceil)
 
 
-def maxpool_shape(where, x_shape, size, stride, ceil=False):
+def pool_shape(where, x_shape, size, stride, ceil=False):
     """x (N, C, H, W) -> (N, C, OH, OW)."""
     return *x_shape[:2], *windows_shape(where, x_shape, size, stride, 0, ceil)
 

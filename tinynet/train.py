@@ -1,12 +1,13 @@
 """The pieces of a training loop. The loop itself is in examples/train_alexnet.py."""
 
+import contextlib
 import dataclasses
 import math
 
 import numpy as np
 
 from tinynet import backend
-from tinynet.metrics import top_k_wrong
+from tinynet.metrics import nll, top_k_wrong
 
 
 class NotFinite(ArithmeticError):
@@ -19,15 +20,22 @@ def train_step(net, loss, sgd, x, labels):
     Args     x (N, *net.in_shape), moved to where the network lives; labels (N,) integers, on the host
     Returns  the loss before the update, where the network lives: float() reads it, and waits for a GPU
     """
-    try:
+    with memory_advice(net, len(x)):
         value = loss.forward(net.forward(backend.to_device(x, net.device)), labels)
         net.backward(loss.backward())
         sgd.step()
+    return value
+
+
+@contextlib.contextmanager
+def memory_advice(net, N):
+    """Where batches of N fill a GPU's memory, the MemoryError says which would have fitted."""
+    try:
+        yield
     except MemoryError:
         if net.device == "cpu":
             raise
-        raise MemoryError(what_would_have_fitted(net, len(x))) from None
-    return value
+        raise MemoryError(what_would_have_fitted(net, N)) from None
 
 
 def what_would_have_fitted(net, N):
@@ -56,6 +64,12 @@ class Evaluation:
     loss: float
     images: int
 
+    @classmethod
+    def of(cls, probs, labels):
+        """That of probs (N, classes), as probabilities gives them."""
+        return cls(float(top_k_wrong(probs, labels, 1).mean()), float(top_k_wrong(probs, labels, 5).mean()),
+                   nll(probs, labels), len(labels))
+
 
 def evaluate(net, loss, batches):
     """Top-1 and top-5 error and mean loss over batches of (x, labels), in evaluation mode; then the mode is put back.
@@ -64,35 +78,49 @@ def evaluate(net, loss, batches):
     Args     batches: x (N, C, H, W), or (N, V, C, H, W) with V views of each picture. Ties count against the network
     Raises   ValueError where there is not one picture
     """
-    training = [layer.training for layer in net.layers]
-    net.eval()
     wrong1 = wrong5 = images = 0
     total = 0.0
-    try:
+    with evaluating(net):
         for x, labels in batches:
             probs, value = predict(net, loss, x, labels)
             wrong1 += int(top_k_wrong(probs, labels, 1).sum())
             wrong5 += int(top_k_wrong(probs, labels, 5).sum())
             total += value * len(labels)
             images += len(labels)
-    finally:
-        for layer, mode in zip(net.layers, training):
-            layer.training = mode
     if not images:
         raise ValueError("evaluate: there is not one picture")
     return Evaluation(wrong1 / images, wrong5 / images, total / images, images)
 
 
+def probabilities(net, loss, batches):
+    """What evaluate looks at, all of it: probs (N, classes) and labels (N,) of N pictures."""
+    with evaluating(net):
+        probs, labels = zip(*((predict(net, loss, x, labels)[0], labels) for x, labels in batches))
+    return np.concatenate(probs), np.concatenate(labels)
+
+
+@contextlib.contextmanager
+def evaluating(net):
+    """In evaluation mode for the length of a with block; then the mode is put back."""
+    training = [layer.training for layer in net.layers]
+    net.eval()
+    try:
+        yield
+    finally:
+        for layer, mode in zip(net.layers, training):
+            layer.training = mode
+
+
 def predict(net, loss, x, labels):
     """-> probabilities (N, classes) on the host, averaged over views; mean loss in nats. See evaluate."""
     views = x.shape[1] if x.ndim == 5 else 1
-    x = backend.to_device(x.reshape(-1, *net.in_shape), net.device)       # (N*V, C, H, W)
-    value = float(loss.forward(net.forward(x), np.repeat(labels, views)))
-    probs = backend.to_numpy(loss.probs)                                  # (N*V, classes)
+    with memory_advice(net, len(labels)):
+        x = backend.to_device(x.reshape(-1, *net.in_shape), net.device)   # (N*V, C, H, W)
+        value = float(loss.forward(net.forward(x), np.repeat(labels, views)))
+        probs = backend.to_numpy(loss.probs)                              # (N*V, classes)
     if views > 1:
         probs = probs.reshape(len(labels), views, -1).mean(axis=1)        # (N, classes)
-        own = probs[np.arange(len(labels)), labels]                       # (N,)
-        value = float(-np.log(np.maximum(own, np.finfo(own.dtype).tiny)).mean())
+        value = nll(probs, labels)
     return probs, value
 
 

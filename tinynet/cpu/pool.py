@@ -1,4 +1,4 @@
-"""Overlapping max-pooling on CPU cores: whole arrays compared, as in `ops`, but every one of them without gaps.
+"""Overlapping pooling on CPU cores: whole arrays compared or added, as in `ops`, but every one without gaps.
 
 What makes it fast, beside `ops/pool.py`:
 - With a stride of 2, what is compared in `ops` is every second number of every second row. Here the maps are first
@@ -16,15 +16,15 @@ import numpy as np
 
 from tinynet.cpu.memory import empty, scratch
 from tinynet.cpu.parallel import chunks, for_each
-from tinynet.ops.pool import argmax_dtype
-from tinynet.shapes import maxpool_shape, pair, require_shape
+from tinynet.ops.pool import argmax_dtype, window_counts
+from tinynet.shapes import pair, pool_shape, require_shape
 
 PIECE_BYTES = 1 << 20  # of the maps of a piece
 
 
 def maxpool_forward(x, size, stride, ceil=False):
     """As ops.maxpool_forward. Memory: y and argmax."""
-    y_shape = maxpool_shape("maxpool_forward", x.shape, size, stride, ceil)
+    y_shape = pool_shape("maxpool_forward", x.shape, size, stride, ceil)
     OH, OW = y_shape[2:]
     y, argmax = empty(y_shape, x.dtype), empty(y_shape, argmax_dtype(size))
     x_maps, y_maps, argmax_maps = _maps(x), _maps(y), _maps(argmax)
@@ -59,7 +59,7 @@ def maxpool_forward(x, size, stride, ceil=False):
 
 def maxpool_backward(dy, argmax, in_shape, size, stride, ceil=False):
     """As ops.maxpool_backward. An inf in dy makes NaNs of its window's other pixels. Memory: dx."""
-    y_shape = maxpool_shape("maxpool_backward", in_shape, size, stride, ceil)
+    y_shape = pool_shape("maxpool_backward", in_shape, size, stride, ceil)
     require_shape("maxpool_backward", "dy", dy.shape, y_shape)
     require_shape("maxpool_backward", "argmax", argmax.shape, y_shape)
     OH, OW = y_shape[2:]
@@ -83,6 +83,58 @@ def maxpool_backward(dy, argmax, in_shape, size, stride, ceil=False):
             share[:n] = here[:n]
             share[:n] *= gradient[:n]
             receiver += share[:n]
+        maps[...] = 0  # a pixel that no window saw
+        for pixels, sorted_pixels in _phase_by_phase(maps, phases):
+            pixels[...] = sorted_pixels
+
+    for_each(work, _pieces(dx_maps))
+    return dx
+
+
+def avgpool_forward(x, size, stride, ceil=False):
+    """As ops.avgpool_forward. Memory: y."""
+    y_shape = pool_shape("avgpool_forward", x.shape, size, stride, ceil)
+    OH, OW = y_shape[2:]
+    y = empty(y_shape, x.dtype)
+    counts = window_counts(np, x.shape, y_shape, size, stride).astype(x.dtype)
+    x_maps, y_maps = _maps(x), _maps(y)
+
+    def work(piece):
+        maps = x_maps[piece]
+        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride), x.dtype)
+        phases[...] = 0
+        for pixels, sorted_pixels in _phase_by_phase(maps, phases):
+            sorted_pixels[...] = pixels
+        total = scratch("largest", phases.shape[2:], x.dtype)             # (M, QH, QW)
+        total[...] = 0
+        total_flat = total.reshape(-1)
+        for _, candidate in _windows(phases, size, stride):
+            total_flat[:candidate.size] += candidate
+        np.divide(total[:, :OH, :OW], counts, out=y_maps[piece])
+
+    for_each(work, _pieces(x_maps))
+    return y
+
+
+def avgpool_backward(dy, in_shape, size, stride, ceil=False):
+    """As ops.avgpool_backward. Memory: dx."""
+    y_shape = pool_shape("avgpool_backward", in_shape, size, stride, ceil)
+    require_shape("avgpool_backward", "dy", dy.shape, y_shape)
+    OH, OW = y_shape[2:]
+    counts = window_counts(np, in_shape, y_shape, size, stride).astype(dy.dtype)
+    dx = empty(in_shape, dy.dtype)
+    dx_maps, dy_maps = _maps(dx), _maps(dy)
+
+    def work(piece):
+        maps = dx_maps[piece]
+        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride), dy.dtype)
+        phases[...] = 0
+        share = scratch("largest", phases.shape[2:], dy.dtype)            # (M, QH, QW), zero where no window is
+        share[...] = 0
+        np.divide(dy_maps[piece], counts, out=share[:, :OH, :OW])
+        share = share.reshape(-1)
+        for _, receiver in _windows(phases, size, stride):
+            receiver += share[:receiver.size]
         maps[...] = 0  # a pixel that no window saw
         for pixels, sorted_pixels in _phase_by_phase(maps, phases):
             pixels[...] = sorted_pixels

@@ -11,6 +11,7 @@ A source is what open_source returns:
         read(indices)   -> pictures uint8 (M, 3, S, S), readable (len(indices),) bool: M of the pictures asked for, in
                         order, without those that cannot be read. Several threads may call it at once; it has none
         unreadable      {name: reason} of those met so far
+        statistics      where the source has kept them, as a pack has: what statistics(split) then returns
 
 A picture that is damaged is left out and counted. Data that is gone altogether, or a disk that fails, is DataLost.
 """
@@ -25,24 +26,27 @@ from tinynet.data.cifar10 import CifarSource, find_cifar10
 from tinynet.data.embedded import EmbeddedSource
 from tinynet.data.folder import Folder, FolderSource
 from tinynet.data.imagenet import ImageNetSource, find_imagenet
-from tinynet.data.pictures import DataError, DataLost, UnreadablePicture, load_picture
+from tinynet.data.packed import PackSource, find_pack
+from tinynet.data.pictures import DataError, DataLost, UnreadablePicture, any_format, load_picture
 from tinynet.data.tiny_imagenet import TinyImageNetSource, find_tiny_imagenet
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "DataError", "DataLost", "Statistics", "TrainingBatches",
-           "UnreadablePicture", "augment", "center_crop", "draw", "identity", "load_picture", "open_source",
-           "principal_axes", "statistics", "ten_crops", "test_batches"]
+           "UnreadablePicture", "any_format", "augment", "center_crop", "draw", "identity", "load_picture",
+           "open_source", "principal_axes", "statistics", "ten_crops", "test_batches"]
 
 
 def open_source(spec, size, seed=0, quiet=False):
     """The pictures that `spec` names, as squares of `size` pixels. What kind of source it is shows in what it holds.
 
     Args     spec: "embedded"; or a path: a folder with a sub-folder for each class, a .tar or .tar.gz of such a folder,
-             the binary CIFAR-10, Tiny ImageNet, ILSVRC-2012; seed: of the drawings, or of the split where the folder
-             has none; quiet: show no progress and name no unreadable picture
+             the binary CIFAR-10, Tiny ImageNet, ILSVRC-2012, or a pack of any of them; seed: of the drawings, or of the
+             split where the folder has none; quiet: show no progress and name no unreadable picture
     Raises   DataError, one line for the user
     """
     if spec == "embedded":
         return EmbeddedSource(size, seed, quiet=quiet)
+    if find_pack(spec):
+        return PackSource(spec, size, quiet)
     if find_cifar10(spec):
         return CifarSource(spec, size)
     if find_tiny_imagenet(spec):

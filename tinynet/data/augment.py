@@ -17,6 +17,7 @@ from tinynet.backend import array_module, like
 class Augmentation:
     """How a recipe varies its training pictures, beyond where they are cut.
 
+    flip     the share of pictures that are mirrored
     chunk    how many pictures in a row share one draw of crop and flip
     mean_at  "middle": the middle of the mean image is taken off every crop; "crop": what of it lies under the crop
     colour   shift the colours of a picture along the principal axes of the training pixels, each by a random multiple,
@@ -25,11 +26,16 @@ class Augmentation:
     divide   what the result is divided by, in training only
     """
 
+    flip: float = 0.5
     chunk: int = 1
     mean_at: str = "middle"
     colour: str | None = None
     spread: float = 0.1
     divide: float = 1.0
+
+    def without_colour(self):
+        """The same, but colours stay as they are. The 2012 code divides by 1 + spread, and so by 1 then."""
+        return dataclasses.replace(self, colour=None, divide=1.0)
 
 
 PLAIN = Augmentation()
@@ -66,7 +72,7 @@ def draw(rng, N, margin, how, axes):
     """
     chunks = -(-N // how.chunk)
     tops, lefts = rng.integers(0, margin, size=(2, chunks), endpoint=True).repeat(how.chunk, axis=1)[:, :N]
-    flips = (rng.random(chunks) < 0.5).repeat(how.chunk)[:N]
+    flips = (rng.random(chunks) < how.flip).repeat(how.chunk)[:N]
     shifts = None
     if how.colour is not None:
         eigenvalues, vectors = axes                                       # (3,); (3, 3), an axis a column

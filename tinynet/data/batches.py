@@ -2,16 +2,20 @@
 
 import collections
 import dataclasses
+import importlib
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from tinynet.backend import prefetch_to_device, to_device
 from tinynet.console import Progress
 from tinynet.data.augment import PLAIN, augment, center_crop, draw, principal_axes, ten_crops
 from tinynet.data.pictures import DataError
 
 THREADS = os.cpu_count() or 1  # of a loader; Pillow and NumPy work without holding Python's lock
+RUN = 64                       # pictures read at once where all are read
 
 
 @dataclasses.dataclass
@@ -22,29 +26,51 @@ class Statistics:
     covariance: np.ndarray
 
 
+@dataclasses.dataclass
+class Sums:
+    """What Statistics come from: how many pictures, and the sums of their pixels and of the products of colours."""
+
+    count: int = 0
+    pixels: np.ndarray | float = 0.0                                      # (3, S, S)
+    products: np.ndarray | float = 0.0                                    # (3, 3)
+
+    @classmethod
+    def of(cls, pictures):
+        """Those of pictures uint8 (M, 3, S, S)."""
+        colours = pictures.transpose(1, 0, 2, 3).reshape(3, -1).astype(np.float32)  # (3, M*S*S)
+        return cls(len(pictures), pictures.sum(axis=0, dtype=np.float64), (colours @ colours.T).astype(float))
+
+    def __add__(self, other):
+        return Sums(self.count + other.count, self.pixels + other.pixels, self.products + other.products)
+
+    def statistics(self):
+        mean = self.pixels / self.count                                   # (3, S, S)
+        colour = mean.mean(axis=(1, 2))                                   # (3,)
+        covariance = self.products / (self.count * mean[0].size) - np.outer(colour, colour)
+        return Statistics(mean.astype(np.float32), covariance)
+
+
 def statistics(split, quiet=False):
-    """The mean of every pixel over a split, and how its colours vary together.
+    """The mean of every pixel over a split, and how its colours vary together: read from all pictures, unless the split
+    has kept them.
 
     Paper    2 for the mean; 4.1 for the covariance of RGB values over the training set
     Raises   DataError where not one picture can be read
     """
-    total, products, count = 0.0, 0.0, 0
+    if getattr(split, "statistics", None) is not None:
+        return split.statistics
+    sums = Sums()
 
     def read(indices):
-        pictures, _ = split.read(indices)
-        wide = pictures.astype(np.float32)                                # (M, 3, S, S)
-        colours = wide.transpose(1, 0, 2, 3).reshape(3, -1)               # (3, M*S*S)
-        return len(indices), len(pictures), pictures.sum(axis=0, dtype=np.float64), (colours @ colours.T).astype(float)
+        return len(indices), Sums.of(split.read(indices)[0])
 
     with Progress(len(split), "mean image", "pictures", quiet) as progress:
-        for asked, got, pixels, pairs in in_order(read, _runs(np.arange(len(split)), 64)):
-            total, products, count = total + pixels, products + pairs, count + got
+        for asked, more in in_order(read, runs(np.arange(len(split)), RUN)):
+            sums += more
             progress.update(asked)
-    if not count:
+    if not sums.count:
         raise DataError(f"not one of {len(split)} pictures can be read")
-    mean = total / count                                                  # (3, S, S)
-    colour = mean.mean(axis=(1, 2))                                       # (3,)
-    return Statistics(mean.astype(np.float32), products / (count * mean[0].size) - np.outer(colour, colour))
+    return sums.statistics()
 
 
 class TrainingBatches:
@@ -54,16 +80,20 @@ class TrainingBatches:
     ahead, but all draws from rng are made by the caller's: which batch gets which does not depend on timing.
 
     Args     size: of the crops, in pixels; statistics: of the training split; rng: for this alone, since it runs ahead;
-             how: an Augmentation
+             how: an Augmentation; device: where x is made. A "gpu" is sent the pictures as bytes, a batch ahead, and
+             cuts and varies them itself; colour_passes: after so many passes colours are shifted no more; None: in all
     Raises   DataError where not one picture can be read; DataLost, in the end, where files vanish
     """
 
-    def __init__(self, split, batch_size, size, statistics, rng, how=PLAIN, threads=THREADS):
-        self.split, self.batch_size, self.size, self.how = split, batch_size, size, how
-        self.mean, self.axes = statistics.mean, principal_axes(statistics.covariance)
-        self.rng, self.threads = rng, threads
-        self.position = {"generator": rng.bit_generator.state, "batches": 0}  # of the next batch: where its pass
-        self._batches = self._run(0)                                          # began, how many came before it there
+    def __init__(self, split, batch_size, size, statistics, rng, how=PLAIN, threads=THREADS, device="cpu",
+                 colour_passes=None):
+        self.split, self.batch_size, self.size = split, batch_size, size
+        self.how, self.colour_passes = how, colour_passes
+        self.mean, self.axes = to_device(statistics.mean, device), principal_axes(statistics.covariance)
+        self.rng, self.threads, self.device = rng, threads, device
+        # Of the next batch: how many passes came before, where its pass began, how many batches came before it there.
+        self.position = {"passes": 0, "generator": rng.bit_generator.state, "batches": 0}
+        self._batches = self._run(0, 0)
 
     def state(self):
         """What a checkpoint keeps of it."""
@@ -73,40 +103,54 @@ class TrainingBatches:
         """Go on from a position that was kept: the same batches come as came after it."""
         self.rng.bit_generator.state = position["generator"]
         self.position = position
-        self._batches = self._run(position["batches"])
+        self._batches = self._run(position["passes"], position["batches"])
 
     def __iter__(self):
         return self
 
     def __next__(self):
         while True:
-            (x, labels), self.position = next(self._batches)
+            how = self._how(self.position["passes"])
+            pictures, drawn, labels, self.position = next(self._batches)
             if len(labels):
-                return x, labels
+                return self._as_input(pictures, drawn, how), labels
             if len(self.split.unreadable) == len(self.split):
                 raise DataError(f"not one of {len(self.split)} pictures can be read")
 
-    def _run(self, skip):
+    def _how(self, passes):
+        """The Augmentation of a pass before which there were so many."""
+        return self.how if self.colour_passes is None or passes < self.colour_passes else self.how.without_colour()
+
+    def _run(self, passes, skip):
         def plans(skip):
-            while True:
-                state = self.rng.bit_generator.state
-                runs = _runs(self.rng.permutation(len(self.split)), self.batch_size)
-                for number, indices in enumerate(runs, 1):
-                    drawn = draw(self.rng, len(indices), self.mean.shape[-1] - self.size, self.how, self.axes)
-                    after = {"generator": state, "batches": number}
-                    if number == len(runs):
-                        after = {"generator": self.rng.bit_generator.state, "batches": 0}
+            for done in itertools.count(passes):
+                how, state = self._how(done), self.rng.bit_generator.state
+                pieces = runs(self.rng.permutation(len(self.split)), self.batch_size)
+                for number, indices in enumerate(pieces, 1):
+                    drawn = draw(self.rng, len(indices), self.mean.shape[-1] - self.size, how, self.axes)
+                    after = {"passes": done, "generator": state, "batches": number}
+                    if number == len(pieces):
+                        after = {"passes": done + 1, "generator": self.rng.bit_generator.state, "batches": 0}
                     if number > skip:
-                        yield indices, drawn, after
+                        yield indices, drawn, how, after
                 skip = 0
 
         def prepare(plan):
-            indices, drawn, after = plan
+            indices, drawn, how, after = plan
             pictures, readable = self.split.read(indices)
-            x = augment(pictures, drawn[readable], self.mean, self.size, self.how)
-            return (x, self.split.labels[indices[readable]]), after
+            drawn, labels = drawn[readable], self.split.labels[indices[readable]]
+            if self.device == "cpu":
+                pictures = augment(pictures, drawn, self.mean, self.size, how)
+            return pictures, drawn, labels, after
 
-        return in_order(prepare, plans(skip), self.threads)
+        return prefetch_to_device(in_order(prepare, plans(skip), self.threads), self.device)
+
+    def _as_input(self, pictures, drawn, how):
+        """On the CPU a thread has made it of the pictures; a GPU makes it now, in the order of its other work."""
+        if self.device == "cpu":
+            return pictures
+        on_gpu = importlib.import_module("tinynet.cuda.augment")
+        return on_gpu.augment(pictures, drawn, self.mean, self.size, how)
 
 
 def test_batches(split, batch_size, size, mean, ten_views=False):
@@ -121,7 +165,7 @@ def test_batches(split, batch_size, size, mean, ten_views=False):
         return x - center_crop(mean, size), split.labels[indices[readable]]
 
     count = 0
-    for x, labels in in_order(prepare, _runs(np.arange(len(split)), batch_size)):
+    for x, labels in in_order(prepare, runs(np.arange(len(split)), batch_size)):
         count += len(labels)
         if len(labels):
             yield x, labels
@@ -147,5 +191,6 @@ def in_order(work, tasks, threads=THREADS):
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _runs(order, length):
+def runs(order, length):
+    """An array in pieces of some length; the last may be shorter."""
     return [order[start:start + length] for start in range(0, len(order), length)]

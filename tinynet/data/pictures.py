@@ -31,15 +31,22 @@ class DataLost(OSError):
     """Data that was there at the start and is gone, or cannot be reached any more; one line for the user."""
 
     def __init__(self, where, reason):
+        self.where, self.reason = where, reason
         super().__init__(f"{where}: {reason}; it was there at the start. Once the data is back, the run can go on with "
                          "--resume")
 
 
-def load_picture(file, size):
+def any_format():
+    """All that Pillow reads by itself: not EPS, for which it runs a program."""
+    Image.init()
+    return [name for name in Image.ID if name != "EPS"]
+
+
+def load_picture(file, size, formats=FORMATS):
     """Read a picture, scale its shorter side to `size` pixels, cut out the middle.
 
     Paper    2, with size = 256
-    Args     file: a path, or a picture in an archive, whose read() gives the bytes. One of FORMATS; grey, palette,
+    Args     file: a path, or a picture in an archive, whose read() gives the bytes; of one of formats. Grey, palette,
              CMYK, 16-bit and transparent pictures become RGB (on white), and a camera's rotation is undone
     Returns  uint8 (3, size, size)
     Raises   UnreadablePicture; OSError where the disk is at fault, or the file is not there
@@ -49,7 +56,7 @@ def load_picture(file, size):
     elif os.path.exists(file) and not os.path.isfile(file):
         raise UnreadablePicture("not a regular file")  # to open a pipe is to wait for ever
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with Image.open(file, formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadablePicture(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
             image = _to_rgb(ImageOps.exif_transpose(image))

@@ -111,6 +111,8 @@ def _hint(result, case, mistakes):
 
 
 def _short(value):
+    if callable(value):
+        return getattr(value, "__name__", type(value).__name__)
     if isinstance(value, np.ndarray) and value.size > 12:
         return f"an array {value.shape}"
     if isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""Overlapping max-pooling, vectorised: one comparison of whole arrays per position in the window.
+"""Overlapping pooling, vectorised: whole arrays are compared, or added, once per position in the window.
 
     N images  C channels  H W  |  KH KW window  |  OH OW output
 """
@@ -6,7 +6,7 @@
 import numpy as np
 
 from tinynet.backend import array_module
-from tinynet.shapes import maxpool_shape, pair, require_shape
+from tinynet.shapes import pair, pool_shape, require_shape
 
 
 def maxpool_forward(x, size, stride, ceil=False):
@@ -22,7 +22,7 @@ def maxpool_forward(x, size, stride, ceil=False):
     Differs  Caffe and the 2012 code size with ceil, PyTorch with floor; for AlexNet's 55, 27 and 13 all agree
     """
     xp = array_module(x)
-    y_shape = maxpool_shape("maxpool_forward", x.shape, size, stride, ceil)
+    y_shape = pool_shape("maxpool_forward", x.shape, size, stride, ceil)
     H, W = x.shape[2:]
     padded_shape = _padded_shape(x.shape, y_shape, size, stride)
     padded = x
@@ -47,7 +47,7 @@ def maxpool_backward(dy, argmax, in_shape, size, stride, ceil=False):
     Differs  on a tie the 2012 code gives the whole gradient to every winner, Caffe and we to the first
     """
     xp = array_module(dy)
-    y_shape = maxpool_shape("maxpool_backward", in_shape, size, stride, ceil)
+    y_shape = pool_shape("maxpool_backward", in_shape, size, stride, ceil)
     H, W = in_shape[2:]
     require_shape("maxpool_backward", "dy", dy.shape, y_shape)
     require_shape("maxpool_backward", "argmax", argmax.shape, y_shape)
@@ -55,6 +55,54 @@ def maxpool_backward(dy, argmax, in_shape, size, stride, ceil=False):
     for position, seen in enumerate(_positions(y_shape, size, stride)):
         padded[seen] += xp.where(argmax == position, dy, 0)               # (N, C, OH, OW)
     return xp.ascontiguousarray(padded[:, :, :H, :W])
+
+
+def avgpool_forward(x, size, stride, ceil=False):
+    """The mean of each window. AlexNet has none; the authors' nets for CIFAR-10 have.
+
+    Args     x (N, C, H, W); size, stride: int or (height, width), in pixels;
+             ceil: a last window may reach past the end, where it is clipped: the mean is of the pixels inside
+    Returns  y (N, C, OH, OW)
+    Raises   ShapeError
+    Memory   y, and x once more where windows are clipped
+    """
+    xp = array_module(x)
+    y_shape = pool_shape("avgpool_forward", x.shape, size, stride, ceil)
+    H, W = x.shape[2:]
+    padded_shape = _padded_shape(x.shape, y_shape, size, stride)
+    padded = x
+    if padded_shape != x.shape:
+        padded = xp.zeros(padded_shape, x.dtype)
+        padded[:, :, :H, :W] = x
+    total = xp.zeros(y_shape, x.dtype)
+    for seen in _positions(y_shape, size, stride):
+        total += padded[seen]                                             # (N, C, OH, OW)
+    return total / window_counts(xp, x.shape, y_shape, size, stride).astype(x.dtype)
+
+
+def avgpool_backward(dy, in_shape, size, stride, ceil=False):
+    """Share each gradient out evenly among the pixels of its window.
+
+    Args     dy (N, C, OH, OW); in_shape (N, C, H, W)
+    Returns  dx (N, C, H, W)
+    Raises   ShapeError
+    """
+    xp = array_module(dy)
+    y_shape = pool_shape("avgpool_backward", in_shape, size, stride, ceil)
+    H, W = in_shape[2:]
+    require_shape("avgpool_backward", "dy", dy.shape, y_shape)
+    share = dy / window_counts(xp, in_shape, y_shape, size, stride).astype(dy.dtype)  # (N, C, OH, OW)
+    padded = xp.zeros(_padded_shape(in_shape, y_shape, size, stride), dy.dtype)
+    for seen in _positions(y_shape, size, stride):
+        padded[seen] += share                                             # (N, C, OH, OW)
+    return xp.ascontiguousarray(padded[:, :, :H, :W])
+
+
+def window_counts(xp, x_shape, y_shape, size, stride):
+    """(OH, OW) integers: how many pixels of each window lie inside x."""
+    rows, columns = [xp.minimum(k, length - s * xp.arange(count))
+                     for length, count, k, s in zip(x_shape[2:], y_shape[2:], pair(size), pair(stride))]
+    return rows[:, None] * columns
 
 
 def argmax_dtype(size):

@@ -23,8 +23,8 @@ __all__ = ["Disagreement", "Explanation", "Step", "Trace", "explain"]
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}  # of the sum of all |terms|, or of the largest number around if more
 KINDS = {  # who explains the numbers of which layer
-    layers.Conv2d: conv, layers.MaxPool: pool, layers.LRN: lrn, layers.LRNWithin: lrn, layers.Dropout: dropout,
-    layers.Flatten: flatten, layers.Linear: linear, SoftmaxCrossEntropy: softmax,
+    layers.Conv2d: conv, layers.MaxPool: pool, layers.AvgPool: pool, layers.LRN: lrn, layers.LRNWithin: lrn,
+    layers.Dropout: dropout, layers.Flatten: flatten, layers.Linear: linear, SoftmaxCrossEntropy: softmax,
     **dict.fromkeys(activation.FUNCTIONS, activation),
 }
 

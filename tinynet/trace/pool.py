@@ -1,7 +1,8 @@
-"""Where the numbers of max-pooling come from.   KH KW window"""
+"""Where the numbers of pooling come from, max and average.   KH KW window"""
 
 import numpy as np
 
+from tinynet.layers import AvgPool
 from tinynet.trace.explanation import added_up, explanation, host, span, windows_with
 
 
@@ -12,9 +13,13 @@ def _window(layer, x, i, j):
 
 
 def y(step, index):
-    """The largest of one window."""
+    """The largest of one window, or its mean."""
     n, c, i, j = index
     x, top, left = _window(step.layer, host(step.x[n, c])[0], i, j)
+    if isinstance(step.layer, AvgPool):
+        where = f"{span('row', top, x.shape[0])}, {span('column', left, x.shape[1])} of x[{n}, {c}]"
+        return explanation(where, ("row", "column"), (top, left), {"x": x},
+                           [added_up(x, "pixels"), (f"divided by {x.size}", x.mean())])
     first = np.zeros(x.shape, bool)
     first[np.unravel_index(np.argmax(x), x.shape)] = True
     row, column = np.argwhere(first)[0] + (top, left)
@@ -27,18 +32,22 @@ def y(step, index):
 
 
 def dx(step, index):
-    """The gradients of the windows that this pixel won."""
+    """The gradients of the windows that this pixel won, or its share of all that hold it."""
     n, c, row, column = index
     layer, (x, dy) = step.layer, host(step.x[n, c], step.dy[n, c])
     rows = windows_with(row, layer.size[0], layer.stride[0], dy.shape[0])
     columns = windows_with(column, layer.size[1], layer.stride[1], dy.shape[1])
+    above = dy[np.ix_(rows, columns)]
+    start = tuple(int(a[0]) if a.size else 0 for a in (rows, columns))
+    if isinstance(layer, AvgPool):
+        share = np.array([[1 / _window(layer, x, i, j)[0].size for j in columns] for i in rows]).reshape(above.shape)
+        return explanation(f"of the {share.size} windows that hold this pixel, an even share", ("i", "j"), start,
+                           {"dy": above, "share": share, "product": above * share}, [added_up(above * share)])
     won = np.zeros((len(rows), len(columns)))
     for a, i in enumerate(rows):
         for b, j in enumerate(columns):
             window, top, left = _window(layer, x, i, j)
             won[a, b] = np.argmax(window) == (row - top) * window.shape[1] + column - left
-    above = dy[np.ix_(rows, columns)]
     where = f"of the {won.size} windows that hold this pixel, it won {int(won.sum())}"
-    return explanation(where, ("i", "j"), tuple(int(a[0]) if a.size else 0 for a in (rows, columns)),
-                       {"dy": above, "won": won, "product": above * won}, [added_up(above * won)],
-                       picked=won.astype(bool))
+    return explanation(where, ("i", "j"), start, {"dy": above, "won": won, "product": above * won},
+                       [added_up(above * won)], picked=won.astype(bool))

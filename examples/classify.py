@@ -1,0 +1,80 @@
+"""Show pictures to a network that a run has trained, and say what it takes them for.
+
+    python examples/classify.py runs/alexnet cat.jpg dog.png
+    python examples/classify.py runs/alexnet *.jpg --ten-views --out pets.png
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+import unicodedata
+
+import numpy as np
+
+import tinynet
+from tinynet import console, data, figures, run as runs, trained
+
+BATCH, DRAWN, BAR = 16, 40, 24  # pictures at once; pictures in the PNG; the width of a bar for 100 %
+
+
+def main():
+    """Classify what can be read, name what cannot; the exit code is 2 if there was any of that."""
+    args = parse_arguments()
+    out = pathlib.Path(args.out or os.path.join(args.run, "classified.png"))
+    network = trained.load(args.run)
+    console.writable_folder(out.parent)
+    print(f"{network.origin}; {'ten views' if args.ten_views else 'one view'}")
+
+    names, pictures = read(args.picture, network)
+    if not names:
+        return 2
+    probs = np.concatenate([network.probabilities(pictures[i:i + BATCH], args.ten_views)
+                            for i in range(0, len(pictures), BATCH)])
+    for name, own in zip(names, probs):
+        print(f"\n{name}")
+        print_bars(own, network.class_names)
+    drawn = slice(DRAWN)
+    figures.draw_guesses(out, pictures[drawn], probs[drawn], network.class_names, list(map(os.path.basename, names)))
+    print(f"\n{out}" + (f": the first {DRAWN} of {len(names)}" if len(names) > DRAWN else ""))
+    return 2 if len(names) < len(args.picture) else 0
+
+
+def read(paths, network):
+    """-> the names of those that can be read, and their pictures; a line for each of the others."""
+    names, pictures = [], []
+    for path in paths:
+        try:
+            pictures.append(network.load_picture(path))
+            names.append(path)
+        except (data.UnreadablePicture, OSError) as error:
+            print(f"{path}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+    return names, np.array(pictures)
+
+
+def print_bars(own, class_names):
+    """The five best of probabilities (classes,), a line each."""
+    best = np.argsort(-own, kind="stable")[:5]
+    width = max(columns(class_names[k]) for k in best)
+    for k in best:
+        bar = "\N{FULL BLOCK}" * round(BAR * float(own[k]))
+        print(f"  {class_names[k]}{' ' * (width - columns(class_names[k]))}  {own[k]:>6.1%}  {bar}".rstrip())
+
+
+def columns(text):
+    """How wide a terminal shows it: Chinese characters take two columns."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def parse_arguments():
+    parser = console.ArgumentParser(description=__doc__.splitlines()[0],
+                                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", metavar="RUN", help="the folder of a run of train_alexnet.py, finished or not")
+    parser.add_argument("picture", metavar="PICTURE", nargs="+", help="a file in any format that Pillow reads")
+    parser.add_argument("--ten-views", action="store_true", help="average over corners, middle and mirror images (4.1)")
+    parser.add_argument("--out", metavar="FILE.png", help="where the bars are drawn; default: RUN/classified.png")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    console.run(main, mistakes=(console.FolderError, data.DataError, tinynet.CheckpointError, runs.RunError))

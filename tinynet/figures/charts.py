@@ -1,0 +1,135 @@
+"""Charts in lessons: curves, bars, tables, streams, rows of pictures. Colours as in the figures of runs."""
+
+import matplotlib
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from tinynet.figures.canvas import DROP, INK, LOSS, PADDING, TEST, TRAIN, WINDOW, Drawing, bare, done, outline
+
+STYLES = ((TRAIN, "-"), (TEST, "--"), ("#2ca02c", "-"), ("#ff7f0e", "--"), ("#9467bd", "-."), (INK, ":"))
+
+
+def draw_lines(panels, xlabel="", ylabel="", log="", levels=(), drops=(), ground=None, dots=(), path=None):
+    """Curves, a panel beside the other; the same label has the same colour and dashes in all of them.
+
+    Args     panels: {title: {label: y, or (x, y)}}; log: the axes that are logarithmic, "x", "y" or "xy"; levels:
+             {text: y}, thin lines across; drops: where the rate was cut; ground: (x, y, z), a landscape with paths on
+             it; dots: labels to be drawn as dots
+    """
+    labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
+    figure = Drawing(figsize=(4.3 * len(panels) + 1.2 * (len(panels) == 1), 3.6), layout="constrained")
+    for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+        if ground is not None:
+            axes.contour(*ground, levels=np.quantile(ground[2], np.linspace(0, 1, 12)**2), colors=DROP, linewidths=0.8)
+        for label, line in lines.items():
+            x, y = line if isinstance(line, tuple) else (np.arange(len(line)), line)
+            colour, dashes = STYLES[labels.index(label)]
+            style = {"linestyle": "none", "marker": ".", "markersize": 3} if label in dots else {
+                "marker": "o" if len(y) <= 40 else None, "markersize": 3.5, "linewidth": 1.6, "linestyle": dashes}
+            axes.plot(x, y, color=colour, label=label, **style)
+        for text, y in dict(levels).items():
+            axes.axhline(y, color=DROP, linewidth=1, zorder=0)
+            axes.annotate(text, (1, y), (-3, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
+                          ha="right", fontsize=8, color=LOSS)
+        for number, step in enumerate(drops):
+            axes.axvline(step, color=DROP, linewidth=1, zorder=0, label=None if number else "rate cut")
+        axes.set(xlabel=xlabel, ylabel=ylabel, **{f"{axis}scale": "log" for axis in log})
+        axes.set_title(title, fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_aspect("equal" if dots else "auto")
+        if np.asarray(x).dtype.kind in "iu" and "x" not in log:
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        if len(lines) > 1 or drops:
+            axes.legend(edgecolor="none", framealpha=0.9, fontsize=8)
+    return done(figure, path)
+
+
+def draw_bars(panels, unit="", path=None):
+    """Panels of horizontal bars side by side, with the same names down the left and the numbers behind the bars.
+
+    Args     panels: {title: {name: number}}, each with a scale of its own; unit: behind every number
+    """
+    names = list(next(iter(panels.values())))
+    figure = Drawing(figsize=(1.2 + 3.4 * len(panels), 0.34 * len(names) + 0.7), layout="constrained")
+    for axes, (title, bars) in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items()):
+        drawn = axes.barh(names, [bars[name] for name in names], color=TRAIN)
+        says = [f"{bars[name]:{',.0f' if abs(bars[name]) >= 100 else '.3g'}}{unit}" for name in names]
+        axes.bar_label(drawn, says, padding=3, fontsize=9)
+        axes.set(title=title, xticks=[], xlim=(0, 1.2 * max(bars.values())))
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
+        axes.tick_params(length=0)
+    axes.invert_yaxis()  # of all: they share it
+    return done(figure, path)
+
+
+def draw_streams(stages, path=None):
+    """A network on two GPUs, from left to right, as the paper's figure 2; green where one reads what the other made.
+
+    Args     stages: (name, what it says below, side in pixels, places, whether each reads both streams); places: 1 for
+             GPU 1, -1 for GPU 2, 0 for what is on neither
+    """
+    figure = Drawing(figsize=(1.2 * len(stages), 3.6), layout="constrained")
+    axes, before = figure.subplots(), ()
+    for at, (name, says, side, here, both) in enumerate(stages):
+        for y in here:
+            height = 0.25 + 1.4 * side / max(stage[2] for stage in stages)
+            axes.add_patch(Rectangle((at - 0.15, y - height / 2), 0.3, height, facecolor=PADDING, edgecolor=INK))
+            for source in before:
+                crosses = both and source != y
+                if crosses or source in (0, y):
+                    axes.plot([at - 0.85, at - 0.15], [source, y], color=WINDOW if crosses else INK,
+                              linewidth=2.2 if crosses else 1, solid_capstyle="butt")
+        axes.text(at, 2.1, name, ha="center", fontsize=11)
+        axes.text(at, -2, says, ha="center", va="top", fontsize=8.5)
+        before = here
+    for y, name in ((1, "GPU 1"), (-1, "GPU 2")):
+        axes.text(0, y, name, ha="center", va="center", color=LOSS)
+    axes.set(xlim=(-0.6, len(stages) - 0.4), ylim=(-2.9, 2.4))
+    axes.set_axis_off()
+    return done(figure, path)
+
+
+def draw_table(table, rows, columns, words=("yes", "no"), path=None):
+    """A table of true and false, in colour.
+
+    Args     table (R, C) bool; rows, columns: their names; words: what the cells say where true and where false
+    """
+    table = np.asarray(table, bool)
+    figure = Drawing(figsize=(3.6 + 1.25 * len(columns), 0.36 * len(rows) + 0.9), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(table, cmap=matplotlib.colors.ListedColormap([PADDING, WINDOW]), vmin=0, vmax=1, aspect="auto")
+    for place, value in np.ndenumerate(table):
+        axes.text(*place[::-1], words[0] if value else words[1], ha="center", va="center", fontsize=9,
+                  color="white" if value else INK)
+    axes.set_xticks(range(len(columns)), columns, fontsize=9)
+    axes.set_yticks(range(len(rows)), rows, fontsize=9)
+    axes.set_xticks(np.arange(1, len(columns)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(rows)) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="both", length=0, top=False, labeltop=True, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    return done(figure, path)
+
+
+def draw_rows(rows, titles=(), marked=None, path=None):
+    """Rows of small pictures, each row with its name at the left.
+
+    Args     rows: {name: list of (3, H, W), uint8 or from 0 to 1}; titles: above the columns; marked: {name: list of
+             bool}, which to outline
+    """
+    columns = max(map(len, rows.values()))
+    side = min(1.1, 11 / columns)
+    figure = Drawing(figsize=(1.3 + side * columns, side * len(rows) + 0.4), layout="constrained")
+    for number, (line, (name, pictures)) in enumerate(zip(figure.subplots(len(rows), columns, squeeze=False),
+                                                          rows.items())):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        for axes in line:
+            bare(axes)
+            axes.spines[:].set_visible(False)
+        for at, (axes, picture) in enumerate(zip(line, pictures)):
+            axes.imshow(np.asarray(picture).transpose(1, 2, 0), interpolation="nearest")
+            if number == 0 and at < len(titles):
+                axes.set_title(titles[at], fontsize=9)
+            if marked and marked[name][at]:
+                outline(axes, 0, 0, *np.shape(picture)[1:])
+    return done(figure, path)
