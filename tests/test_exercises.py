@@ -282,6 +282,23 @@ MISTAKES = [
     ("tile_reads", "that is version 1", ("-(-R // T)", "R")),
     ("tile_reads", "round up", ("-(-R // T)", "R // T")),
     ("tile_reads", "T x T numbers", ("T * T", "T")),
+    ("windows_2012", "rounded down", ("-(-(size + 2 * pad - kernel) // stride)",
+                                      "(size + 2 * pad - kernel) // stride")),
+    ("windows_2012", "no window more", ("-(-(size + 2 * pad - kernel) // stride)",
+                                        "(size + 2 * pad - kernel) // stride + 1")),
+    ("windows_2012", "so add 1", ("steps + 1", "steps")),
+    ("windows_2012", "on both sides", ("2 * pad", "pad")),
+    ("versions_of_a_picture", "the paper's count", ("stored - crop + 1", "stored - crop")),
+    ("versions_of_a_picture", "has a mirror image", (" * 2", "")),
+    ("versions_of_a_picture", "as well as across", ("places * places", "places")),
+    ("versions_of_a_picture", "upside down is not", (" * 2", " * 4")),
+    ("gradient_to_all", "only the first winner", (
+        "(x[window] == x[window].max())",
+        "(np.arange(size**2).reshape(size, size) == np.argmax(x[window]))")),
+    ("gradient_to_all", "winners do not share", ("dy[i, j] *", "dy[i, j] / np.sum(x[window] == np.max(x[window])) *")),
+    ("gradient_to_all", "+= and not =", ("dx[window] += dy[i, j] * (x[window] == x[window].max())",
+                                         "dx[window][x[window] == x[window].max()] = dy[i, j]")),
+    ("gradient_to_all", "dy is forgotten", ("dy[i, j] *", "1.0 *")),
 ]
 
 

@@ -1,0 +1,106 @@
+"""Lesson 15: sizes, crops and ties as in the authors' program.   H W  OH OW output"""
+
+import numpy as np
+
+from tinynet import ops
+from tinynet.exercises.check import Case, judge
+from tinynet.shapes import output_size
+
+# -------------------------------------------------------------------------------------------------------- windows_2012
+
+
+def _right_windows(size, kernel, stride, pad):
+    return output_size(size, kernel, stride, pad, ceil=True)
+
+
+WINDOWS_MISTAKES = {
+    "that is rounded down, as the other lessons have it": lambda size, kernel, stride, pad:
+        output_size(size, kernel, stride, pad),
+    "where the stride divides, nothing is rounded: no window more": lambda size, kernel, stride, pad:
+        output_size(size, kernel, stride, pad) + 1,
+    "n steps of a window make n + 1 places, so add 1": lambda **given: _right_windows(**given) - 1,
+    "the padding is added on both sides": lambda size, kernel, stride, pad:
+        -(-(size + pad - kernel) // stride) + 1,
+}
+
+
+def check_windows_2012(windows_2012):
+    """windows_2012(size, kernel, stride, pad) -> how many windows there are, rounded up, an int."""
+    def case(says, *numbers):
+        given = dict(zip(("size", "kernel", "stride", "pad"), numbers))
+        return Case(says, given, _right_windows(**given))
+    return judge(windows_2012, [
+        case("conv2", 27, 5, 1, 2), case("conv1 at 224 pixels", 224, 11, 4, 0), case("pool1", 55, 3, 2, 0),
+        case("28 pixels and a pool", 28, 3, 2, 0), case("with padding", 14, 5, 3, 1)], WINDOWS_MISTAKES)
+
+
+# ----------------------------------------------------------------------------------------------- versions_of_a_picture
+
+VERSIONS_MISTAKES = {
+    "that is the paper's count: offsets are 0 to stored - crop, both included": lambda stored, crop:
+        (stored - crop)**2 * 2,
+    "each of them has a mirror image": lambda stored, crop: (stored - crop + 1)**2,
+    "a crop is moved down as well as across": lambda stored, crop: (stored - crop + 1) * 2,
+    "upside down is not among them: one mirror image, left and right exchanged": lambda stored, crop:
+        (stored - crop + 1)**2 * 4,
+}
+
+
+def check_versions_of_a_picture(versions_of_a_picture):
+    """versions_of_a_picture(stored, crop) -> how many crops and mirror images there are, an int."""
+    return judge(versions_of_a_picture, [
+        Case(says, {"stored": stored, "crop": crop}, (stored - crop + 1)**2 * 2) for says, stored, crop in (
+            ("the paper's sizes", 256, 224), ("Caffe's", 256, 227), ("CIFAR-10", 32, 24), ("no room to move", 8, 8))],
+        VERSIONS_MISTAKES)
+
+
+# ----------------------------------------------------------------------------------------------------- gradient_to_all
+
+def _to_all(share):
+    """Each winner's part of dy is share(dy, winners in the window)."""
+    def gradient(dy, x, size, stride):
+        dx = np.zeros_like(x)
+        for i, j in np.ndindex(dy.shape):
+            window = slice(i * stride, i * stride + size), slice(j * stride, j * stride + size)
+            wins = x[window] == x[window].max()
+            dx[window] += wins * share(dy[i, j], wins.sum())
+        return dx
+    return gradient
+
+
+def _to_the_first(dy, x, size, stride):
+    _, argmax = ops.maxpool_forward(x[None, None], size, stride)
+    return ops.maxpool_backward(dy[None, None], argmax, (1, 1, *x.shape), size, stride)[0, 0]
+
+
+def _assigned(dy, x, size, stride):
+    dx = np.zeros_like(x)
+    for i, j in np.ndindex(dy.shape):
+        window = slice(i * stride, i * stride + size), slice(j * stride, j * stride + size)
+        dx[window][x[window] == x[window].max()] = dy[i, j]
+    return dx
+
+
+_right_gradient = _to_all(lambda dy, winners: dy)
+TIES_MISTAKES = {
+    "that is Caffe's rule and ours: only the first winner gets it": _to_the_first,
+    "winners do not share: each gets the whole": _to_all(lambda dy, winners: dy / winners),
+    "a pixel that wins several windows adds them up: += and not =": _assigned,
+    "dy is forgotten: a winner gets dy of its window": _to_all(lambda dy, winners: 1.0),
+}
+
+
+def check_gradient_to_all(gradient_to_all):
+    """gradient_to_all(dy, x, size, stride) -> dx (H, W): every winner of a window gets its whole gradient."""
+    rng = np.random.default_rng(15)
+
+    def case(says, H, W, size, stride, dtype="float64"):
+        x = rng.integers(0, 3, (H, W)).astype(dtype)       # many ties
+        dy = rng.standard_normal((output_size(H, size, stride), output_size(W, size, stride))).astype(dtype)
+        given = {"dy": dy, "x": x, "size": size, "stride": stride}
+        return Case(says, given, _right_gradient(**given), 1e-5)
+
+    by_hand = Case("worked out by hand, all equal", {"dy": np.array([[1.0, 2]]), "x": np.ones((3, 5)), "size": 3,
+                                                     "stride": 2}, np.array([[1.0, 1, 3, 2, 2]] * 3))
+    return judge(gradient_to_all, [by_hand, case("with ties", 5, 7, 3, 2), case("windows of 2", 6, 4, 2, 2),
+                                   case("in float32", 7, 5, 3, 2, "float32")], TIES_MISTAKES)
