@@ -58,7 +58,8 @@ def main():
                                    data.AUGMENTATIONS[args.recipe], device=device,
                                    colour_passes=schedule.colour_passes)
     keepers = {"batches": batches, "schedule": schedule, "hint": StallHint(len(classes))}
-    run = runs.Run(out, identity(net, source, args), net, sgd, keepers, args.checkpoint_minutes)
+    options = {name: getattr(args, name) for name in SETTLED}
+    run = runs.Run(out, identity(net, source, options), net, sgd, keepers, args.checkpoint_minutes)
     if args.resume:
         say(f"going on from {run.resume()}: step {run.step} of {steps}")
     else:
@@ -113,11 +114,11 @@ def train(run, loss, held_out, steps, steps_per_epoch, quiet):
             raise
 
 
-def identity(net, source, args):
+def identity(net, source, options):
     """What a run that goes on must agree with."""
     return {"network": {row.name: f"{row.kind} {row.output_shape}, {row.params} parameters"
                         for row in net.summary().rows},
-            "data": data.identity(source), "options": {name: getattr(args, name) for name in SETTLED}}
+            "data": data.identity(source), "options": options}
 
 
 def statistics_of(split, out, size, args):
