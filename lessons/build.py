@@ -59,6 +59,7 @@ def execute(notebook, name):
     path = os.pathsep.join([str(LESSONS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     client = nbclient.NotebookClient(notebook, timeout=LIMIT, record_timing=False, extra_arguments=["--log-level=40"],
+                                     coalesce_streams=True,  # a line may come in two messages
                                      resources={"metadata": {"path": str(LESSONS)}})
     try:
         client.execute(env=environment)

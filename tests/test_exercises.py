@@ -299,6 +299,16 @@ MISTAKES = [
     ("gradient_to_all", "+= and not =", ("dx[window] += dy[i, j] * (x[window] == x[window].max())",
                                          "dx[window][x[window] == x[window].max()] = dy[i, j]")),
     ("gradient_to_all", "dy is forgotten", ("dy[i, j] *", "1.0 *")),
+    ("error_of_difference", "that is the variance", ("np.sqrt(", "(")),
+    ("error_of_difference", "the first network's error alone", (" + q * (1 - q) / m", "")),
+    ("error_of_difference", "not their roots", (" + q", ") + np.sqrt(q")),
+    ("error_of_difference", "with a plus between", ("np.sqrt(p * (1 - p) / n + q * (1 - q) / m)",
+                                                    "np.sqrt(abs(p * (1 - p) / n - q * (1 - q) / m))")),
+    ("error_of_difference", "p (1 - p), not p", ("p * (1 - p)", "p")),
+    ("distance_between", "how far their means", ("max(above, below)", "abs(np.mean(variant) - np.mean(base))")),
+    ("distance_between", "may lie below base", ("max(above, below)", "above")),
+    ("distance_between", "may lie above base", ("max(above, below)", "below")),
+    ("distance_between", "this has no sign", ("max(above, below)", "abs(max(above, below))")),
 ]
 
 

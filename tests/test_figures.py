@@ -147,3 +147,12 @@ def test_curves_can_be_drawn_without_a_file():
     metrics = {"step": [1, 2, 3], "loss": [2.0, 1, 1], "lr": [1, 1, 0.1], "train_error": [1.0, 1, 0],
                "top1_error": [np.nan, 0.5, 0.4], "top5_error": [np.nan] * 3}
     assert pixels(figures.draw_curves(None, metrics)).std() > 5
+
+
+def test_every_number_is_a_dot():
+    figure = figures.draw_dots({"one": {"base": [1.0, 3], "other": [2.0]}, "two": {"base": [5.0], "other": [4.0, 6]}})
+    left, right = figure.axes
+    dots = [line.get_xydata().tolist() for line in left.lines]
+    assert dots == [[[1, 0], [3, 0]], [[2, 0]], [[2, 1]], [[2, 1]]]    # the dots of base, their mean; of other
+    assert right.lines[3].get_xdata() == [5] and left.yaxis_inverted()
+    assert left.patches[0].get_x() == 1 and left.patches[0].get_width() == 2 and pixels(figure).std() > 5

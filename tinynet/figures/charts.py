@@ -133,3 +133,22 @@ def draw_rows(rows, titles=(), marked=None, path=None):
             if marked and marked[name][at]:
                 outline(axes, 0, 0, *np.shape(picture)[1:])
     return done(figure, path)
+
+
+def draw_dots(panels, xlabel="", path=None):
+    """A row for each name, a dot for each number, a bar at their mean; the first name's range is shaded behind all.
+
+    Args     panels: {title: {name: numbers}}, the same names in all
+    """
+    names = list(next(iter(panels.values())))
+    figure = Drawing(figsize=(2.4 + 3.4 * len(panels), 0.36 * len(names) + 0.9), layout="constrained")
+    for axes, (title, rows) in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items()):
+        axes.axvspan(min(rows[names[0]]), max(rows[names[0]]), color=PADDING, zorder=0)
+        for at, name in enumerate(names):
+            axes.plot(rows[name], np.full(len(rows[name]), at), "o", color=TRAIN, alpha=0.6, markeredgewidth=0)
+            axes.plot([np.mean(rows[name])], [at], "|", color=INK, markersize=16)
+        axes.set(title=title, xlabel=xlabel)
+        axes.set_yticks(range(len(names)), names)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.invert_yaxis()  # of all: they share it
+    return done(figure, path)
