@@ -294,7 +294,7 @@ for recipe in ("paper", "code-2012", "caffe"):
 small = tinynet.Sequential([layers.Linear("fc", 1, std=0, bias=1, bias_lr=2, bias_decay=0)], (1,), rng, "float64")
 small["fc"].params["w"][:] = 1
 sgd = tinynet.SGD(small, lr=0.1, momentum=0.9, weight_decay=0.5)
-assert (sgd.lr_mult, sgd.decay_mult) == ({"fc.b": 2}, {"fc.b": 0})
+assert (sgd.lr_mult, sgd.decay_mult) == ({"fc.b": 2}, {"fc.w": 1, "fc.b": 0})
 small["fc"].grads = {"w": np.array([[2.0]]), "b": np.array([2.0])}
 sgd.step()
 assert np.isclose(small["fc"].params["w"], 1 - 0.5 * 0.1 * 1 - 0.1 * 2)  # the hand-made step from above
