@@ -169,6 +169,19 @@ MISTAKES = [
     ("gradient_is_right", "a thousandth off", ("1e-6", "1e-2")),
     ("gradient_is_right", "you call a right one wrong", ("        left[index] -= h\n", ""), ("(2 * h)", "h")),
     ("gradient_is_right", "you call a wrong one right", ("backward(dy, x) - numeric", "0 * numeric")),
+    ("greyness", "share of colour", ("return 3", "return 1 - 3")),
+    ("greyness", "three times", ("return 3 * ", "return ")),
+    ("greyness", "over the whole kernel", ("w.mean(axis=0)", "w.mean() * np.ones(w.shape[1:])")),
+    ("greyness", "of each channel", ("w.mean(axis=0)", "w.mean(axis=(1, 2))"), ("3 *", "w[0].size *")),
+    ("greyness", "weights have signs", ("np.sum(grey**2)", "np.sum(grey)"), ("np.sum(w**2)", "np.sum(w)")),
+    ("greyness", "its share of all", (" / np.sum(w**2)", "")),
+    ("nearest_rows", "the farthest", ("argsort(", "argsort(-")),
+    ("nearest_rows", "in another order", ("np.argsort(distances)[:k]", "np.sort(np.argsort(distances)[:k])")),
+    ("nearest_rows", "before they are added up", ("np.sum((known - asked)**2, axis=1)",
+                                                  "abs(np.sum(known - asked, axis=1))")),
+    ("nearest_rows", "largest product", ("np.sum((known - asked)**2, axis=1)", "-known @ asked")),
+    ("nearest_rows", "those are the distances", ("np.argsort(distances)", "np.sort(distances**0.5)")),
+    ("nearest_rows", "one too many", ("[:k]", "[:k + 1]")),
 ]
 
 

@@ -110,3 +110,26 @@ def test_a_table_says_in_words_what_is_true():
     axes, = figures.draw_table([[True, False, True]], ["row"], ["a", "b", "c"], ("seen", "not seen")).axes
     assert [text.get_text() for text in axes.texts] == ["seen", "not seen", "seen"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
+
+
+def test_rows_of_pictures_have_names_and_marks():
+    rng = np.random.default_rng(0)
+    rows = {"a": list(rng.random((3, 3, 4, 5))), "b": list(rng.integers(0, 256, (2, 3, 4, 5)).astype(np.uint8))}
+    figure = figures.draw_rows(rows, titles=["one", "two"], marked={"a": [True, False, False], "b": [False, True]})
+    grid = np.array(figure.axes).reshape(2, 3)
+    assert [axes.get_ylabel() for axes in grid[:, 0]] == ["a", "b"]
+    assert [axes.get_title() for axes in grid[0]] == ["one", "two", ""]
+    assert [[len(axes.patches) for axes in line] for line in grid] == [[1, 0, 0], [0, 1, 0]]
+    np.testing.assert_array_equal(shown(grid[1, 1]), rows["b"][1].transpose(1, 2, 0))
+    assert not grid[1, 2].images
+
+
+def test_predictions_have_the_five_most_probable_and_the_right_one_in_green():
+    probs = np.array([[0.05, 0.4, 0.1, 0.3, 0.01, 0.14], [0.9, 0.02, 0.02, 0.02, 0.02, 0.02]])
+    picture = np.zeros((3, 4, 4), np.uint8)
+    figure = figures.draw_predictions([picture, picture], probs, [3, 0], list("uvwxyz"))
+    bars = figure.axes[2]
+    assert figure.axes[0].get_title() == "x" and [text.get_text() for text in bars.texts] == ["v", "x", "z", "w", "u"]
+    assert [bar.get_width() for bar in bars.patches] == [0.4, 0.3, 0.14, 0.1, 0.05]
+    green = [figures.matplotlib.colors.to_hex(bar.get_facecolor()) == figures.WINDOW for bar in bars.patches]
+    assert green == [False, True, False, False, False]

@@ -402,6 +402,50 @@ def draw_table(table, rows, columns, words=("yes", "no"), path=None):
     return _done(figure, path)
 
 
+def draw_rows(rows, titles=(), marked=None, path=None):
+    """Rows of small pictures, each row with its name at the left.
+
+    Args     rows: {name: list of (3, H, W), uint8 or from 0 to 1}; titles: above the columns; marked: {name: list of
+             bool}, which to outline
+    """
+    columns = max(map(len, rows.values()))
+    side = min(1.1, 11 / columns)
+    figure = Drawing(figsize=(1.3 + side * columns, side * len(rows) + 0.4), layout="constrained")
+    for number, (line, (name, pictures)) in enumerate(zip(figure.subplots(len(rows), columns, squeeze=False),
+                                                          rows.items())):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        for axes in line:
+            _bare(axes)
+            axes.spines[:].set_visible(False)
+        for at, (axes, picture) in enumerate(zip(line, pictures)):
+            axes.imshow(np.asarray(picture).transpose(1, 2, 0), interpolation="nearest")
+            if number == 0 and at < len(titles):
+                axes.set_title(titles[at], fontsize=9)
+            if marked and marked[name][at]:
+                _outline(axes, 0, 0, *np.shape(picture)[1:])
+    return _done(figure, path)
+
+
+def draw_predictions(pictures, probs, labels, names, path=None):
+    """Pictures with the five most probable classes below, as the paper's figure 4; the right class in green.
+
+    Args     pictures: list of (3, H, W) uint8; probs (M, classes); labels (M,); names of the classes
+    """
+    figure = Drawing(figsize=(1.7 * len(pictures), 3.3), layout="constrained")
+    above, below = figure.subplots(2, len(pictures), squeeze=False, height_ratios=[1.2, 1])
+    for axes, bars, picture, p, label in zip(above, below, pictures, probs, labels):
+        axes.imshow(np.asarray(picture).transpose(1, 2, 0), interpolation="nearest")
+        axes.set_title(names[label], fontsize=9)
+        _bare(axes)
+        five = np.argsort(-p, kind="stable")[:5]
+        bars.barh(range(5), p[five], color=[WINDOW if c == label else PADDING for c in five])
+        for place, c in enumerate(five):
+            bars.text(0.03, place, names[c], va="center", fontsize=8.5, color=INK)
+        bars.set(xlim=(0, 1), ylim=(4.6, -0.6), xticks=[], yticks=[])
+        bars.spines[["top", "right", "bottom"]].set_visible(False)
+    return _done(figure, path)
+
+
 def main():
     """python -m tinynet.figures RUN: draw curves.png of a run anew from its log, at any time, also while it goes."""
     parser = console.ArgumentParser(prog="python -m tinynet.figures", description="Draw the curves of a run.")
