@@ -51,7 +51,7 @@ fresh = {name: w.copy() for name, w in net.named_params().items()}
 
 # %% [markdown]
 # The pictures are the library's own, drawn from a seed: ten figures of any colour, size and place. 2,000 to learn from,
-# 500 held out.
+# 500 held out. The first of each class:
 
 # %%
 source = EmbeddedSource(75, quiet=True, counts=(2000, 500))
@@ -59,7 +59,7 @@ names = source.class_names
 train_pictures, test_pictures = (split.read(np.arange(len(split)))[0] for split in (source.train, source.test))
 train_labels, test_labels = source.train.labels, source.test.labels
 
-figures.draw_rows({"": list(train_pictures[:10]), " ": list(train_pictures[10:20])}, titles=names)
+figures.draw_rows({"": list(train_pictures[:10])})
 
 # %% [markdown]
 # Five times through the training pictures, with random crops of 67 pixels and mirror images; the last time at a tenth
@@ -108,7 +108,19 @@ figures.draw_rows({"fresh, group 1": before[:16], "fresh, group 2": before[16:],
                    "trained, group 1": after[:16], "trained, group 2": after[16:]})
 
 # %% [markdown]
-# The training has made them larger and smoother. And colour? Let us measure instead of looking. Of each kernel take
+# The training has made them larger, and smoother: a weight is like the weight to its right.
+
+# %%
+def likeness(w):
+    """The correlation of weights with their neighbours to the right."""
+    return np.corrcoef(w[..., :-1].ravel(), w[..., 1:].ravel())[0, 1]
+
+
+assert abs(likeness(fresh["conv1.w"])) < 0.05 and likeness(net["conv1"].params["w"]) > 0.3
+assert net["conv1"].params["w"].std() > 1.2 * fresh["conv1.w"].std()
+
+# %% [markdown]
+# And colour? Let us measure instead of looking. Of each kernel take
 # the part that is the same in red, green and blue, its grey part; what is left is colour. The **colourfulness** is the
 # share of the squared weights that is colour: 0 for a grey kernel, 1 for one whose three channels add up to 0
 # everywhere. By hand, for a kernel of a single pixel:
@@ -136,10 +148,10 @@ assert abs(means["fresh, group 1"] - 2 / 3) < 0.05 and abs(means["fresh, group 2
 figures.draw_bars({"mean colourfulness of conv1's kernels": means})
 
 # %% [markdown]
-# Both groups are where they began: no division of work here. That is an honest result, and no surprise: in these
-# pictures a figure of any class may have any colour, so no kernel has reason to care for one, and the training was 315
-# steps long where the paper's was about 900,000. Single kernels do differ, and these numbers would show it if the two
-# groups did:
+# The stripes are in colour, and both groups are where they began: no division of work here. That is no surprise. In
+# these pictures a figure of any class may have any colour, so no kernel has reason to care for one, and the training
+# was 315 steps long where the paper's was about 900,000. Single kernels do differ, and these numbers would show it if
+# the two groups did:
 
 # %%
 trained = colour["trained"]
@@ -176,10 +188,10 @@ figures.draw_maps(*loudest("relu1"), columns=4)
 # conv1: edges and areas, in the right place. Two layers on, the maps are coarser, and each answers in fewer places:
 
 # %%
-figures.draw_maps(*loudest("relu2"), columns=4)
+figures.draw_maps(*loudest("relu2", 4), columns=4)
 
 # %%
-figures.draw_maps(*loudest("relu5"), columns=4)
+figures.draw_maps(*loudest("relu5", 4), columns=4)
 
 # %% [markdown]
 # In conv5 a map of 13 x 13 pixels says only roughly where something is. What it says cannot be read off a portrait:
@@ -222,12 +234,12 @@ assert np.allclose(squared_distances(a, b), ((a[:, None] - b[None])**2).sum(axis
 
 nearest = {name: np.argsort(squared_distances(asked[name], known[name]), axis=1, kind="stable")[:, :6]
            for name in asked}                              # (500, 6) training pictures each
-shown = [2, 3, 5, 7, 8]                                    # a cross, a disk, a ring, a spiral, a star
+shown = [2, 3, 7]                                          # a cross, a disk, a spiral
 rows, same = {}, {}
 for i in shown:
     for name, label in (("relu7", "by fc7"), ("pixels", "by pixels")):
         row = f"{names[test_labels[i]]}, {label}"
-        rows[row] = [test_pictures[i], *train_pictures[nearest[name][i]]]
+        rows[row] = [picture[:, ::2, ::2] for picture in (test_pictures[i], *train_pictures[nearest[name][i]])]
         same[row] = [False, *(train_labels[nearest[name][i]] == test_labels[i])]
 
 figures.draw_rows(rows, titles=["test", "nearest", "2nd", "3rd", "4th", "5th", "6th"], marked=same)
@@ -243,10 +255,18 @@ def share_of_same(nearest):
 
 
 shares = {name: share_of_same(nearest[name]) for name in nearest}
-assert shares["relu7"] > 2 * shares["pixels"] and shares["pixels"] < 0.25
-assert shares["relu7"] > 1.3 * shares["pool1"]
+assert shares["relu7"] > 2 * shares["pixels"] and shares["pixels"] < 0.3
+assert shares["relu7"] > shares["pool1"] + 0.05 and abs(shares["relu7"] - shares["pool2"]) < 0.1
 
 figures.draw_bars({"% of the six nearest that are of the same class": {name: 100 * s for name, s in shares.items()}})
+
+# %% [markdown]
+# Most of the way is made in two layers. From pool2 on, neighbours hardly get any better: ten outlines are not a
+# thousand kinds of things, and for these two trained convolutions almost do. What the layers above still do is say it
+# shorter, pool2 in 576 numbers, fc7 in 128.
+
+# %%
+assert known["pool2"].shape[1] == 576 and known["relu7"].shape[1] == 128
 
 # %% [markdown]
 # Is it the training, or would any network of this form do? The same with the weights as they were before the first
@@ -279,33 +299,30 @@ for how, pictures in moved.items():
         to_itself = ((there[name] - asked[name])**2).sum(axis=1)
         to_others = squared_distances(asked[name], known[name])
         far[name][how] = middle(to_itself) / middle(to_others)
-assert all(far["relu7"][how] < 0.8 * far["pixels"][how] for how in moved)
+assert all(far["relu7"][how] < 0.6 * far["pixels"][how] for how in moved)
 
-figures.draw_bars({"in pixels": far["pixels"], "in fc7": far["relu7"]})
+figures.draw_bars({"distance; another picture: 1": {
+    f"{how}, {'in fc7' if name == 'relu7' else 'in pixels'}": far[name][how] for how in moved for name in far}})
 
 # %% [markdown]
 # (The middle of 67 is cut out of 75 pixels, so what `np.roll` carries round the edge stays outside.)
 #
 # ## What it gets wrong
 #
-# The left half of figure 4: test pictures with the five most probable classes. First eight as they come, then the eight
-# worst, those to whose right class the network gave the least:
+# The left half of figure 4: test pictures with the five most probable classes. First four as they come, then the four
+# worst, those to whose right class, in green, the network gave the least:
 
 # %%
 probs, _ = predict(net, loss, prepared(test_pictures), test_labels)
 own = probs[np.arange(500), test_labels]
 assert np.allclose(probs.sum(axis=1), 1, atol=1e-4)
 
-figures.draw_predictions(list(test_pictures[:8]), probs[:8], test_labels[:8], names)
-
-# %%
-worst = np.argsort(own, kind="stable")[:8]
-figures.draw_predictions(list(test_pictures[worst]), probs[worst], test_labels[worst], names)
+eight = np.r_[0:4, np.argsort(own, kind="stable")[:4]]
+figures.draw_predictions(list(test_pictures[eight]), probs[eight], test_labels[eight], names)
 
 # %% [markdown]
-# Look at the worst: can you tell why? Small figures, colours close to the ground, strokes of litter across? Does the
-# network know when it does not know? Where it is wrong, its largest probability is smaller than where it is right, on
-# average. On average only: some of the worst are quite sure of themselves.
+# Look at the worst: can you tell why? Does the network know when it does not know? Where it is wrong, its largest
+# probability is smaller than where it is right: on average. There are mistakes of which it is quite sure.
 
 # %%
 right = probs.argmax(axis=1) == test_labels

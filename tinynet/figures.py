@@ -409,7 +409,7 @@ def draw_rows(rows, titles=(), marked=None, path=None):
              bool}, which to outline
     """
     columns = max(map(len, rows.values()))
-    side = min(1.1, 11 / columns)
+    side = min(0.65, 11 / columns)
     figure = Drawing(figsize=(1.3 + side * columns, side * len(rows) + 0.4), layout="constrained")
     for number, (line, (name, pictures)) in enumerate(zip(figure.subplots(len(rows), columns, squeeze=False),
                                                           rows.items())):
@@ -431,7 +431,7 @@ def draw_predictions(pictures, probs, labels, names, path=None):
 
     Args     pictures: list of (3, H, W) uint8; probs (M, classes); labels (M,); names of the classes
     """
-    figure = Drawing(figsize=(1.7 * len(pictures), 3.3), layout="constrained")
+    figure = Drawing(figsize=(1.4 * len(pictures), 3), layout="constrained")
     above, below = figure.subplots(2, len(pictures), squeeze=False, height_ratios=[1.2, 1])
     for axes, bars, picture, p, label in zip(above, below, pictures, probs, labels):
         axes.imshow(np.asarray(picture).transpose(1, 2, 0), interpolation="nearest")
