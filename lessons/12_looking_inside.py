@@ -51,7 +51,7 @@ fresh = {name: w.copy() for name, w in net.named_params().items()}
 
 # %% [markdown]
 # The pictures are the library's own, drawn from a seed: ten figures of any colour, size and place. 2,000 to learn from,
-# 500 held out. The first of each class:
+# 500 held out. The first of each class, every second pixel of it:
 
 # %%
 source = EmbeddedSource(75, quiet=True, counts=(2000, 500))
@@ -59,7 +59,7 @@ names = source.class_names
 train_pictures, test_pictures = (split.read(np.arange(len(split)))[0] for split in (source.train, source.test))
 train_labels, test_labels = source.train.labels, source.test.labels
 
-figures.draw_rows({"": list(train_pictures[:10])})
+figures.draw_rows({"": list(train_pictures[:10, :, ::2, ::2])}, titles=names)
 
 # %% [markdown]
 # Five times through the training pictures, with random crops of 67 pixels and mirror images; the last time at a tenth

@@ -420,7 +420,7 @@ def draw_rows(rows, titles=(), marked=None, path=None):
         for at, (axes, picture) in enumerate(zip(line, pictures)):
             axes.imshow(np.asarray(picture).transpose(1, 2, 0), interpolation="nearest")
             if number == 0 and at < len(titles):
-                axes.set_title(titles[at], fontsize=9)
+                axes.set_title(titles[at], fontsize=7.5 if len(titles[at]) > 8 else 9)
             if marked and marked[name][at]:
                 _outline(axes, 0, 0, *np.shape(picture)[1:])
     return _done(figure, path)
