@@ -309,6 +309,19 @@ MISTAKES = [
     ("distance_between", "may lie below base", ("max(above, below)", "above")),
     ("distance_between", "may lie above base", ("max(above, below)", "below")),
     ("distance_between", "this has no sign", ("max(above, below)", "abs(max(above, below))")),
+    ("greyness", "share of colour", ("return 3", "return 1 - 3")),
+    ("greyness", "three times", ("return 3 * ", "return ")),
+    ("greyness", "over the whole kernel", ("w.mean(axis=0)", "w.mean() * np.ones(w.shape[1:])")),
+    ("greyness", "of each channel", ("w.mean(axis=0)", "w.mean(axis=(1, 2))"), ("3 *", "w[0].size *")),
+    ("greyness", "weights have signs", ("np.sum(grey**2)", "np.sum(grey)"), ("np.sum(w**2)", "np.sum(w)")),
+    ("greyness", "its share of all", (" / np.sum(w**2)", "")),
+    ("nearest_rows", "the farthest", ("argsort(", "argsort(-")),
+    ("nearest_rows", "in another order", ("np.argsort(distances)[:k]", "np.sort(np.argsort(distances)[:k])")),
+    ("nearest_rows", "before they are added up", ("np.sum((known - asked)**2, axis=1)",
+                                                  "abs(np.sum(known - asked, axis=1))")),
+    ("nearest_rows", "largest product", ("np.sum((known - asked)**2, axis=1)", "-known @ asked")),
+    ("nearest_rows", "those are the distances", ("np.argsort(distances)", "np.sort(distances**0.5)")),
+    ("nearest_rows", "one too many", ("[:k]", "[:k + 1]")),
 ]
 
 

@@ -156,3 +156,15 @@ def test_every_number_is_a_dot():
     assert dots == [[[1, 0], [3, 0]], [[2, 0]], [[2, 1]], [[2, 1]]]    # the dots of base, their mean; of other
     assert right.lines[3].get_xdata() == [5] and left.yaxis_inverted()
     assert left.patches[0].get_x() == 1 and left.patches[0].get_width() == 2 and pixels(figure).std() > 5
+
+
+def test_rows_of_pictures_have_names_and_marks():
+    rng = np.random.default_rng(0)
+    rows = {"a": list(rng.random((3, 3, 4, 5))), "b": list(rng.integers(0, 256, (2, 3, 4, 5)).astype(np.uint8))}
+    figure = figures.draw_rows(rows, titles=["one", "two"], marked={"a": [True, False, False], "b": [False, True]})
+    grid = np.array(figure.axes).reshape(2, 3)
+    assert [axes.get_ylabel() for axes in grid[:, 0]] == ["a", "b"]
+    assert [axes.get_title() for axes in grid[0]] == ["one", "two", ""]
+    assert [[len(axes.patches) for axes in line] for line in grid] == [[1, 0, 0], [0, 1, 0]]
+    np.testing.assert_array_equal(shown(grid[1, 1]), rows["b"][1].transpose(1, 2, 0))
+    assert not grid[1, 2].images

@@ -118,7 +118,7 @@ def draw_rows(rows, titles=(), marked=None, path=None):
              bool}, which to outline
     """
     columns = max(map(len, rows.values()))
-    side = min(1.1, 11 / columns)
+    side = min(0.65, 11 / columns)
     figure = Drawing(figsize=(1.3 + side * columns, side * len(rows) + 0.4), layout="constrained")
     for number, (line, (name, pictures)) in enumerate(zip(figure.subplots(len(rows), columns, squeeze=False),
                                                           rows.items())):
@@ -129,7 +129,7 @@ def draw_rows(rows, titles=(), marked=None, path=None):
         for at, (axes, picture) in enumerate(zip(line, pictures)):
             axes.imshow(np.asarray(picture).transpose(1, 2, 0), interpolation="nearest")
             if number == 0 and at < len(titles):
-                axes.set_title(titles[at], fontsize=9)
+                axes.set_title(titles[at], fontsize=7.5 if len(titles[at]) > 8 else 9)
             if marked and marked[name][at]:
                 outline(axes, 0, 0, *np.shape(picture)[1:])
     return done(figure, path)
