@@ -275,7 +275,10 @@ def test_a_network_can_turn_back_in_mid_run(stand_in):
 @pytest.fixture
 def train(stand_in, monkeypatch, tmp_path, capsys):
     """examples/train_alexnet.py in this process, with a network that the emulator runs in no time."""
-    monkeypatch.setattr(tinynet, "AlexNet", lambda recipe, classes, size, rng: small_network("cpu", "cpu", 1.0)[0])
+    def small(recipe, classes, size, rng):
+        return small_network("cpu", "cpu", 1.0, classes=classes)[0]
+
+    monkeypatch.setattr(tinynet, "AlexNet", small)
     monkeypatch.chdir(tmp_path)
     make_colours(tmp_path / "colours", train=6, test=2)
 

@@ -313,13 +313,13 @@ def test_augmentation_brings_in_what_was_drawn_and_nothing_out(stand_in):
 
 
 # ---- a training step: what moves, who waits ------------------------------------------------------------------------
-def small_network(device, rung, dropout=0.5, dtype="float32", seed=0):
+def small_network(device, rung, dropout=0.5, dtype="float32", seed=0, classes=4):
     """Every kind of layer that AlexNet has, at a size that the emulator runs in no time."""
     from tinynet.layers import LRN, Conv2d, Dropout, Flatten, Linear, MaxPool, ReLU
     layers = [Conv2d("conv1", 6, 5, stride=2, std=0.1, need_dx=False), ReLU("relu1"), LRN("lrn1", alpha=0.1),
               MaxPool("pool1", 3, 2), Conv2d("conv2", 8, 3, pad=1, groups=2, std=0.1, bias=0.1), ReLU("relu2"),
               MaxPool("pool2", 3, 2, ceil=True), Flatten("flatten"), Linear("fc3", 16, std=0.1, bias=0.1),
-              ReLU("relu3"), Dropout("drop3", dropout), Linear("fc4", 4, std=0.1)]
+              ReLU("relu3"), Dropout("drop3", dropout), Linear("fc4", classes, std=0.1)]
     net = tinynet.Sequential(layers, (3, 19, 19), np.random.default_rng(seed), dtype)
     net.to(device)
     for layer in net.layers:
