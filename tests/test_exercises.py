@@ -322,6 +322,23 @@ MISTAKES = [
     ("nearest_rows", "largest product", ("np.sum((known - asked)**2, axis=1)", "-known @ asked")),
     ("nearest_rows", "those are the distances", ("np.argsort(distances)", "np.sort(distances**0.5)")),
     ("nearest_rows", "one too many", ("[:k]", "[:k + 1]")),
+    ("drop", "yours are silenced", ("speaks / keep if inverted else speaks",
+                                    "~speaks / keep if inverted else ~speaks")),
+    ("drop", "divides by keep in training already", ("speaks / keep if inverted else speaks", "speaks")),
+    ("drop", "leaves training alone", ("speaks / keep if inverted else speaks", "speaks / keep")),
+    ("drop", "not by the rate of being dropped", ("/ keep", "/ (1 - keep)")),
+    ("drop", "where it should be divided", ("speaks / keep", "speaks * keep")),
+    ("drop", "nothing is dropped", ("(x * mask)", "x")),
+    ("drop", "belongs to the test", ("speaks / keep if inverted else speaks", "speaks * keep")),
+    ("drop", "is float64; it should be float32", (".astype(x.dtype)", "")),
+    ("drop_gradient", "where the unit was silent", ("speaks / keep if inverted else speaks",
+                                                    "~speaks / keep if inverted else ~speaks")),
+    ("drop_gradient", "learns nothing", ("(dy * mask)", "dy")),
+    ("drop_gradient", "the backward pass multiplies by too", ("speaks / keep if inverted else speaks", "speaks")),
+    ("drop_gradient", "forward and backward", ("speaks / keep if inverted else speaks", "speaks / keep")),
+    ("at_test", "only where both are 0.5", ("x * keep", "x * (1 - keep)")),
+    ("at_test", "does nothing at test", ("x.copy() if inverted else x * keep", "x * keep")),
+    ("at_test", "more than it has learnt with", ("x.copy() if inverted else x * keep", "x.copy()")),
 ]
 
 

@@ -13,6 +13,7 @@ from tinynet.exercises.convolution import (
     check_kernel_gradient,
     check_output_size,
 )
+from tinynet.exercises.dropout import check_at_test, check_drop, check_drop_gradient
 from tinynet.exercises.gradients import check_gradient_is_right, check_relative_error, check_slopes_of
 from tinynet.exercises.inside import check_greyness, check_nearest_rows
 from tinynet.exercises.lrn import check_lrn, check_lrn_gradient
@@ -25,13 +26,13 @@ from tinynet.exercises.sgd import check_new_velocity, check_pytorch_steps, check
 from tinynet.exercises.softmax import check_cross_entropy, check_softmax_gradient, check_softmax_rows
 from tinynet.exercises.speed import check_column_bytes, check_linear_intensity, check_tile_reads
 
-__all__ = ["Verdict", "check_average_views", "check_chain_gradient", "check_colour_shift", "check_column_bytes",
-           "check_conv_macs", "check_conv_parameters", "check_convolve", "check_cross_entropy",
-           "check_distance_between", "check_error_of_difference", "check_gradient_is_right", "check_gradient_to_all",
-           "check_greyness", "check_kernel_gradient", "check_linear_intensity", "check_longest_axis", "check_lrn",
-           "check_lrn_gradient", "check_max_pool", "check_max_pool_gradient", "check_middle_square",
-           "check_nearest_rows", "check_network_parameters", "check_new_velocity", "check_output_size",
-           "check_pytorch_steps", "check_receptive_field", "check_relative_error", "check_relu_gradient",
-           "check_signal_between", "check_slopes_of", "check_softmax_gradient", "check_softmax_rows",
-           "check_tanh_gradient", "check_tile_reads", "check_to_batch", "check_top_k_error", "check_versions",
-           "check_versions_of_a_picture", "check_windows_2012"]
+__all__ = ["Verdict", "check_at_test", "check_average_views", "check_chain_gradient", "check_colour_shift",
+           "check_column_bytes", "check_conv_macs", "check_conv_parameters", "check_convolve", "check_cross_entropy",
+           "check_distance_between", "check_drop", "check_drop_gradient", "check_error_of_difference",
+           "check_gradient_is_right", "check_gradient_to_all", "check_greyness", "check_kernel_gradient",
+           "check_linear_intensity", "check_longest_axis", "check_lrn", "check_lrn_gradient", "check_max_pool",
+           "check_max_pool_gradient", "check_middle_square", "check_nearest_rows", "check_network_parameters",
+           "check_new_velocity", "check_output_size", "check_pytorch_steps", "check_receptive_field",
+           "check_relative_error", "check_relu_gradient", "check_signal_between", "check_slopes_of",
+           "check_softmax_gradient", "check_softmax_rows", "check_tanh_gradient", "check_tile_reads", "check_to_batch",
+           "check_top_k_error", "check_versions", "check_versions_of_a_picture", "check_windows_2012"]
