@@ -18,8 +18,7 @@ import tempfile
 import numpy as np
 
 import tinynet
-from tinynet import data, exercises, figures, layers
-from tinynet import run as runs
+from tinynet import data, exercises, figures, layers, run as runs
 from tinynet.data.embedded import EmbeddedSource
 from tinynet.metrics import top_k_wrong
 from tinynet.train import NotFinite, evaluate, require_finite, train_step
@@ -29,8 +28,8 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## Three sets of pictures
 #
-# 200 drawn pictures to learn from (训练集), 300 to decide by (验证集, the validation set), and 300 to measure with at the
-# end (测试集). Ten classes, 32 pixels stored, 28 shown to the network.
+# 200 drawn pictures to learn from (训练集), 300 to decide by (验证集, the validation set), and 300 to measure with at
+# the end (测试集). Ten classes, 32 pixels stored, 28 shown to the network.
 
 # %%
 source = EmbeddedSource(32, quiet=True, counts=(200, 600))
@@ -77,7 +76,8 @@ assert after < before                                      # the same pictures a
 
 # %% [markdown]
 # The loop around it: batches without end, ten of which, of 20 pictures, are a pass (轮), and after each pass the
-# validation error. It keeps a number a step under the names that a run of the library has; what is not measured in a step is nan.
+# validation error. It keeps a number a step under the names that a run of the library has; what is not measured in
+# a step is nan.
 
 # %%
 STEPS = 10                                                 # in a pass: 200 pictures, 20 in a batch
@@ -287,9 +287,9 @@ assert 1 <= len(drops) <= 3 and np.allclose(lrs[drops], 0.02 / 10.0**np.arange(1
 figures.draw_curves(None, cut)
 
 # %% [markdown]
-# After the first cut the training loss may jump for some steps (lesson 08 says why), then it falls, and jumps about much
-# less: smaller steps stay where larger ones were thrown about. The later cuts change little; there is little left to change. The length of the run was fixed
-# beforehand: 60 passes here, about 90 in the paper. No cut ends it.
+# After the first cut the training loss may jump for some steps (lesson 08 says why), then it falls, and jumps about
+# much less: smaller steps stay where larger ones were thrown about. The later cuts change little; there is little
+# left to change. The length of the run was fixed beforehand: 60 passes here, about 90 in the paper. No cut ends it.
 
 # %%
 start = drops[0]
