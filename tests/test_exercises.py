@@ -339,6 +339,22 @@ MISTAKES = [
     ("at_test", "only where both are 0.5", ("x * keep", "x * (1 - keep)")),
     ("at_test", "does nothing at test", ("x.copy() if inverted else x * keep", "x * keep")),
     ("at_test", "more than it has learnt with", ("x.copy() if inverted else x * keep", "x.copy()")),
+    ("rates_of_plateau", "does not end with the third", ("cuts + 1", "cuts + 1\n            if cuts == 3:\n"
+                                                                     "                break")),
+    ("rates_of_plateau", "three cuts, then", ("cuts < 3", "cuts < 99")),
+    ("rates_of_plateau", "the first is lr", ("        rates.append(lr)\n", ""),
+     ("cuts + 1\n", "cuts + 1\n        rates.append(lr)\n")),
+    ("rates_of_plateau", "not with the pass before", ("min(best, error)", "error")),
+    ("rates_of_plateau", "is no improvement", ("error < best", "error <= best")),
+    ("rates_of_plateau", "starts at 0 again", ("waited == patience", "waited >= patience"),
+     ("lr / 10, 0,", "lr / 10, waited,")),
+    ("rates_of_plateau", "still the one to beat", ("cuts + 1\n", "cuts + 1\n            best = np.inf\n")),
+    ("rates_of_plateau", "a pass too long", ("waited == patience", "waited > patience")),
+    ("honest_error", "choosing with the test set", ("test[np.argmin(validation)]", "np.min(test)")),
+    ("honest_error", "the pass was chosen by", ("test[np.argmin(validation)]", "np.min(validation)")),
+    ("honest_error", "the last pass", ("np.argmin(validation)", "-1")),
+    ("honest_error", "not the largest", ("np.argmin", "np.argmax")),
+    ("honest_error", "take the first", ("np.argmin(validation)", "len(test) - 1 - np.argmin(validation[::-1])")),
 ]
 
 

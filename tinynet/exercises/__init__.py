@@ -25,6 +25,7 @@ from tinynet.exercises.results import check_distance_between, check_error_of_dif
 from tinynet.exercises.sgd import check_new_velocity, check_pytorch_steps, check_signal_between
 from tinynet.exercises.softmax import check_cross_entropy, check_softmax_gradient, check_softmax_rows
 from tinynet.exercises.speed import check_column_bytes, check_linear_intensity, check_tile_reads
+from tinynet.exercises.training import check_honest_error, check_rates_of_plateau
 
 __all__ = ["Verdict", "check_at_test", "check_average_views", "check_chain_gradient", "check_colour_shift",
            "check_column_bytes", "check_conv_macs", "check_conv_parameters", "check_convolve", "check_cross_entropy",
@@ -36,3 +37,12 @@ __all__ = ["Verdict", "check_at_test", "check_average_views", "check_chain_gradi
            "check_relative_error", "check_relu_gradient", "check_signal_between", "check_slopes_of",
            "check_softmax_gradient", "check_softmax_rows", "check_tanh_gradient", "check_tile_reads", "check_to_batch",
            "check_top_k_error", "check_versions", "check_versions_of_a_picture", "check_windows_2012"]
+__all__ = ["Verdict", "check_average_views", "check_chain_gradient", "check_colour_shift", "check_column_bytes",
+           "check_conv_macs", "check_conv_parameters", "check_convolve", "check_cross_entropy",
+           "check_gradient_is_right", "check_honest_error", "check_kernel_gradient", "check_linear_intensity",
+           "check_longest_axis", "check_lrn", "check_lrn_gradient", "check_max_pool", "check_max_pool_gradient",
+           "check_middle_square", "check_network_parameters", "check_new_velocity", "check_output_size",
+           "check_pytorch_steps", "check_rates_of_plateau", "check_receptive_field", "check_relative_error",
+           "check_relu_gradient", "check_signal_between", "check_slopes_of", "check_softmax_gradient",
+           "check_softmax_rows", "check_tanh_gradient", "check_tile_reads", "check_to_batch", "check_top_k_error",
+           "check_versions"]
