@@ -60,18 +60,21 @@ def main():
     keepers = {"batches": batches, "schedule": schedule, "hint": StallHint(len(classes))}
     options = {name: getattr(args, name) for name in SETTLED}
     run = runs.Run(out, identity(net, source, options), net, sgd, keepers, args.checkpoint_minutes)
-    if args.resume:
-        say(f"going on from {run.resume()}: step {run.step} of {steps}")
-    else:
-        run.begin(vars(args) | {"network": "AlexNet", "device": device, "classes": classes,
-                                "tinynet": tinynet.__version__, "numpy": np.__version__,
-                                "python": platform.python_version()})
-        checkpoint.save_arrays(out / "statistics.npz", dataclasses.asdict(statistics))
-
+    config = vars(args) | {"network": "AlexNet", "device": device, "classes": classes}
+    begin_or_resume(run, config, statistics, steps, say)
     images, seconds = train(run, loss, held_out, steps, steps_per_epoch, args.quiet)
     facts = {"images": images, "seconds": seconds, "steps": steps, "parameters": net.summary().params,
              "device": device, "recipe": args.recipe}
     report.finish(run, source, loss, held_out, facts, args.ten_views, args.quiet)
+
+
+def begin_or_resume(run, config, statistics, steps, say):
+    """Go on from the newest checkpoint if that was asked for, or leave in the folder what a run begins with."""
+    if config["resume"]:
+        say(f"going on from {run.resume()}: step {run.step} of {steps}")
+        return
+    run.begin(config | {"tinynet": tinynet.__version__, "numpy": np.__version__, "python": platform.python_version()})
+    checkpoint.save_arrays(run.folder / "statistics.npz", dataclasses.asdict(statistics))
 
 
 def train(run, loss, held_out, steps, steps_per_epoch, quiet):
@@ -153,10 +156,15 @@ def parse_arguments():
     parser.add_argument("--checkpoint-minutes", type=console.positive_float, default=10.0, metavar="M",
                         help="at most this much work is lost, whatever happens")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
+    return parsed(parser, (*SETTLED, "data", "ten_views"))
+
+
+def parsed(parser, kept):
+    """The arguments. Where a run goes on its own are the defaults; what is given must agree, which Run sees to."""
     args = parser.parse_args()
-    if args.resume:  # what was settled then is the default now; what was given now must agree, which Run sees to
+    if args.resume:
         config = runs.read_config(args.out)
-        parser.set_defaults(**{name: config[name] for name in (*SETTLED, "data", "ten_views") if name in config})
+        parser.set_defaults(**{name: config[name] for name in kept if name in config})
         args = parser.parse_args()
     return args
 

@@ -9,15 +9,13 @@ neither cut nor mirrored, as the authors had them for this one.
 """
 
 import argparse
-import dataclasses
-import platform
 import warnings
 
 import numpy as np
-from train_alexnet import identity, statistics_of, train
+from train_alexnet import begin_or_resume, identity, parsed, statistics_of, train
 
 import tinynet
-from tinynet import backend, checkpoint, cifarnet, console, data, report, run as runs
+from tinynet import backend, cifarnet, console, data, report, run as runs
 from tinynet.train import StallHint
 
 SETTLED = ("epochs", "batch_size", "lr", "seed")  # once a run has begun
@@ -58,14 +56,8 @@ def main():
     keepers = {"batches": batches, "schedule": schedule, "hint": StallHint(len(classes))}
     options = {name: getattr(args, name) for name in SETTLED}
     run = runs.Run(out, identity(net, source, options), net, sgd, keepers, args.checkpoint_minutes)
-    if args.resume:
-        say(f"going on from {run.resume()}: step {run.step} of {steps}")
-    else:
-        run.begin(vars(args) | {"network": "CifarNet", "device": device, "classes": classes,
-                                "tinynet": tinynet.__version__, "numpy": np.__version__,
-                                "python": platform.python_version()})
-        checkpoint.save_arrays(out / "statistics.npz", dataclasses.asdict(statistics))
-
+    config = vars(args) | {"network": "CifarNet", "device": device, "classes": classes}
+    begin_or_resume(run, config, statistics, steps, say)
     images, seconds = train(run, loss, held_out, steps, steps_per_epoch, args.quiet)
     facts = {"images": images, "seconds": seconds, "steps": steps, "parameters": net.summary().params,
              "device": device}
@@ -86,12 +78,7 @@ def parse_arguments():
     parser.add_argument("--checkpoint-minutes", type=console.positive_float, default=10.0, metavar="M",
                         help="at most this much work is lost, whatever happens")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
-    args = parser.parse_args()
-    if args.resume:  # what was settled then is the default now; what was given now must agree, which Run sees to
-        config = runs.read_config(args.out)
-        parser.set_defaults(**{name: config[name] for name in (*SETTLED, "data") if name in config})
-        args = parser.parse_args()
-    return args
+    return parsed(parser, (*SETTLED, "data"))
 
 
 if __name__ == "__main__":
