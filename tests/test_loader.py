@@ -48,6 +48,12 @@ def test_no_margin_leaves_one_place():
     assert not tops.any() and not lefts.any()
 
 
+@pytest.mark.parametrize("share, expected", [(0, 0), (0.25, 250), (1, 1000)])
+def test_flip_is_the_share_of_pictures_that_are_mirrored(share, expected):
+    drawn = data.draw(np.random.default_rng(0), 1000, 0, data.Augmentation(flip=share), AXES)
+    assert abs(drawn.flips.sum() - expected) <= 45 * (0 < share < 1)  # three standard deviations
+
+
 def test_the_same_seed_draws_the_same():
     first, again, other = (draw(np.random.default_rng(seed), 20, 9) for seed in (5, 5, 6))
     assert all((a == b).all() for a, b in zip(first, again))
