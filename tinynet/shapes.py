@@ -21,6 +21,11 @@ def pair(value):
     return int(value), int(value)
 
 
+def ceil_div(a, b):
+    """Divide integers and round up: ceil_div(7, 2) is 4, also where a float would be too coarse."""
+    return -(-a // b)
+
+
 def output_size(size, kernel, stride, pad=0, ceil=False):
     """How many windows of `kernel` pixels, `stride` apart, fit into `size` pixels padded by `pad` on both sides.
 
@@ -33,7 +38,7 @@ def output_size(size, kernel, stride, pad=0, ceil=False):
     room = size + 2 * pad - kernel
     if room < 0:
         raise ShapeError(f"a window of {kernel} does not fit into {size} pixels" + (f" padded by {pad}" if pad else ""))
-    count = (-(-room // stride) if ceil else room // stride) + 1
+    count = (ceil_div(room, stride) if ceil else room // stride) + 1
     while (count - 1) * stride >= size + pad:  # with ceil, a stride longer than the window could step over the end
         count -= 1
     return count
