@@ -77,7 +77,7 @@ def train(source, pictures, variant, seed, epochs):
         for indices in np.split(order, range(BATCH, len(order), BATCH)):
             chosen, labels = pictures["train"][indices], pictures["labels"][indices]
             if vary:
-                drawn = data.draw(rng, len(indices), STORED - SIZE, how, axes)
+                drawn = data.sample(rng, len(indices), STORED - SIZE, how, axes)
                 x = data.augment(chosen, drawn, statistics.mean, SIZE, how)
             else:
                 x = middles(chosen, statistics)
@@ -106,7 +106,7 @@ def read(source, count):
     chosen = np.arange(len(source.train))[:count]
     train, readable = source.train.read(chosen)
     test, test_readable = source.test.read(np.arange(len(source.test)))
-    return {"statistics": data.statistics(source.train, quiet=True), "train": train, "test": test,
+    return {"statistics": data.compute_statistics(source.train, quiet=True), "train": train, "test": test,
             "labels": source.train.labels[chosen[readable]], "test_labels": source.test.labels[test_readable]}
 
 

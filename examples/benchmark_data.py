@@ -20,7 +20,7 @@ def main():
     args = parse_arguments()
     size = args.image_size
     source = data.open_source(args.data, round(size * 256 / 227))
-    split, statistics = source.train, data.statistics(source.train)
+    split, statistics = source.train, data.compute_statistics(source.train)
     recipes = {name: data.TrainingBatches(split, args.batch_size, size, statistics, np.random.default_rng(0), how)
                for name, how in data.AUGMENTATIONS.items()}
     measured = {name: [] for name in recipes}

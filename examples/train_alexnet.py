@@ -56,7 +56,7 @@ def main():
     schedule = tinynet.SCHEDULES[args.recipe if args.schedule == "recipe" else "short"](sgd, epochs)
     batches = data.TrainingBatches(source.train, args.batch_size, args.image_size, statistics, batches_rng,
                                    data.AUGMENTATIONS[args.recipe], device=device,
-                                   colour_passes=schedule.colour_passes)
+                                   colour_epochs=schedule.colour_epochs)
     keepers = {"batches": batches, "schedule": schedule, "hint": StallHint(len(classes))}
     options = {name: getattr(args, name) for name in SETTLED}
     run = runs.Run(out, identity(net, source, options), net, sgd, keepers, args.checkpoint_minutes)
@@ -131,7 +131,7 @@ def statistics_of(split, out, size, args):
         kept = data.Statistics(**checkpoint.load_arrays(path))
         if kept.mean.shape == (3, size, size):  # else the run will be refused for its size, in words
             return kept
-    return data.statistics(split, args.quiet)
+    return data.compute_statistics(split, args.quiet)
 
 
 def parse_arguments():

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from tinynet import data, exercises, figures, metrics
-from tinynet.data.augment import Draw
+from tinynet.data.augment import Sample
 from tinynet.data.embedded import EmbeddedSource
 
 rng = np.random.default_rng(0)
@@ -134,7 +134,7 @@ assert train.shape == (1000, 3, 64, 64) and train.dtype == np.uint8
 figures.draw_pictures(list(train[:4]), [source.class_names[label] for label in source.train.labels[:4]])
 
 # %%
-mean = data.statistics(source.train, quiet=True).mean      # float32 (3, 64, 64)
+mean = data.compute_statistics(source.train, quiet=True).mean      # float32 (3, 64, 64)
 assert np.allclose(mean, train.mean(axis=0), atol=1e-3)
 x = train.astype(np.float32) - mean                        # (1000, 3, 64, 64): numpy repeats the mean for each
 assert abs(x.mean(axis=0)).max() < 0.01 and x.min() < -100 and x.max() > 100
@@ -172,7 +172,7 @@ print(f"gradients above 0: {(before > 0).mean():.0%} before, {(after > 0).mean()
 print(inspect.getsource(data.augment))
 
 # %%
-crop = Draw(tops=np.array([0]), lefts=np.array([0]), flips=np.array([False]), shifts=None)
+crop = Sample(tops=np.array([0]), lefts=np.array([0]), flips=np.array([False]), shifts=None)
 at_middle, under_crop = (data.augment(train[9:10], crop, mean, 56, data.Augmentation(mean_at=where))
                          for where in ("middle", "crop"))
 assert (at_middle == train[9:10, :, :56, :56] - mean[:, 4:60, 4:60]).all()

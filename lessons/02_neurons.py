@@ -210,7 +210,7 @@ figures.draw_lines({"three functions, the same weights": {name: (depth, size) fo
 # %%
 source = EmbeddedSource(16, quiet=True, counts=(500, 10))
 pictures, _ = source.train.read(np.arange(500))
-raw = pictures - data.statistics(source.train, quiet=True).mean    # (500, 3, 16, 16), about -128 to 128
+raw = pictures - data.compute_statistics(source.train, quiet=True).mean    # (500, 3, 16, 16), about -128 to 128
 labels = source.train.labels
 
 

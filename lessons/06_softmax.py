@@ -110,7 +110,7 @@ figures.draw_numbers({"logits": logits, "exp": np.exp(logits), "probabilities": 
 # %%
 net = tinynet.Sequential([layers.Flatten("flatten"), layers.Linear("fc", 10, std=0.001)], (3, 16, 16), rng, "float64")
 source = EmbeddedSource(16, quiet=True, counts=(1000, 500))
-mean = data.statistics(source.train, quiet=True).mean
+mean = data.compute_statistics(source.train, quiet=True).mean
 pictures = (source.train.read(np.arange(1000))[0] - mean).astype(np.float64)  # (1000, 3, 16, 16)
 truth = source.train.labels
 trace = Trace(net, pictures[:4], truth[:4]).run()

@@ -17,7 +17,7 @@ import inspect
 import numpy as np
 
 from tinynet import data, exercises, figures, ops
-from tinynet.data.augment import Draw
+from tinynet.data.augment import Sample
 from tinynet.data.embedded import EmbeddedSource
 from tinynet.train import predict
 
@@ -48,15 +48,15 @@ figures.draw_pictures([small, small[:, :56, :56], small[:, 8:, 8:], small[:, 4:6
 # random is drawn by one function and applied by another:
 
 # %%
-plain = data.draw(rng, 20_000, margin=32, how=data.Augmentation(), axes=None)
+plain = data.sample(rng, 20_000, margin=32, how=data.Augmentation(), axes=None)
 for offsets in (plain.tops, plain.lefts):
     assert set(offsets.tolist()) == set(range(33))         # both ends are drawn
 assert 0.48 < plain.flips.mean() < 0.52                    # half of them mirrored (水平翻转)
 
-one = Draw(np.array([0]), np.array([32]), np.array([True]), None)
+one = Sample(np.array([0]), np.array([32]), np.array([True]), None)
 x = data.augment(photo[None], one, np.zeros((3, 256, 256), np.float32), 224)
 assert x.shape == (1, 3, 224, 224) and (x[0] == photo[:, :224, 32:][:, :, ::-1]).all()
-print(inspect.getsource(data.draw))
+print(inspect.getsource(data.sample))
 
 # %% [markdown]
 # Is the data set 2178 times as large, then? The notes say 扩大数据集 with a "in theory", and the paper that these
@@ -87,7 +87,7 @@ for recipe in data.AUGMENTATIONS:
     print(f"{recipe:<10} {data.AUGMENTATIONS[recipe]}")
 
 axes_of_grey = np.ones(3), np.eye(3)
-draws = {recipe: data.draw(rng, 128, 32, data.AUGMENTATIONS[recipe], axes_of_grey)
+draws = {recipe: data.sample(rng, 128, 32, data.AUGMENTATIONS[recipe], axes_of_grey)
          for recipe in ("paper", "code-2012")}
 changes = {recipe: np.flatnonzero(np.diff(drawn_for.tops) != 0) + 1 for recipe, drawn_for in draws.items()}
 assert set(changes["code-2012"]) <= {32, 64, 96} and len(changes["paper"]) > 100
@@ -106,7 +106,7 @@ figures.draw_lines({"": {recipe: drawn_for.tops for recipe, drawn_for in draws.i
 # %%
 picture = np.arange(0, 160, 10).reshape(1, 4, 4)
 mean = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
-at = Draw(np.array([2]), np.array([0]), np.array([True]), None)
+at = Sample(np.array([2]), np.array([0]), np.array([True]), None)
 middle, under = (data.augment(picture[None], at, mean, 2, data.Augmentation(mean_at=where))[0, 0]
                  for where in ("middle", "crop"))
 assert (middle == [[90 - 5, 80 - 6], [130 - 9, 120 - 10]]).all()
@@ -167,7 +167,7 @@ print(inspect.getsource(data.principal_axes))
 # %%
 assert (np.cov(photo[:, 100, 100].reshape(3, 1), bias=True) == 0).all()
 
-statistics = data.statistics(drawn, quiet=True)            # of the 400 drawn pictures
+statistics = data.compute_statistics(drawn, quiet=True)            # of the 400 drawn pictures
 everything = pictures.transpose(1, 0, 2, 3).reshape(3, -1)  # (3, 400 * 64 * 64)
 assert np.allclose(statistics.covariance, np.cov(everything, bias=True), rtol=1e-3)
 assert statistics.mean.shape == (3, 64, 64)
@@ -269,8 +269,8 @@ how = data.AUGMENTATIONS["code-2012"]
 assert (how.colour, how.spread, how.divide) == ("deviations", 0.1, 1.1)
 many = np.broadcast_to(photo, (300, *photo.shape))[:, :, ::4, ::4]
 flat = np.broadcast_to(photo.mean(axis=(1, 2), dtype=np.float32)[:, None, None], (3, 64, 64))
-trained = data.augment(many, data.draw(rng, 300, 8, how, (eigenvalues, vectors)), flat, 56, how)
-tested = data.augment(many, data.draw(rng, 300, 8, data.Augmentation(), None), flat, 56)
+trained = data.augment(many, data.sample(rng, 300, 8, how, (eigenvalues, vectors)), flat, 56, how)
+tested = data.augment(many, data.sample(rng, 300, 8, data.Augmentation(), None), flat, 56)
 assert 0.89 < trained.std() / tested.std() < 0.94 and 1.005 / 1.1 < 0.914
 
 # %% [markdown]

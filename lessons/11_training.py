@@ -33,7 +33,7 @@ rng = np.random.default_rng(0)
 
 # %%
 source = EmbeddedSource(32, quiet=True, counts=(200, 600))
-statistics = data.statistics(source.train, quiet=True)
+statistics = data.compute_statistics(source.train, quiet=True)
 validation, test = ([(x / 60, labels)] for x, labels in data.test_batches(source.test, 300, 28, statistics.mean))
 assert len(validation[0][1]) == len(test[0][1]) == 300     # one batch each; / 60: numbers around 1
 
@@ -123,7 +123,7 @@ class Middles:
 
 as_they_are = data.Augmentation(flip=0, divide=60)
 mirrored = data.Augmentation(flip=0.5, divide=60)
-middle_statistics = data.statistics(Middles(), quiet=True)
+middle_statistics = data.compute_statistics(Middles(), quiet=True)
 
 
 def plain(seed):

@@ -66,7 +66,7 @@ figures.draw_rows({"": list(train_pictures[:10, :, ::2, ::2])}, titles=names)
 # of the rate:
 
 # %%
-statistics = data.statistics(source.train, quiet=True)
+statistics = data.compute_statistics(source.train, quiet=True)
 batches = data.TrainingBatches(source.train, 32, 67, statistics, np.random.default_rng(SEED))
 loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net, lr=0.01)
 STEPS = 5 * 63                                             # 63 batches of up to 32 are 2,000 pictures

@@ -18,7 +18,7 @@ import numpy as np
 
 import tinynet
 from tinynet import alexnet, data, exercises, figures, layers, ops
-from tinynet.data.augment import Draw
+from tinynet.data.augment import Sample
 from tinynet.data.embedded import CLASS_NAMES, EmbeddedSource, draw_picture
 
 rng = np.random.default_rng(0)
@@ -267,7 +267,7 @@ flat = photo.reshape(3, -1).astype(np.float64)             # (3, 65,536)
 axes = data.principal_axes(np.cov(flat, bias=True))
 eigenvalues, vectors = axes
 assert np.allclose(vectors @ np.diag(eigenvalues) @ vectors.T, np.cov(flat, bias=True))
-shifts = {how: data.draw(np.random.default_rng(3), 20_000, 0, data.Augmentation(colour=how), axes).shifts.std()
+shifts = {how: data.sample(np.random.default_rng(3), 20_000, 0, data.Augmentation(colour=how), axes).shifts.std()
           for how in ("eigenvalues", "deviations")}
 literal = 255 * shifts["eigenvalues"]                      # of pixels from 0 to 255
 assert literal > 255 > 20 > shifts["deviations"] > 2 > shifts["eigenvalues"] / 4
@@ -291,12 +291,12 @@ figures.draw_pictures([np.clip(photo + (vectors @ shift)[:, None, None], 0, 255)
 # images. Text and notes have 32 * 32 * 2 = 2,048. Draw until there are no new ones:
 
 # %%
-drawn = data.draw(rng, 100_000, 256 - 224, data.Augmentation(), axes)
+drawn = data.sample(rng, 100_000, 256 - 224, data.Augmentation(), axes)
 versions = set(zip(drawn.tops.tolist(), drawn.lefts.tolist(), drawn.flips.tolist()))
 assert len(versions) == 33 * 33 * 2 == 2178
 note("2,048 versions of a picture", "different ones among 100,000 draws", f"{len(versions):,}")
 
-together = data.draw(rng, 128, 32, data.AUGMENTATIONS["code-2012"], axes)
+together = data.sample(rng, 128, 32, data.AUGMENTATIONS["code-2012"], axes)
 assert len(set(zip(together.tops.tolist(), together.lefts.tolist(), together.flips.tolist()))) <= 4
 note("32 pictures in a row share a crop", "different crops in a batch of 128", "4")
 
@@ -310,8 +310,8 @@ note("32 pictures in a row share a crop", "different crops in a batch of 128", "
 
 # %%
 source = EmbeddedSource(64, quiet=True, counts=(200, 10))
-mean = data.statistics(source.train, quiet=True).mean      # (3, 64, 64)
-corner = Draw(np.array([0]), np.array([0]), np.array([True]), None)
+mean = data.compute_statistics(source.train, quiet=True).mean      # (3, 64, 64)
+corner = Sample(np.array([0]), np.array([0]), np.array([True]), None)
 one, _ = source.train.read(np.array([0]))
 middle, under = (data.augment(one, corner, mean, 56, data.Augmentation(mean_at=at)) for at in ("middle", "crop"))
 mean_change = change(middle, under)

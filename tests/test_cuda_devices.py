@@ -19,7 +19,7 @@ from tinynet import backend
 from tinynet.backend import to_numpy
 from tinynet.cuda import kernels
 from tinynet.cuda.augment import augment
-from tinynet.data import Augmentation, draw, principal_axes
+from tinynet.data import Augmentation, principal_axes, sample
 from tinynet.layers import Conv2d
 from tinynet.network import WORKSPACE_BYTES
 from tinynet.run import read_metrics
@@ -170,7 +170,7 @@ def test_training_on_prefetched_pictures_moves_bytes_and_draws_in_and_nothing_ou
     net, loss, sgd = small_network("gpu", "cuda")
     rng, mean = np.random.default_rng(0), backend.to_device(np.full((3, 21, 21), 128, np.float32), "gpu")
     how = Augmentation(colour="deviations", divide=1.1)
-    host = [(rng.integers(0, 256, (2, 3, 21, 21)).astype(np.uint8), draw(rng, 2, 2, how, principal_axes(np.eye(3))),
+    host = [(rng.integers(0, 256, (2, 3, 21, 21)).astype(np.uint8), sample(rng, 2, 2, how, principal_axes(np.eye(3))),
              np.array([1, 2])) for _ in range(3)]
     train_step(net, loss, sgd, np.zeros((2, 3, 19, 19), np.float32), np.array([1, 2]))  # moves the velocity in
     stand_in.meter.reset()

@@ -262,7 +262,7 @@ def augmentation(how, dtype=np.float64, N=5, S=9, size=6):
     """Arguments of augment, by name, on the host."""
     rng = np.random.default_rng(0)
     return {"pictures": rng.integers(0, 256, (N, 3, S, S)).astype(np.uint8),
-            "drawn": data.draw(rng, N, S - size, how, data.principal_axes(np.eye(3))),
+            "drawn": data.sample(rng, N, S - size, how, data.principal_axes(np.eye(3))),
             "mean": rng.uniform(0, 255, (3, S, S)).astype(dtype), "size": size, "how": how}
 
 

@@ -474,7 +474,7 @@ def test_no_usable_picture_gets_one_line(tmp_path):
         for i in range(3):
             (tmp_path / name / f"{i}.jpg").write_text("no picture")
     split = data.open_source(str(tmp_path), 16, quiet=True).train
-    assert message(data.DataError, data.statistics, split, True) == "not one of 4 pictures can be read"
+    assert message(data.DataError, data.compute_statistics, split, True) == "not one of 4 pictures can be read"
 
 
 def run_example(tmp_path, *arguments):
@@ -610,7 +610,7 @@ def test_cifar_10_is_a_folder_like_any_other(cifar):
     assert source.class_names == ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
                                   "truck"]
     assert np.bincount(source.train.labels).tolist() == np.bincount(source.test.labels).tolist() == [20] * 10
-    mean = data.statistics(source.train, quiet=True).mean
+    mean = data.compute_statistics(source.train, quiet=True).mean
     assert mean.shape == (3, 112, 112) and 90 < mean.mean() < 150
     x, labels = next(data.TrainingBatches(source.train, 64, 99, data.Statistics(mean, np.eye(3)),
                                           np.random.default_rng(0)))

@@ -11,13 +11,13 @@ from test_data import in_time, message
 
 import tinynet
 from tinynet import data
-from tinynet.data.augment import Draw
+from tinynet.data.augment import Sample
 
 AXES = data.principal_axes(np.eye(3))
 
 
-def draw(rng, N, margin):
-    drawn = data.draw(rng, N, margin, data.Augmentation(), AXES)
+def sample(rng, N, margin):
+    drawn = data.sample(rng, N, margin, data.Augmentation(), AXES)
     assert drawn.shifts is None
     return drawn.tops, drawn.lefts, drawn.flips
 
@@ -28,7 +28,7 @@ def training(split, batch_size, size, mean, rng, **more):
 
 # ---- crops and flips -----------------------------------------------------------------------------------------------
 def test_offsets_cover_zero_to_margin_inclusive_and_nothing_else():
-    tops, lefts, flips = draw(np.random.default_rng(0), 3000, 4)
+    tops, lefts, flips = sample(np.random.default_rng(0), 3000, 4)
     for offsets in (tops, lefts):
         assert set(offsets.tolist()) == {0, 1, 2, 3, 4}
         assert np.bincount(offsets).min() > 500                                    # of 600 expected
@@ -36,7 +36,7 @@ def test_offsets_cover_zero_to_margin_inclusive_and_nothing_else():
 
 
 def test_each_picture_is_drawn_by_itself():
-    tops, lefts, flips = draw(np.random.default_rng(0), 2178 * 20, 32)
+    tops, lefts, flips = sample(np.random.default_rng(0), 2178 * 20, 32)
     versions = set(zip(tops.tolist(), lefts.tolist(), flips.tolist()))
     assert len(versions) == 33 * 33 * 2 == 2178
     assert abs(np.corrcoef(tops, lefts)[0, 1]) < 0.03 and abs(np.corrcoef(tops[1:], tops[:-1])[0, 1]) < 0.03
@@ -44,18 +44,18 @@ def test_each_picture_is_drawn_by_itself():
 
 
 def test_no_margin_leaves_one_place():
-    tops, lefts, _ = draw(np.random.default_rng(0), 50, 0)
+    tops, lefts, _ = sample(np.random.default_rng(0), 50, 0)
     assert not tops.any() and not lefts.any()
 
 
 @pytest.mark.parametrize("share, expected", [(0, 0), (0.25, 250), (1, 1000)])
 def test_flip_is_the_share_of_pictures_that_are_mirrored(share, expected):
-    drawn = data.draw(np.random.default_rng(0), 1000, 0, data.Augmentation(flip=share), AXES)
+    drawn = data.sample(np.random.default_rng(0), 1000, 0, data.Augmentation(flip=share), AXES)
     assert abs(drawn.flips.sum() - expected) <= 45 * (0 < share < 1)  # three standard deviations
 
 
 def test_the_same_seed_draws_the_same():
-    first, again, other = (draw(np.random.default_rng(seed), 20, 9) for seed in (5, 5, 6))
+    first, again, other = (sample(np.random.default_rng(seed), 20, 9) for seed in (5, 5, 6))
     assert all((a == b).all() for a, b in zip(first, again))
     assert any((a != b).any() for a, b in zip(first, other))
 
@@ -71,7 +71,7 @@ def test_augment_pixel_by_pixel(mean_at, colour, divide):
     flips = np.array([False, True, False, True, True, False])
     shifts = rng.normal(0, 9, (N, 3)) if colour else None
     before = pictures.copy()
-    x = data.augment(pictures, Draw(tops, lefts, flips, shifts), mean, size,
+    x = data.augment(pictures, Sample(tops, lefts, flips, shifts), mean, size,
                      data.Augmentation(mean_at=mean_at, colour=colour, divide=divide))
     assert x.shape == (N, 3, size, size) and x.dtype == np.float32 and x.flags.c_contiguous
     for n, channel, row, column in np.ndindex(x.shape):
@@ -85,7 +85,7 @@ def test_augment_pixel_by_pixel(mean_at, colour, divide):
 
 
 def test_thirty_two_in_a_row_share_a_draw_in_the_2012_code():
-    drawn = data.draw(np.random.default_rng(0), 100, 32, data.AUGMENTATIONS["code-2012"], AXES)
+    drawn = data.sample(np.random.default_rng(0), 100, 32, data.AUGMENTATIONS["code-2012"], AXES)
     for start in (0, 32, 64, 96):
         for values in (drawn.tops, drawn.lefts, drawn.flips):
             assert len(set(values[start:start + 32].tolist())) == 1
@@ -98,14 +98,14 @@ COVARIANCE = np.array([[5476.0, 5100, 4700], [5100, 5184, 5000], [4700, 5000, 59
 
 def test_colours_shift_along_the_axes_by_a_tenth_of_the_deviations():
     how = data.Augmentation(colour="deviations")
-    shifts = data.draw(np.random.default_rng(0), 40000, 0, how, data.principal_axes(COVARIANCE)).shifts
+    shifts = data.sample(np.random.default_rng(0), 40000, 0, how, data.principal_axes(COVARIANCE)).shifts
     np.testing.assert_allclose(np.cov(shifts.T), 0.01 * COVARIANCE, rtol=0.05)       # std 0.1 of the pixels' own
     assert abs(shifts.mean()) < 0.2 and 7 < shifts[:, 0].std() < 8                   # grey levels, as measured of it
 
 
 def test_taken_literally_the_eigenvalues_are_those_of_pixels_from_0_to_1():
     how = data.Augmentation(colour="eigenvalues")
-    shifts = data.draw(np.random.default_rng(0), 40000, 0, how, data.principal_axes(COVARIANCE)).shifts / 255
+    shifts = data.sample(np.random.default_rng(0), 40000, 0, how, data.principal_axes(COVARIANCE)).shifts / 255
     unit = COVARIANCE / 255**2
     np.testing.assert_allclose(np.cov(shifts.T), 0.01 * unit @ unit, rtol=0.05)
 
@@ -125,7 +125,7 @@ class Colourful:
 def colour_batches(passes, seed=0):
     statistics = data.Statistics(np.full((3, 6, 6), 100, np.float32), COVARIANCE)
     return data.TrainingBatches(Colourful(), 3, 4, statistics, np.random.default_rng(seed),
-                                data.AUGMENTATIONS["code-2012"], colour_passes=passes)
+                                data.AUGMENTATIONS["code-2012"], colour_epochs=passes)
 
 
 @pytest.mark.parametrize("passes", [0, 1, 2])
@@ -370,7 +370,7 @@ def test_the_covariance_is_that_of_all_pixels():
             return pictures[indices], np.ones(len(indices), bool)
     pictures = np.random.default_rng(0).integers(0, 256, (150, 3, 4, 4), dtype=np.uint8)
     pictures[:, 1] = pictures[:, 0] // 2                                             # green goes with red
-    found = data.statistics(Noise(150, 4), quiet=True).covariance
+    found = data.compute_statistics(Noise(150, 4), quiet=True).covariance
     np.testing.assert_allclose(found, np.cov(pictures.transpose(1, 0, 2, 3).reshape(3, -1), bias=True), rtol=1e-3)
 
 
@@ -385,20 +385,20 @@ def test_the_mean_is_exact_over_more_than_one_run():
         def read(self, indices):
             return pictures[indices], np.ones(len(indices), bool)
     pictures = np.random.default_rng(0).integers(0, 256, (600, 3, 4, 4), dtype=np.uint8)
-    mean = data.statistics(Noise(600, 4), quiet=True).mean
+    mean = data.compute_statistics(Noise(600, 4), quiet=True).mean
     assert mean.dtype == np.float32 and mean.shape == (3, 4, 4)
     np.testing.assert_array_equal(mean, (pictures.astype(np.int64).sum(0) / 600).astype(np.float32))
 
 
 def test_the_mean_leaves_out_what_cannot_be_read():
-    mean = data.statistics(Numbered(5, 4, unreadable=[0, 4]), quiet=True).mean
+    mean = data.compute_statistics(Numbered(5, 4, unreadable=[0, 4]), quiet=True).mean
     assert (mean[0] == 2).all()
 
 
 def test_quiet_is_quiet_and_a_long_mean_is_not(capsys, monkeypatch):
-    data.statistics(Numbered(5, 4), quiet=True)
+    data.compute_statistics(Numbered(5, 4), quiet=True)
     assert capsys.readouterr() == ("", "")
     clock = itertools.count(0, 60)
     monkeypatch.setattr("tinynet.console.time.monotonic", lambda: next(clock))
-    data.statistics(Numbered(5, 4))
+    data.compute_statistics(Numbered(5, 4))
     assert "mean image: 5/5 pictures" in capsys.readouterr().err

@@ -33,8 +33,8 @@ UNREADABLE = {"text": b"no picture", "bomb": png_that_claims(60_000, 60_000)}
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks of 4 pictures, so that a few pictures are many blocks. The sums of statistics are taken over as many."""
-    monkeypatch.setattr(module, "RUN", 4)
-    monkeypatch.setattr("tinynet.data.batches.RUN", 4)
+    monkeypatch.setattr(module, "PIECE", 4)
+    monkeypatch.setattr("tinynet.data.batches.PIECE", 4)
 
 
 @pytest.fixture
@@ -107,7 +107,8 @@ def test_training_from_a_pack_is_training_from_its_folder(folder, tmp_path):
     streams = []
     for path in (folder, packed(folder, tmp_path / "pack")):
         split = opened(path).train
-        streams.append(data.TrainingBatches(split, 5, 12, data.statistics(split, quiet=True), np.random.default_rng(0),
+        streams.append(data.TrainingBatches(split, 5, 12, data.compute_statistics(split, quiet=True),
+                                            np.random.default_rng(0),
                                             data.AUGMENTATIONS["code-2012"]))
     for (x, a), (y, b) in itertools.islice(zip(*streams), 9):
         np.testing.assert_array_equal(x, y)
@@ -115,10 +116,10 @@ def test_training_from_a_pack_is_training_from_its_folder(folder, tmp_path):
 
 
 def test_statistics_are_kept_and_nothing_is_read_for_them(folder, tmp_path, monkeypatch):
-    expected = data.statistics(opened(folder).train, quiet=True)
+    expected = data.compute_statistics(opened(folder).train, quiet=True)
     split = opened(packed(folder, tmp_path / "pack")).train
     monkeypatch.setattr(split, "read", None)
-    found = data.statistics(split)
+    found = data.compute_statistics(split)
     np.testing.assert_array_equal(found.mean, expected.mean)
     np.testing.assert_array_equal(found.covariance, expected.covariance)
     assert found.mean.shape == (3, SIZE, SIZE) and found.mean.dtype == np.float32
@@ -235,7 +236,7 @@ SLOWLY = """
 import sys, time
 from tinynet import data
 from tinynet.data import files, pack
-pack.RUN, load = 4, files.load_picture
+pack.PIECE, load = 4, files.load_picture
 files.load_picture = lambda *args: time.sleep(0.004) or load(*args)
 pack.pack(data.open_source(sys.argv[1], 16, quiet=True), sys.argv[2], 16, quiet=True)
 """
@@ -397,7 +398,7 @@ def test_a_pack_of_something_else_is_refused(folder, tmp_path, finished, monkeyp
     before = contents(out)
     assert "its size is not the same" in message(data.DataError, packed, folder, out, 24)
     with monkeypatch.context() as other:
-        other.setattr(module, "RUN", 5)                                             # as another version may have it
+        other.setattr(module, "PIECE", 5)  # as another version may have it
         assert "its block is not the same" in message(data.DataError, packed, folder, out)
     (folder / "train" / "dog" / "008.png").rename(folder / "train" / "dog" / "009.png")
     assert "its source is not the same" in message(data.DataError, packed, folder, out)
@@ -503,14 +504,14 @@ def test_smaller_pictures_are_scaled_and_larger_ones_refused(folder, tmp_path):
     by_hand = np.array([np.asarray(Image.fromarray(picture.transpose(1, 2, 0)).resize((10, 10), Image.BICUBIC))
                         for picture in whole]).transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(read_all(source.train), by_hand)
-    assert data.statistics(source.train, quiet=True).mean.shape == (3, 10, 10)
+    assert data.compute_statistics(source.train, quiet=True).mean.shape == (3, 10, 10)
     refused(out, "its pictures are of 40 pixels and 41 are needed", "--size 41", size=41)
 
 
 # ---- reading while training ----------------------------------------------------------------------------------------
 def test_memory_stays_flat_over_the_passes(folder, tmp_path):
     split = opened(packed(folder, tmp_path / "pack")).train
-    batches = data.TrainingBatches(split, 4, 12, data.statistics(split), np.random.default_rng(0))
+    batches = data.TrainingBatches(split, 4, 12, data.compute_statistics(split), np.random.default_rng(0))
     tracemalloc.start()
     try:
         used = []
@@ -568,7 +569,7 @@ def test_a_mistake_gets_one_line_and_code_2(folder, tmp_path, command, args, exp
 
 
 def test_ctrl_c_exits_130_and_says_how_to_go_on(tmp_path, command, monkeypatch):
-    monkeypatch.setattr(module, "RUN", 64)                                          # as the other process has it
+    monkeypatch.setattr(module, "PIECE", 64)  # as the other process has it
     make_classes(tmp_path / "set", {"cat": 300, "dog": 300}, size=(200, 200))
     args = ["pack", tmp_path / "set", tmp_path / "pack", "--size", "200"]
     child = subprocess.Popen([sys.executable, "-m", "tinynet.data", *args], cwd=ROOT, stderr=subprocess.PIPE, text=True)

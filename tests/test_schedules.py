@@ -67,14 +67,14 @@ def test_the_history_of_2012():
     assert column(seen, "conv1.b") == column(seen, "fc8.b")
     conv1 = [0.01] * 25 + [1e-3] * 26 + [1e-4] * 16 + [1e-5] * 5 + [0] * 19
     assert column(seen, "conv1.w") == pytest.approx(conv1, rel=1e-12) and seen[-1]["conv1.w"] == 0
-    assert drops == [25, 51, 79] and schedule.colour_passes == 67
+    assert drops == [25, 51, 79] and schedule.colour_epochs == 67
 
 
 def test_the_history_of_2012_in_proportion():
     seen, drops, schedule = run_of("code-2012", 9, lr=0.1)  # 25 -> 2.5, to the even 2; 51 -> 5.04; 67 -> 6.6; 79 -> 7.8
     assert column(seen, "fc8.w") == pytest.approx([0.1] * 2 + [0.01] * 3 + [1e-3] * 3 + [1e-4], rel=1e-12)
     assert column(seen, "conv1.w") == pytest.approx([0.1] * 2 + [0.01] * 3 + [1e-3] * 2 + [0] * 2, rel=1e-12)
-    assert drops == [2, 5, 8] and schedule.colour_passes == 7
+    assert drops == [2, 5, 8] and schedule.colour_epochs == 7
 
 
 def test_caffe_has_four_drops():
@@ -82,7 +82,7 @@ def test_caffe_has_four_drops():
     expected = [0.01] * 20 + [1e-3] * 20 + [1e-4] * 20 + [1e-5] * 20 + [1e-6] * 10
     assert column(seen, "fc8.w") == pytest.approx(expected, rel=1e-12)
     assert column(seen, "conv1.b") == pytest.approx([2 * rate for rate in expected], rel=1e-12)
-    assert drops == [20, 40, 60, 80] and schedule.colour_passes is None
+    assert drops == [20, 40, 60, 80] and schedule.colour_epochs is None
 
 
 def test_owt_goes_down_by_250_in_four_equal_parts_and_its_biases_by_10_in_two():
@@ -90,7 +90,7 @@ def test_owt_goes_down_by_250_in_four_equal_parts_and_its_biases_by_10_in_two():
     quarters = [0.01, 0.001587, 0.000252, 0.00004]
     assert column(seen, "fc8.w") == pytest.approx(np.repeat(quarters, 25), rel=1e-3)
     assert column(seen, "fc8.b") == pytest.approx(np.repeat([0.02, 0.002], 50), rel=1e-12)
-    assert drops == [25, 50, 75] and schedule.colour_passes is None
+    assert drops == [25, 50, 75] and schedule.colour_epochs is None
 
 
 def test_paper_waits_for_the_error_to_stop_improving_three_times():
@@ -131,7 +131,7 @@ def test_every_recipe_has_its_schedule_and_only_the_shifted_lose_their_colours()
     assert tinynet.SCHEDULES.keys() == {"short", *tinynet.RECIPES}
     for recipe in tinynet.RECIPES:
         _, _, schedule = run_of(recipe, 91)
-        assert schedule.colour_passes is None or data.AUGMENTATIONS[recipe].colour
+        assert schedule.colour_epochs is None or data.AUGMENTATIONS[recipe].colour
 
 
 @pytest.mark.parametrize("recipe, size", [("paper", 227), ("code-2012", 224), ("caffe", 227), ("owt", 224)])

@@ -164,7 +164,7 @@ def test_weights_load_back_and_score_the_same(trained):
     net = tinynet.AlexNet("caffe", 3, SIZE, rng=np.random.default_rng(99))
     net.to("cpu")
     net.load(out / "weights.npz")
-    mean = data.statistics(source.train, quiet=True).mean
+    mean = data.compute_statistics(source.train, quiet=True).mean
     summary = json.loads((out / "summary.json").read_text())
     for ten_views, said in ((False, summary), (True, summary["ten_views"])):
         batches = data.test_batches(source.test, 16, SIZE, mean, ten_views)

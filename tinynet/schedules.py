@@ -7,10 +7,10 @@ The classes are rules. Below them, what was done to train each recipe, and what 
 class Schedule:
     """The base of all schedules, and the one that leaves the rate as it is.
 
-    colour_passes  after so many epochs colours are shifted no more, as TrainingBatches takes it; None: in all
+    colour_epochs  after so many epochs colours are shifted no more, as TrainingBatches takes it; None: in all
     """
 
-    colour_passes = None
+    colour_epochs = None
 
     def __init__(self, sgd):
         self.sgd, self.epoch = sgd, 0
@@ -81,12 +81,12 @@ class Timetable(Schedule):
     """Rates by the number of epochs done, those of weights, of biases and of single parameters each by their own.
 
     Args     weights, biases: {epochs done: the rate then, as a fraction of the one at the start}; own: {"conv1.w": the
-             same}, for parameters that have one of their own; colour_passes: see Schedule
+             same}, for parameters that have one of their own; colour_epochs: see Schedule
     """
 
-    def __init__(self, sgd, weights, biases, own=None, colour_passes=None):
+    def __init__(self, sgd, weights, biases, own=None, colour_epochs=None):
         super().__init__(sgd)
-        self.weights, self.biases, self.own, self.colour_passes = weights, biases, own or {}, colour_passes
+        self.weights, self.biases, self.own, self.colour_epochs = weights, biases, own or {}, colour_epochs
         self.lr, self.lr_mult = sgd.lr, dict(sgd.lr_mult)  # at the start
 
     def end_epoch(self, validation_error=None):
@@ -134,7 +134,7 @@ def code_2012(sgd, epochs):
 
     return Timetable(sgd, weights=over({25: 0.1, 51: 0.01, 79: 0.001}), biases=over({25: 0.1}),
                      own={"conv1.w": over({25: 0.1, 51: 0.01, 67: 0.001, 72: 0})},
-                     colour_passes=round(67 * epochs / 91))
+                     colour_epochs=round(67 * epochs / 91))
 
 
 def caffe(sgd, epochs):

@@ -13,7 +13,7 @@ def augment(pictures, drawn, mean, size, how):
     """As data.augment, in one pass.
 
     Paper    4.1, and section 2 for the mean
-    Args     pictures (N, 3, S, S) uint8 and mean (3, S, S) on the GPU; drawn, how: as data.draw made it, and was given
+    Args     pictures (N, 3, S, S) uint8 and mean (3, S, S) on the GPU; drawn: of data.sample; how: its Augmentation
     Returns  x (N, 3, size, size), the dtype of mean
     Raises   ShapeError; ValueError for a crop that leaves its picture
     """

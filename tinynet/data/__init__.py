@@ -11,7 +11,7 @@ A source is what open_source returns:
         read(indices)   -> pictures uint8 (M, 3, S, S), readable (len(indices),) bool: M of the pictures asked for, in
                         order, without those that cannot be read. Several threads may call it at once; it has none
         unreadable      {name: reason} of those met so far
-        statistics      where the source has kept them, as a pack has: what statistics(split) then returns
+        statistics      where the source has kept them, as a pack has: what compute_statistics(split) then returns
 
 A picture that is damaged is left out and counted. Data that is gone altogether, or a disk that fails, is DataLost.
 """
@@ -20,8 +20,8 @@ import hashlib
 import os
 
 from tinynet.data.archive import ENDINGS, Archive
-from tinynet.data.augment import AUGMENTATIONS, Augmentation, augment, center_crop, draw, principal_axes, ten_crops
-from tinynet.data.batches import Statistics, TrainingBatches, statistics, test_batches
+from tinynet.data.augment import AUGMENTATIONS, Augmentation, augment, center_crop, principal_axes, sample, ten_crops
+from tinynet.data.batches import Statistics, TrainingBatches, compute_statistics, test_batches
 from tinynet.data.cifar10 import CifarSource, find_cifar10
 from tinynet.data.embedded import EmbeddedSource
 from tinynet.data.folder import Folder, FolderSource
@@ -31,8 +31,8 @@ from tinynet.data.pictures import DataError, DataLost, UnreadablePicture, any_fo
 from tinynet.data.tiny_imagenet import TinyImageNetSource, find_tiny_imagenet
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "DataError", "DataLost", "Statistics", "TrainingBatches",
-           "UnreadablePicture", "any_format", "augment", "center_crop", "draw", "identity", "load_picture",
-           "open_source", "principal_axes", "statistics", "ten_crops", "test_batches"]
+           "UnreadablePicture", "any_format", "augment", "center_crop", "compute_statistics", "identity",
+           "load_picture", "open_source", "principal_axes", "sample", "ten_crops", "test_batches"]
 
 
 def open_source(spec, size, seed=0, quiet=False):

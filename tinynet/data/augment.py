@@ -48,7 +48,7 @@ AUGMENTATIONS = {  # by recipe
 
 
 @dataclasses.dataclass
-class Draw:
+class Sample:
     """What was drawn for N pictures: tops, lefts (N,) in pixels, flips (N,) bool, shifts (N, 3) grey levels or None."""
 
     tops: np.ndarray
@@ -59,10 +59,10 @@ class Draw:
     def __getitem__(self, chosen):
         """The draw of some of the pictures."""
         shifts = None if self.shifts is None else self.shifts[chosen]
-        return Draw(self.tops[chosen], self.lefts[chosen], self.flips[chosen], shifts)
+        return Sample(self.tops[chosen], self.lefts[chosen], self.flips[chosen], shifts)
 
 
-def draw(rng, N, margin, how, axes):
+def sample(rng, N, margin, how, axes):
     """What augment applies to N pictures.
 
     Paper    4.1. Offsets are 0 to margin inclusive, so 256 -> 224 gives 33 * 33 * 2 = 2178 versions; 2048 is printed
@@ -79,14 +79,14 @@ def draw(rng, N, margin, how, axes):
         scale = np.sqrt(eigenvalues) if how.colour == "deviations" else eigenvalues / 255  # / 255**2 * 255
         multiples = rng.normal(0, how.spread, (N, 3))                     # (N, 3), one draw a picture
         shifts = (multiples * scale) @ vectors.T                          # (N, 3)
-    return Draw(tops, lefts, flips, shifts)
+    return Sample(tops, lefts, flips, shifts)
 
 
 def augment(pictures, drawn, mean, size, how=PLAIN):
     """Crops as the network sees them in training: cut, less the mean, shifted in colour, mirrored, divided.
 
     Paper    4.1, and section 2 for the mean
-    Args     pictures (N, 3, S, S), bytes as they are stored; drawn: of draw, with margin S - size; mean (3, S, S)
+    Args     pictures (N, 3, S, S), bytes as they are stored; drawn: of sample, with margin S - size; mean (3, S, S)
              float32, where the pictures live; size: s
     Returns  x (N, 3, s, s) float32
     Differs  the 2012 code takes the middle of the mean off every crop, mirrored or not, Caffe what lies under it

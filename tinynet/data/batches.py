@@ -11,11 +11,11 @@ import numpy as np
 
 from tinynet.backend import prefetch_to_device, to_device
 from tinynet.console import Progress
-from tinynet.data.augment import PLAIN, augment, center_crop, draw, principal_axes, ten_crops
+from tinynet.data.augment import PLAIN, augment, center_crop, principal_axes, sample, ten_crops
 from tinynet.data.pictures import DataError
 
 THREADS = os.cpu_count() or 1  # of a loader; Pillow and NumPy work without holding Python's lock
-RUN = 64                       # pictures read at once where all are read
+PIECE = 64                     # pictures read at once where all are read
 
 
 @dataclasses.dataclass
@@ -50,7 +50,7 @@ class Sums:
         return Statistics(mean.astype(np.float32), covariance)
 
 
-def statistics(split, quiet=False):
+def compute_statistics(split, quiet=False):
     """The mean of every pixel over a split, and how its colours vary together: read from all pictures, unless the split
     has kept them.
 
@@ -65,7 +65,7 @@ def statistics(split, quiet=False):
         return len(indices), Sums.of(split.read(indices)[0])
 
     with Progress(len(split), "mean image", "pictures", quiet) as progress:
-        for asked, more in in_order(read, runs(np.arange(len(split)), RUN)):
+        for asked, more in in_order(read, pieces(np.arange(len(split)), PIECE)):
             sums += more
             progress.update(asked)
     if not sums.count:
@@ -74,25 +74,25 @@ def statistics(split, quiet=False):
 
 
 class TrainingBatches:
-    """Batches without end: pass after pass in a new order, each picture once a pass, cut and varied at random.
+    """Batches without end: epoch after epoch in a new order, each picture once an epoch, cut and varied at random.
 
-    The last batch of a pass may be short; a picture that cannot be read is left out. Threads prepare a few batches
+    The last batch of an epoch may be short; a picture that cannot be read is left out. Threads prepare a few batches
     ahead, but all draws from rng are made by the caller's: which batch gets which does not depend on timing.
 
     Args     size: of the crops, in pixels; statistics: of the training split; rng: for this alone, since it runs ahead;
              how: an Augmentation; device: where x is made. A "gpu" is sent the pictures as bytes, a batch ahead, and
-             cuts and varies them itself; colour_passes: after so many passes colours are shifted no more; None: in all
+             cuts and varies them itself; colour_epochs: after so many epochs colours are shifted no more; None: in all
     Raises   DataError where not one picture can be read; DataLost, in the end, where files vanish
     """
 
     def __init__(self, split, batch_size, size, statistics, rng, how=PLAIN, threads=THREADS, device="cpu",
-                 colour_passes=None):
+                 colour_epochs=None):
         self.split, self.batch_size, self.size = split, batch_size, size
-        self.how, self.colour_passes = how, colour_passes
+        self.how, self.colour_epochs = how, colour_epochs
         self.mean, self.axes = to_device(statistics.mean, device), principal_axes(statistics.covariance)
         self.rng, self.threads, self.device = rng, threads, device
-        # Of the next batch: how many passes came before, where its pass began, how many batches came before it there.
-        self.position = {"passes": 0, "generator": rng.bit_generator.state, "batches": 0}
+        # Of the next batch: how many epochs came before, where its epoch began, how many batches came before it there.
+        self.position = {"epochs": 0, "generator": rng.bit_generator.state, "batches": 0}
         self._batches = self._run(0, 0)
 
     def state(self):
@@ -103,34 +103,34 @@ class TrainingBatches:
         """Go on from a position that was kept: the same batches come as came after it."""
         self.rng.bit_generator.state = position["generator"]
         self.position = position
-        self._batches = self._run(position["passes"], position["batches"])
+        self._batches = self._run(position["epochs"], position["batches"])
 
     def __iter__(self):
         return self
 
     def __next__(self):
         while True:
-            how = self._how(self.position["passes"])
+            how = self._how(self.position["epochs"])
             pictures, drawn, labels, self.position = next(self._batches)
             if len(labels):
                 return self._as_input(pictures, drawn, how), labels
             if len(self.split.unreadable) == len(self.split):
                 raise DataError(f"not one of {len(self.split)} pictures can be read")
 
-    def _how(self, passes):
-        """The Augmentation of a pass before which there were so many."""
-        return self.how if self.colour_passes is None or passes < self.colour_passes else self.how.without_colour()
+    def _how(self, epochs):
+        """The Augmentation of an epoch before which there were so many."""
+        return self.how if self.colour_epochs is None or epochs < self.colour_epochs else self.how.without_colour()
 
-    def _run(self, passes, skip):
+    def _run(self, epochs, skip):
         def plans(skip):
-            for done in itertools.count(passes):
+            for done in itertools.count(epochs):
                 how, state = self._how(done), self.rng.bit_generator.state
-                pieces = runs(self.rng.permutation(len(self.split)), self.batch_size)
-                for number, indices in enumerate(pieces, 1):
-                    drawn = draw(self.rng, len(indices), self.mean.shape[-1] - self.size, how, self.axes)
-                    after = {"passes": done, "generator": state, "batches": number}
-                    if number == len(pieces):
-                        after = {"passes": done + 1, "generator": self.rng.bit_generator.state, "batches": 0}
+                batches = pieces(self.rng.permutation(len(self.split)), self.batch_size)
+                for number, indices in enumerate(batches, 1):
+                    drawn = sample(self.rng, len(indices), self.mean.shape[-1] - self.size, how, self.axes)
+                    after = {"epochs": done, "generator": state, "batches": number}
+                    if number == len(batches):
+                        after = {"epochs": done + 1, "generator": self.rng.bit_generator.state, "batches": 0}
                     if number > skip:
                         yield indices, drawn, how, after
                 skip = 0
@@ -165,7 +165,7 @@ def test_batches(split, batch_size, size, mean, ten_views=False):
         return x - center_crop(mean, size), split.labels[indices[readable]]
 
     count = 0
-    for x, labels in in_order(prepare, runs(np.arange(len(split)), batch_size)):
+    for x, labels in in_order(prepare, pieces(np.arange(len(split)), batch_size)):
         count += len(labels)
         if len(labels):
             yield x, labels
@@ -191,6 +191,6 @@ def in_order(work, tasks, threads=THREADS):
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def runs(order, length):
+def pieces(order, length):
     """An array in pieces of some length; the last may be shorter."""
     return [order[start:start + length] for start in range(0, len(order), length)]

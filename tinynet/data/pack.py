@@ -12,7 +12,7 @@ import numpy as np
 from tinynet.checkpoint import atomic_write, save_arrays
 from tinynet.console import Interrupt, Interrupted, Progress
 from tinynet.data import identity, packed
-from tinynet.data.batches import RUN, Sums, in_order, runs
+from tinynet.data.batches import PIECE, Sums, in_order, pieces
 from tinynet.data.files import SlowProgress
 from tinynet.data.packed import BLOCKS, PACK, REPORT, SPLITS, STATISTICS, Block
 from tinynet.data.pictures import DataError, DataLost
@@ -30,7 +30,7 @@ def pack(source, out, size, quiet=False):
              Interrupted after Ctrl-C. Then the same call goes on
     Memory   64 pictures a thread, and some more ready to be written, whatever there is to pack
     """
-    made_from = {"format": packed.FORMAT, "size": size, "block": RUN, "source": identity(source)}
+    made_from = {"format": packed.FORMAT, "size": size, "block": PIECE, "source": identity(source)}
     os.makedirs(out, exist_ok=True)
     with _alone(out):
         _begin(out, made_from)
@@ -103,7 +103,7 @@ class _Packing:
         self.size, self.sums, self.blocks = made_from["size"], Sums(), []
         self.splits = {name: getattr(source, name) for name in SPLITS}
         self.todo = [(name, indices) for name, split in self.splits.items()
-                     for indices in runs(np.arange(len(split)), RUN)]
+                     for indices in pieces(np.arange(len(split)), PIECE)]
         self.files = {name: open(os.path.join(out, f"{name}.u8"), "a+b", buffering=0) for name in SPLITS}
         self.counts = dict.fromkeys(SPLITS, 0)
 
@@ -123,12 +123,12 @@ class _Packing:
             whole = pictures is not None and packed.sha256(pictures) == block.sha256
             return block, whole, Sums.of(pictures) if whole else None
 
-        with SlowProgress(len(blocks) * RUN, f"checking what is in {self.out}", "pictures", self.quiet) as progress:
+        with SlowProgress(len(blocks) * PIECE, f"checking what is in {self.out}", "pictures", self.quiet) as progress:
             for block, whole, sums in in_order(read, blocks):
                 if not whole:
                     break
                 self._take(block, sums)
-                progress.update(RUN)
+                progress.update(PIECE)
         for name, file in self.files.items():
             file.truncate(self.counts[name] * 3 * self.size**2)
         with atomic_write(os.path.join(self.out, BLOCKS)) as file:
