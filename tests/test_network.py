@@ -1,5 +1,7 @@
 """Layers, Sequential and AlexNet: tables, totals, sizes, modes, saving."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -139,14 +141,14 @@ def test_evaluation_keeps_nothing_and_training_frees():
     net, x = small_net(), np.zeros((1, 3, 13, 11))
     net.eval()
     net.forward(x)
-    assert all(layer._kept is None for layer in net.layers)
+    assert all(layer._saved is None for layer in net.layers)
     with pytest.raises(RuntimeError, match="fc3: backward needs a forward in training mode"):
         net.backward(np.zeros((1, 3)))
     net.train()
     net.forward(x)
-    assert net["conv1"]._kept is not None
+    assert net["conv1"]._saved is not None
     net.backward(np.zeros((1, 3)))
-    assert all(layer._kept is None for layer in net.layers)
+    assert all(layer._saved is None for layer in net.layers)
     with pytest.raises(RuntimeError, match="fc3: backward needs a forward"):
         net.backward(np.zeros((1, 3)))
 
@@ -227,6 +229,54 @@ def test_save_and_load(tmp_path):
     for name, array in net.named_params().items():
         np.testing.assert_array_equal(array, other.named_params()[name])
     assert [file.name for file in tmp_path.iterdir()] == ["weights.npz"]
+
+
+class CountsImages(layers.Layer):
+    """A layer with a buffer: the number of images that it has seen in training."""
+
+    def build(self, in_shape, rng, dtype):
+        self.buffers = {"images": np.zeros(1, dtype)}
+
+    def forward(self, x):
+        if self.training:
+            self.buffers["images"] += len(x)
+        return x
+
+
+def net_with_a_buffer(seed=0):
+    return tinynet.Sequential(
+        [CountsImages("count"), layers.Flatten("flatten"), layers.Linear("fc", 3, std=0.5), layers.Dropout("drop")],
+        (2, 2, 2), np.random.default_rng(seed))
+
+
+def test_buffers_are_saved_and_loaded_with_the_parameters(tmp_path):
+    path, net, other = tmp_path / "weights.npz", net_with_a_buffer(), net_with_a_buffer(1)
+    net.forward(np.zeros((5, 2, 2, 2), np.float32))
+    assert list(net.named_buffers()) == ["count.images"] and "count.images" not in net.named_params()
+    net.save(path)
+    other.load(path)
+    assert other.named_buffers()["count.images"] == 5
+    checkpoint.save_arrays(path, net.named_params())
+    with pytest.raises(tinynet.CheckpointError, match=r"only the network has count\.images"):
+        other.load(path)
+
+
+def test_a_saved_state_brings_everything_back():
+    net, x = net_with_a_buffer(), np.ones((5, 2, 2, 2), np.float32)
+    arrays = net.named_params() | net.named_buffers()
+    state = net.state()
+    first = net.forward(x)
+    net["fc"].params["w"] += 1
+    net.restore(state)
+    assert net["count"].buffers["images"] == 0
+    np.testing.assert_array_equal(net.forward(x), first)  # the same weights, and the same dropout mask
+    assert all(array is arrays[name] for name, array in (net.named_params() | net.named_buffers()).items())
+    assert list(state) == ["params", "buffers", "generator"]
+    json.dumps(state["generator"])
+    state["params"]["fc.w"] = np.zeros((3, 7), np.float32)
+    with pytest.raises(tinynet.CheckpointError, match=r"its fc\.w is float32 \(3, 7\)"):
+        net.restore(state)
+    np.testing.assert_array_equal(net.named_params()["fc.b"], np.zeros(3))
 
 
 def test_load_refuses_what_does_not_fit(tmp_path):

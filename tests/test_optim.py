@@ -1,5 +1,6 @@
 """SGD as the paper has it, its multipliers, the hint, and learning itself."""
 
+import json
 import math
 
 import numpy as np
@@ -65,6 +66,28 @@ def test_biases_of_code_2012_learn_twice_as_fast_and_do_not_decay():
     names = "conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"
     assert sgd.lr_mult == {f"{name}.b": 2 for name in names}
     assert sgd.decay_mult == {f"{name}.{key}": {"w": 1, "b": 0}[key] for name in names for key in "wb"}
+
+
+def test_a_saved_state_of_sgd_brings_everything_back():
+    net = small_net()
+    sgd = tinynet.SGD(net, lr=0.1)
+    for layer in net.layers:
+        layer.grads = {key: np.ones_like(w) for key, w in layer.params.items()}
+    sgd.step()
+    velocity, state = sgd.velocity["fc3.w"], sgd.state()
+    before = velocity.copy()
+    json.dumps({"lr": state["lr"], "lr_mult": state["lr_mult"]})
+    sgd.lr, sgd.lr_mult["fc3.b"] = 0.01, 5
+    sgd.step()
+    assert not np.array_equal(velocity, before)
+    sgd.restore(state)
+    assert sgd.velocity["fc3.w"] is velocity and (sgd.lr, sgd.lr_mult["fc3.b"]) == (0.1, 1)
+    np.testing.assert_array_equal(velocity, before)
+    sgd.lr_mult["fc3.b"] = 7
+    assert state["lr_mult"]["fc3.b"] == 1
+    del state["velocity"]["fc3.w"]
+    with pytest.raises(tinynet.CheckpointError, match=r"only the network has fc3\.w"):
+        sgd.restore(state)
 
 
 def test_sgd_says_what_is_wrong():

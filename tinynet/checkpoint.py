@@ -8,6 +8,8 @@ import zipfile
 
 import numpy as np
 
+from tinynet import backend
+
 DIGEST = 64  # hexadecimal digits of a SHA-256
 
 
@@ -67,6 +69,24 @@ def load_arrays(path):
         raise CheckpointError(f"{path}: there is no such file") from None
     except (OSError, ValueError, EOFError, AttributeError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: not a file of arrays, or damaged ({error})") from None
+
+
+def restore_arrays(where, targets, arrays):
+    """Copy arrays into the targets of the same names, in place, on the device where a target lives.
+
+    Raises   CheckpointError, with the first difference in names, shapes or dtypes; then nothing
+             has been written
+    """
+    for name in [*targets, *arrays]:
+        if name not in arrays or name not in targets:
+            owner = where if name in arrays else "the network"
+            raise CheckpointError(f"{where}: made for another network; only {owner} has {name}")
+        if arrays[name].shape != targets[name].shape or arrays[name].dtype != targets[name].dtype:
+            raise CheckpointError(
+                f"{where}: made for another network; its {name} is {arrays[name].dtype} "
+                f"{arrays[name].shape}, the network's {targets[name].dtype} {targets[name].shape}")
+    for name, target in targets.items():
+        target[...] = backend.like(arrays[name], target)
 
 
 def _sha256(file, length):

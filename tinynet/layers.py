@@ -15,17 +15,19 @@ class Layer:
     name      "conv1"; unique in its network
     params    {"w": array, "b": array} or {}
     grads     the same keys after backward, which overwrites them: nothing to zero, nothing to forget
+    buffers   {"mean": array} or {}: arrays that no gradient changes, such as running means; they are
+              saved and loaded with the parameters
     training  True: forward keeps what backward needs; False: it keeps nothing
     ops       the rung that computes: tinynet.ops, tinynet.reference, ...
     """
 
     def __init__(self, name):
         self.name = name
-        self.params, self.grads = {}, {}
+        self.params, self.grads, self.buffers = {}, {}, {}
         self.lr_mult, self.decay_mult = {}, {}  # per parameter, where they are not 1
         self.training = True
         self.ops = ops
-        self._kept = None
+        self._saved = None
 
     def build(self, in_shape, rng, dtype):
         """Draw the parameters for inputs of in_shape from rng."""
@@ -46,13 +48,18 @@ class Layer:
         """dL/dy -> dL/dx; overwrites grads and frees what forward kept. Raises RuntimeError without such a forward."""
         return dy
 
-    def keep(self, *arrays):
-        self._kept = arrays if self.training else None
+    def save_for_backward(self, *arrays):
+        """Keep what backward needs. In evaluation mode nothing is kept."""
+        self._saved = arrays if self.training else None
 
-    def kept(self):
-        if self._kept is None:
+    def saved(self):
+        """Return what forward saved, and free it.
+
+        Raises   RuntimeError where there was no forward pass in training mode
+        """
+        if self._saved is None:
             raise RuntimeError(f"{self.name}: backward needs a forward in training mode before it, and each only once")
-        arrays, self._kept = self._kept, None
+        arrays, self._saved = self._saved, None
         return arrays
 
     def __repr__(self):
@@ -95,12 +102,12 @@ class Conv2d(Layer):
 
     def forward(self, x):
         self.output_shape(x.shape)
-        self.keep(x)
+        self.save_for_backward(x)
         return self.ops.conv2d_forward(x, self.params["w"], self.params["b"], self.stride, self.pad, self.groups,
                                        self.ceil)
 
     def backward(self, dy):
-        x, = self.kept()
+        x, = self.saved()
         dx, dw, db = self.ops.conv2d_backward(dy, x, self.params["w"], self.stride, self.pad, self.groups, self.ceil,
                                               self.need_dx)
         self.grads = {"w": dw, "b": db}
@@ -120,11 +127,11 @@ class MaxPool(Layer):
     def forward(self, x):
         self.output_shape(x.shape)
         y, argmax = self.ops.maxpool_forward(x, self.size, self.stride, self.ceil)
-        self.keep(argmax, x.shape)
+        self.save_for_backward(argmax, x.shape)
         return y
 
     def backward(self, dy):
-        argmax, in_shape = self.kept()
+        argmax, in_shape = self.saved()
         return self.ops.maxpool_backward(dy, argmax, in_shape, self.size, self.stride, self.ceil)
 
 
@@ -140,11 +147,11 @@ class AvgPool(Layer):
 
     def forward(self, x):
         self.output_shape(x.shape)
-        self.keep(x.shape)
+        self.save_for_backward(x.shape)
         return self.ops.avgpool_forward(x, self.size, self.stride, self.ceil)
 
     def backward(self, dy):
-        in_shape, = self.kept()
+        in_shape, = self.saved()
         return self.ops.avgpool_backward(dy, in_shape, self.size, self.stride, self.ceil)
 
 
@@ -161,11 +168,11 @@ class LRN(Layer):
     def forward(self, x):
         self.output_shape(x.shape)
         y, scale = self.ops.lrn_forward(x, self.n, self.k, self.alpha, self.beta, self.groups)
-        self.keep(x, y, scale)
+        self.save_for_backward(x, y, scale)
         return y
 
     def backward(self, dy):
-        x, y, scale = self.kept()
+        x, y, scale = self.saved()
         return self.ops.lrn_backward(dy, x, y, scale, self.n, self.alpha, self.beta, self.groups)
 
 
@@ -182,11 +189,11 @@ class LRNWithin(Layer):
     def forward(self, x):
         self.output_shape(x.shape)
         y, scale = self.ops.lrn_within_forward(x, self.n, self.k, self.alpha, self.beta)
-        self.keep(x, y, scale)
+        self.save_for_backward(x, y, scale)
         return y
 
     def backward(self, dy):
-        x, y, scale = self.kept()
+        x, y, scale = self.saved()
         return self.ops.lrn_within_backward(dy, x, y, scale, self.n, self.alpha, self.beta)
 
 
@@ -195,11 +202,11 @@ class ReLU(Layer):
 
     def forward(self, x):
         y = self.ops.relu_forward(x)
-        self.keep(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, dy):
-        y, = self.kept()
+        y, = self.saved()
         return self.ops.relu_backward(dy, y)
 
 
@@ -214,11 +221,11 @@ class LeakyReLU(Layer):
 
     def forward(self, x):
         y = self.ops.leaky_relu_forward(x, self.slope)
-        self.keep(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, dy):
-        y, = self.kept()
+        y, = self.saved()
         return self.ops.leaky_relu_backward(dy, y, self.slope)
 
 
@@ -227,11 +234,11 @@ class Tanh(Layer):
 
     def forward(self, x):
         y = self.ops.tanh_forward(x)
-        self.keep(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, dy):
-        y, = self.kept()
+        y, = self.saved()
         return self.ops.tanh_backward(dy, y)
 
 
@@ -240,11 +247,11 @@ class Sigmoid(Layer):
 
     def forward(self, x):
         y = self.ops.sigmoid_forward(x)
-        self.keep(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, dy):
-        y, = self.kept()
+        y, = self.saved()
         return self.ops.sigmoid_backward(dy, y)
 
 
@@ -255,11 +262,11 @@ class Flatten(Layer):
         return in_shape[0], math.prod(in_shape[1:])
 
     def forward(self, x):
-        self.keep(x.shape)
+        self.save_for_backward(x.shape)
         return x.reshape(self.output_shape(x.shape))
 
     def backward(self, dy):
-        in_shape, = self.kept()
+        in_shape, = self.saved()
         return dy.reshape(in_shape)
 
 
@@ -285,11 +292,11 @@ class Linear(Layer):
 
     def forward(self, x):
         self.output_shape(x.shape)
-        self.keep(x)
+        self.save_for_backward(x)
         return self.ops.linear_forward(x, self.params["w"], self.params["b"])
 
     def backward(self, dy):
-        x, = self.kept()
+        x, = self.saved()
         dx, dw, db = self.ops.linear_backward(dy, x, self.params["w"])
         self.grads = {"w": dw, "b": db}
         return dx
@@ -318,7 +325,7 @@ class Dropout(Layer):
             mask = backend.like(self.draw_mask(x.shape, x.dtype), x)
         else:
             mask = 1.0 if self.inverted else self.keep_probability
-        self.keep(mask)
+        self.save_for_backward(mask)
         return self.ops.dropout_forward(x, mask)
 
     def draw_mask(self, shape, dtype):
@@ -327,5 +334,5 @@ class Dropout(Layer):
         return init.bernoulli(self.rng, shape, self.keep_probability, value, dtype)
 
     def backward(self, dy):
-        mask, = self.kept()
+        mask, = self.saved()
         return self.ops.dropout_backward(dy, mask)

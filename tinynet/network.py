@@ -4,6 +4,8 @@ import dataclasses
 import importlib
 import math
 
+import numpy as np
+
 from tinynet import backend, checkpoint, shapes
 
 RUNGS = ("reference", "ops", "cpu", "cuda")
@@ -79,13 +81,14 @@ class Sequential:
             layer.ops = importlib.import_module(f"tinynet.{rung}")
 
     def to(self, device):
-        """Move the parameters to "cpu" or "gpu", and use the rung that is fastest there.
+        """Move parameters and buffers to "cpu" or "gpu", and use the rung that is fastest there.
 
         Raises   DeviceError, with the remedy, where there is no usable GPU
         """
         backend.require_device(device)
         for layer in self.layers:
             layer.params = {key: backend.to_device(array, device) for key, array in layer.params.items()}
+            layer.buffers = {key: backend.to_device(array, device) for key, array in layer.buffers.items()}
             layer.grads = {}
         self.device = device
         self.use(FASTEST[device])
@@ -98,26 +101,41 @@ class Sequential:
         """{"conv1.w": dL/dw, ...} as the last backward left them."""
         return {f"{layer.name}.{key}": array for layer in self.layers for key, array in layer.grads.items()}
 
+    def named_buffers(self):
+        """Return {"norm1.mean": array, ...}: the arrays of layers that no gradient changes."""
+        return {f"{layer.name}.{key}": array for layer in self.layers
+                for key, array in layer.buffers.items()}
+
     def save(self, path):
-        """Write the parameters to an .npz file, whole or not at all."""
-        checkpoint.save_arrays(path, {name: backend.to_numpy(array) for name, array in self.named_params().items()})
+        """Write parameters and buffers to an .npz file, completely or not at all."""
+        arrays = self._arrays()
+        checkpoint.save_arrays(path, {name: backend.to_numpy(arrays[name]) for name in arrays})
 
     def load(self, path):
-        """Read parameters that save wrote for a network of the same shapes.
+        """Read what save wrote for a network of the same shapes.
 
-        Raises   CheckpointError, with the first difference; the network is then as it was
+        Raises   CheckpointError, with the first difference; the network is then unchanged
         """
-        arrays, params = checkpoint.load_arrays(path), self.named_params()
-        for name in [*params, *arrays]:
-            if name not in arrays or name not in params:
-                owner = path if name in arrays else "the network"
-                raise checkpoint.CheckpointError(f"{path}: made for another network; only {owner} has {name}")
-            if arrays[name].shape != params[name].shape or arrays[name].dtype != params[name].dtype:
-                raise checkpoint.CheckpointError(
-                    f"{path}: made for another network; its {name} is {arrays[name].dtype} {arrays[name].shape}, "
-                    f"the network's {params[name].dtype} {params[name].shape}")
-        for name, array in params.items():
-            array[...] = backend.like(arrays[name], array)
+        checkpoint.restore_arrays(path, self._arrays(), checkpoint.load_arrays(path))
+
+    def state(self):
+        """Return everything that training changes here, as a copy on the host.
+
+        Returns  {"params": {"conv1.w": array, ...}, "buffers": {...}, "generator": the state of rng}
+        """
+        return {"params": _on_host(self.named_params()), "buffers": _on_host(self.named_buffers()),
+                "generator": self.rng.bit_generator.state}
+
+    def restore(self, state):
+        """Put back what state() returned, in place.
+
+        Raises   CheckpointError, with the first difference; the network is then unchanged
+        """
+        checkpoint.restore_arrays("the saved state", self._arrays(), state["params"] | state["buffers"])
+        self.rng.bit_generator.state = state["generator"]
+
+    def _arrays(self):
+        return self.named_params() | self.named_buffers()
 
     def summary(self):
         """Output shape, parameters, multiply-accumulates and memory of every layer, for one image; print() it."""
@@ -128,6 +146,11 @@ class Sequential:
             rows.append(SummaryRow(layer.name, type(layer).__name__, shape[1:], params, macs,
                                    math.prod(shape) * itemsize))
         return Summary(self.in_shape, rows, itemsize)
+
+
+def _on_host(arrays):
+    """Return copies of named arrays, as NumPy arrays."""
+    return {name: np.array(backend.to_numpy(array)) for name, array in arrays.items()}
 
 
 @dataclasses.dataclass

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinynet import backend
+from tinynet import backend, checkpoint
 
 
 class SGD:
@@ -42,3 +42,19 @@ class SGD:
                     raise TypeError(f"the gradient of {name} is {dw.dtype}, the parameter {w.dtype}")
                 v = self.velocity[name] = backend.like(self.velocity[name], w)
                 layer.ops.sgd_step_(w, v, dw, lr, self.momentum, weight_decay)
+
+    def state(self):
+        """Return everything that changes from step to step, as a copy on the host.
+
+        Returns  {"lr": number, "lr_mult": {"conv1.b": number, ...}, "velocity": {"conv1.w": array, ...}}
+        """
+        velocity = {name: np.array(backend.to_numpy(v)) for name, v in self.velocity.items()}
+        return {"lr": self.lr, "lr_mult": dict(self.lr_mult), "velocity": velocity}
+
+    def restore(self, state):
+        """Put back what state() returned, the velocities in place.
+
+        Raises   CheckpointError, with the first difference; the optimiser is then unchanged
+        """
+        checkpoint.restore_arrays("the saved state", self.velocity, state["velocity"])
+        self.lr, self.lr_mult = state["lr"], dict(state["lr_mult"])

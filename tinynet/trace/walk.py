@@ -79,7 +79,7 @@ class Trace:
     def _there_and_back(self, x, labels, dy):
         for layer in self.net.layers:
             y = layer.forward(x)
-            step = self.steps[layer.name] = Step(layer.name, layer, x, y, layer._kept)
+            step = self.steps[layer.name] = Step(layer.name, layer, x, y, layer._saved)
             yield step
             x = y
         if labels is not None:
