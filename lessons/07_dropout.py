@@ -51,7 +51,7 @@ print(inspect.getsource(layers.Dropout))
 net = tinynet.Sequential([layers.Dropout("drop6", keep=0.5)], (4096,), rng, "float64")
 units = np.abs(rng.standard_normal((4, 4096)))
 trace = Trace(net, units, dy=rng.standard_normal((4, 4096))).run()
-masks = trace["drop6"].kept[0]
+masks = trace["drop6"].saved[0]
 assert set(np.unique(masks)) == {0, 1} and np.all(abs(masks.mean(axis=1) - 0.5) < 0.05)
 assert all((a != b).mean() > 0.4 for a, b in itertools.combinations(masks, 2))
 figures.draw_pictures([255 * m.reshape(64, 64) for m in masks], [f"picture {i}" for i in range(4)])

@@ -6,7 +6,7 @@ from test_mutants import mutated
 
 import tinynet
 from tinynet import layers, trace
-from tinynet.trace import Disagreement, Trace, explain
+from tinynet.trace import Disagreement, Trace, explain, uses
 
 
 def walked(*kinds, in_shape=(4, 7, 6), N=2, seed=0, dtype="float64", head=()):
@@ -19,7 +19,9 @@ def walked(*kinds, in_shape=(4, 7, 6), N=2, seed=0, dtype="float64", head=()):
     shape = (N, *in_shape)
     for layer in net.layers:
         shape = layer.output_shape(shape)
-    return Trace(net, x, dy=rng.standard_normal(shape).astype(dtype)).run()
+    sgd = tinynet.SGD(net, lr=0.1, momentum=0.9, weight_decay=0.01)
+    sgd.velocity = {name: rng.standard_normal(w.shape).astype(dtype) for name, w in net.named_params().items()}
+    return Trace(net, x, dy=rng.standard_normal(shape).astype(dtype), sgd=sgd).run()
 
 
 LAYERS = {
@@ -52,12 +54,19 @@ def arrays_of(step):
 def explain_all(explain, traced, name="it"):
     """Every number of the layer. Explanations check themselves; here also: one for each gradient there is."""
     count = 0
+    assert traced[name].layer.params.keys() == traced[name].grads.keys()
     for of, array in arrays_of(traced[name]).items():
         for index in np.ndindex(array.shape):
             explanation = explain(traced, name, index, of)
             assert abs(explanation.value - array[index]) <= 1e-12 * max(1, abs(array).max())
             count += 1
     return count
+
+
+def terms_from(array, seen):
+    """The sources in that array of all terms of an explanation."""
+    found = [seen.source(term, place) for term, values in seen.terms.items() for place in np.ndindex(values.shape)]
+    return [source for source in found if source and source[0] == array]
 
 
 def made(kind):
@@ -85,6 +94,33 @@ def test_every_number_of_the_loss_is_explained():
         assert explain(traced, "loss", index, "dx").value == pytest.approx(step.dx[index], abs=1e-12)
         assert explain(traced, "loss", index, "probs").value == pytest.approx(step.layer.probs[index], abs=1e-12)
     assert explain_all(explain, traced, "fc") == 12 + 18 + 24 + 4
+
+
+@pytest.mark.parametrize("rung", ["ops", "cpu"])
+@pytest.mark.parametrize("kind", ["conv strided", "linear"])
+def test_every_update_is_explained_and_none_is_made(kind, rung):
+    traced = made(kind)
+    traced.net.use(rung)
+    net, sgd = traced.net, traced.sgd
+    sgd.lr_mult, sgd.decay_mult = {"it.b": 2}, {"it.b": 0, "it.w": 3}
+    before = {name: w.copy() for name, w in net.named_params().items()}
+    told = {name: {index: explain(traced, "it", index, "update") for index in np.ndindex(w.shape)}
+            for name, w in net.named_params().items()}
+    for name, w in net.named_params().items():
+        np.testing.assert_array_equal(w, before[name])
+    sgd.step()
+    for name, w in net.named_params().items():
+        for index, seen in told[name].items():
+            assert seen.value == pytest.approx(w[index], rel=1e-12, abs=1e-12)
+            assert seen.actual == w[index]
+    index = next(iter(told["it.w"]))
+    text = str(told["it.w"][index])
+    assert "momentum: 0.9 * v" in text and "decay: -0.03 * 0.1 * w" in text and "gradient: -0.1 * dw" in text
+    assert "decay: -0 * 0.2 * b" in str(told["it.b"][0,])
+    sgd.lr_mult["it.b"] = 0
+    traced = Trace(net, traced.steps[net.layers[0].name].x, dy=traced["it"].dy, sgd=sgd).run()
+    frozen = explain(traced, "it", (0,), "update")
+    assert frozen.value == frozen.actual == net["it"].params["b"][0] and "is frozen" in frozen.where
 
 
 def test_no_layer_is_forgotten():
@@ -138,6 +174,58 @@ def test_the_terms_are_where_they_are_said_to_be():
     positions_check(explain)
 
 
+@pytest.mark.parametrize("kind", [*LAYERS, "linear"])
+def test_every_term_is_the_number_that_it_is_said_to_be(kind):
+    traced = made(kind)
+    step = traced["it"]
+    arrays = {"x": step.x, "y": step.y, "dy": step.dy, **step.layer.params}
+    for of, array in arrays_of(step).items():
+        for index in list(np.ndindex(array.shape))[::3]:
+            seen = explain(traced, "it", index, of)
+            assert seen.sources
+            for term, values in seen.terms.items():
+                for place in np.ndindex(values.shape):
+                    if source := seen.source(term, place):
+                        assert all(i >= 0 for i in source[1])
+                        assert arrays[source[0]][source[1]] == values[place]
+                    else:
+                        assert term in ("product", "slope", "share", "won", "mask", "x^2", "scale", "dy*y/scale",
+                                        "y") or not seen.inside[place]
+            for text, number in seen.lines:
+                if text.startswith("bias"):
+                    array, at = seen.source(text)
+                    assert arrays[array][at] == number
+
+
+@pytest.mark.parametrize("kind", [*LAYERS, "linear"])
+def test_uses_are_explanations_read_in_the_other_direction(kind):
+    layer = {**LAYERS, "linear": lambda: layers.Linear("it", 3, std=0.5)}[kind]()
+    below = layers.Flatten("below") if kind == "linear" else layers.Layer("below")
+    traced = walked(layer, layers.Layer("top"), in_shape=(4, 5, 6), N=2, head=[below])
+    step = traced["it"]
+    for of, array in {"x": step.x, **step.layer.params}.items():
+        readers = {index: set() for index in np.ndindex(array.shape)}
+        for index in np.ndindex(step.y.shape):
+            seen = explain(traced, "it", index)
+            for term in seen.sources:
+                for place in np.ndindex(seen.terms[term].shape if term in seen.terms else ()):
+                    source = seen.source(term, place)
+                    if source and source[0] == of:
+                        readers[source[1]].add(index)
+        for index, found in readers.items():
+            if of == "b":
+                continue
+            use = uses(traced, *(("below", index) if of == "x" else ("it", index, of)))[0]
+            assert (use.name, use.of, use.count) == ("it", "y", len(list(use)))
+            # a window that has this weight over the padding, too, has it
+            assert set(use) >= found if of == "w" else set(use) == found
+    for index in np.ndindex(step.y.shape):  # its gradient: dx where its window lies, dw and db of its kernel
+        inside = {source[1] for source in terms_from("x", explain(traced, "it", index))}
+        found = {use.of: use for use in uses(traced, "top", index, "dx")}
+        assert set(found["dx"]) == inside
+        assert found.keys() == {"dx", *(f"d{key}" for key in step.layer.params)}
+
+
 def test_the_table_of_a_window_at_the_corner():
     text = str(explain(made("conv strided"), "it", (1, 4, 0, 0)))
     assert text.startswith("it.y[1, 4, 0, 0]: kernel 4 over channels 2 to 3, rows -1 to 1, columns -2 to -1 of x[1]; "
@@ -159,7 +247,7 @@ def test_ties_and_losers_of_a_pool_are_named():
     traced = Trace(net, np.array([[[[5.0, 5, 1], [5, 0, 0]]]]), dy=np.array([[[[10.0, 100]]]])).run()
     assert "3 are equally large, the first in reading order wins" in explain(traced, "pool", (0, 0, 0, 0)).where
     assert "largest, at row 0, column 0" in str(explain(traced, "pool", (0, 0, 0, 0)))
-    assert explain(traced, "pool", (0, 0, 0, 1), "dx").where == "of the 2 windows that hold this pixel, it won 1"
+    assert explain(traced, "pool", (0, 0, 0, 1), "dx").where == "of the 2 windows that contain this pixel, it won 1"
     assert [explain(traced, "pool", (0, 0, 0, i), "dx").value for i in range(3)] == [10, 100, 0]
 
 
@@ -171,10 +259,34 @@ def test_a_walk_goes_there_and_back_one_layer_at_a_time():
     said = [" ".join(str(step).split()[:2]) for step in again]
     assert said == ["flat forward", "fc forward", "loss forward", "loss backward", "fc backward", "flat backward"]
     assert again.step() is None
-    assert str(again["fc"]) == "fc         backward   dy (3, 4) -> dx (3, 6), dw (4, 6), db (4,)"
+    assert repr(again["fc"]) == "fc         backward   dy (3, 4) -> dx (3, 6), dw (4, 6), db (4,)"
     for name, step in traced.steps.items():
         np.testing.assert_array_equal(again[name].y, step.y)
         np.testing.assert_array_equal(again[name].dx, step.dx)
+
+
+def test_a_walk_goes_back_and_forgets_nothing():
+    rng = np.random.default_rng(0)
+    net = tinynet.Sequential([layers.Flatten("flat"), layers.Dropout("drop"), layers.Linear("fc", 4, std=1)],
+                             (3, 4, 4), rng, "float64")
+    walk = Trace(net, rng.standard_normal((2, 3, 4, 4)), [1, 2])
+    assert walk.back() is None
+    assert repr(walk).startswith("Trace: 0 of 8 steps done\n  flat       forward    not reached yet\n")
+    walk.step()
+    second = walk.step()
+    mask = second.saved[0]
+    assert walk.back().name == "flat"
+    assert walk.step() is second and second.saved[0] is mask
+    walk.run()
+    assert str(walk["drop"]).split()[1] == "backward" and walk.step() is None
+    said = [" ".join(str(walk.back()).split()[:2]) for _ in range(7)]
+    assert said == ["drop backward", "fc backward", "loss backward", "loss forward", "fc forward", "drop forward",
+                    "flat forward"]
+    assert walk.back() is None and walk["flat"].dx is not None
+    table = repr(walk.run()).splitlines()
+    assert table[0] == "Trace: 8 of 8 steps done" and len(table) == 9
+    assert table[2] == "  drop       forward    x (2, 48) -> y (2, 48)"
+    assert table[-1] == "> flat       backward   dy (2, 48) -> dx (2, 3, 4, 4)"
 
 
 def test_a_trace_computes_what_the_network_computes():
@@ -198,8 +310,13 @@ def test_evaluation_explains_dropouts_strength():
                              np.random.default_rng(0), "float64")
     net.eval()
     traced = Trace(net, np.full((1, 1, 2, 2), 8.0)).run()
-    assert traced["drop"].kept is None
-    assert explain(traced, "drop", (0, 3)).value == 2
+    assert traced["drop"].saved is None
+    seen = explain(traced, "drop", (0, 3))
+    assert seen.value == 2 and list(seen.terms) == ["x", "factor", "product"] and seen.lines[0][0] == "y = x * factor"
+    assert seen.where == "evaluation: every unit speaks, at keep = 0.25 of its strength"
+    net["drop"].inverted = True
+    seen = explain(Trace(net, np.full((1, 1, 2, 2), 8.0)).run(), "drop", (0, 3))
+    assert (seen.value, seen.where) == (8, "evaluation: inverted dropout changes nothing")
 
 
 # ---- mistakes ------------------------------------------------------------------------------------------------------
@@ -216,6 +333,21 @@ def test_mistakes_get_a_line():
         (IndexError, "fc.y has shape (3, 4): there is no fc.y[0, 4]", lambda: explain(traced, "fc", (0, 4))),
         (IndexError, "fc.y has shape (3, 4): there is no fc.y[2]", lambda: explain(traced, "fc", 2)),
         (ValueError, "flat has no 'dw' to explain; there is y, dx", lambda: explain(traced, "flat", (0, 0), "dw")),
+        (ValueError, "flat has no 'update' to explain; there is y, dx",
+         lambda: explain(traced, "flat", (0, 0), "update")),
+        (ValueError, "update of fc needs an optimiser: Trace(net, x, labels, sgd=sgd)",
+         lambda: explain(traced, "fc", (0, 0), "update")),
+        (ValueError, "dw of fc is not there yet: the trace needs labels or dy, and trace.run()",
+         lambda: explain(there, "fc", (0, 0), "update")),
+        (TypeError, "fc.y takes a whole number for each axis as its index, not 1.5",
+         lambda: explain(traced, "fc", (0, 1.5))),
+        (TypeError, "fc.y takes a whole number for each axis as its index, not slice(None, None, None)",
+         lambda: explain(traced, "fc", (0, slice(None)))),
+        (TypeError, "fc.y takes a whole number for each axis as its index, not True",
+         lambda: explain(traced, "fc", (0, True))),
+        (TypeError, "fc.y takes a whole number for each axis as its index, not '1'",
+         lambda: explain(traced, "fc", (0, "1"))),
+        (ValueError, "fc has no 'beta'; there is y, dx, w, b, dw, db", lambda: uses(traced, "fc", 0, "beta")),
         (ValueError, "dx of fc is not there yet: the trace needs labels or dy, and trace.run()",
          lambda: explain(there, "fc", (0, 0), "dx")),
         (ValueError, "it computes no dx: need_dx=False, its input is a picture",
@@ -232,7 +364,7 @@ def test_mistakes_get_a_line():
             call()
         assert str(raised.value) == message
     net.eval()
-    with pytest.raises(ValueError, match="the way back needs training mode: call net.train"):
+    with pytest.raises(ValueError, match="the backward pass needs training mode: call net.train"):
         Trace(net, x, [0, 1, 2])
 
 
@@ -307,18 +439,17 @@ def objection(file, edits):
 
 @pytest.mark.parametrize("file, function, old, new", [
     ("conv", "y", "* layer.stride[0] - layer.pad[0]", "* layer.stride[0]"),
-    ("conv", "y", "o // (w.shape[0] // layer.groups) * CG", "0"),
-    ("conv", "y", "x * w[o]", "x * w[o, :, ::-1]"),
-    ("conv", "y", "products.sum() + b[o]", "products.sum()"),
+    ("conv", "y", "o // (layer.K // layer.groups) * CG", "0"),
+    ("conv", "y", "x * w ", "x * w[:, ::-1] "),
+    ("conv", "y", "products.sum() + b)", "products.sum())"),
     ("conv", "y", "start = channel, top, left", "start = channel, top, left + 1"),
     ("conv", "dw", "+ u - layer.pad[0]", "+ v - layer.pad[0]"),
-    ("conv", "dw", "o // (K // layer.groups) * CG + c", "c"),
-    ("conv", "dx", "u, v = row + layer.pad[0] -", "u, v = row -"),
-    ("conv", "dx", "(q * KG, *(int", "(0, *(int"),
+    ("conv", "dw", "o // (layer.K // layer.groups) * CG + c", "c"),
+    ("conv", "dx", "u = row + layer.pad[0] -", "u = row -"),
+    ("conv", "dx", "start = q * KG,", "start = 0,"),
     ("explanation", "windows_with", "<= pixel", "< pixel"),
     ("explanation", "pick", "inside, a[clipped], 0.0", "True, a[clipped], 0.0"),
-    ("pool", "y", "(top, left), {\"x\": x},\n                       [(f\"l",
-     "(left, top), {\"x\": x},\n                       [(f\"l"),
+    ("pool", "y", "start = top, left", "start = left, top"),
     ("pool", "y", "x.mean()", "x.sum()"),
     ("pool", "dx", "[0].size for j", "[0].size + 1 for j"),
     ("pool", "dx", "* window.shape[1]", "* 2"),
@@ -326,10 +457,10 @@ def objection(file, edits):
     ("lrn", "_window", "w + half + 1", "w + half"),
     ("lrn", "dx", "- others)", "+ others)"),
     ("lrn", "dx", "np.array(place) + start", "np.array(place)"),
-    ("dropout", "_masked", "value * mask)", "value)"),
-    ("flatten", "_moved", "source[place]", "source.ravel()[0]"),
+    ("dropout", "_multiplied", "value * number)", "value)"),
+    ("flatten", "_moved", "host(source[place])", "host(source.ravel()[0])"),
     ("linear", "dx", '["w"][:, unit]', '["w"][:, 0]'),
-    ("linear", "dw", "step.x[:, unit]", "step.x[:, 0]"),
+    ("linear", "dw", "step.x[:, unit])\n", "step.x[:, 0])\n"),
     ("softmax", "y", "losses.mean()", "losses.sum()"),
     ("softmax", "dx", "wrong / N", "wrong"),
     ("softmax", "_softmax", "exps / exps.sum()", "exps"),

@@ -1,4 +1,4 @@
-"""Where the numbers of activation functions come from: the function and its slope."""
+"""How the numbers of activation functions are computed: by the function and its slope."""
 
 import numpy as np
 
@@ -26,8 +26,8 @@ def y(step, index):
     x, = host(step.x[index])
     y = function(step.layer, x)
     xs = _around(x)
-    return explanation(f"{type(step.layer).__name__} of x = {x:.6g}", (), (), {"x": x, "y": y}, [("y", y)],
-                       curve=(xs, function(step.layer, xs)))
+    return explanation(f"{type(step.layer).__name__} of x = {x:.6g}", (), (), {"x": x, "y": y},
+                       [("y", y)], {"x": ("x", index)}, curve=(xs, function(step.layer, xs)))
 
 
 def dx(step, index):
@@ -37,7 +37,9 @@ def dx(step, index):
     steep = slope(step.layer, x)
     xs = _around(x)
     return explanation(f"dy times the slope of {type(step.layer).__name__} at x = {x:.6g}", (), (),
-                       {"x": x, "dy": dy, "slope": steep, "product": dy * steep}, [("dx = dy * slope", dy * steep)],
+                       {"x": x, "dy": dy, "slope": steep, "product": dy * steep},
+                       [("dx = dy * slope", dy * steep)],
+                       {"x": ("x", index), "dy": ("dy", index)},
                        curve=(xs, slope(step.layer, xs)))
 
 

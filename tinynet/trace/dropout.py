@@ -1,23 +1,27 @@
-"""Where the numbers of dropout come from: its mask."""
+"""How the numbers of dropout are computed: by its mask, or in evaluation by a factor."""
 
 from tinynet.trace.explanation import explanation, host
 
 
 def y(step, index):
-    """A unit that speaks, or is silent."""
-    return _masked(step, index, "y")
+    """In training a unit speaks or is silent; in evaluation it speaks at a constant strength."""
+    return _multiplied(step, index, "x", "y", step.x)
 
 
 def dx(step, index):
-    """The same for its gradient."""
-    return _masked(step, index, "dx")
+    """The gradient is multiplied by the mask that the unit was multiplied by."""
+    return _multiplied(step, index, "dy", "dx", step.dy)
 
 
-def _masked(step, index, into):
-    mask = step.kept[0] if step.kept else 1.0 if step.layer.inverted else step.layer.keep_probability
-    mask = float(mask if isinstance(mask, float) else mask[index])
-    name = "x" if into == "y" else "dy"
-    value, = host((step.x if into == "y" else step.dy)[index])
-    where = "the unit is silent" if mask == 0 else "the unit speaks"
-    return explanation(f"{where}, its mask is {mask:g}", (), (), {name: value, "mask": mask, "product": value * mask},
-                       [(f"{into} = {name} * mask", value * mask)])
+def _multiplied(step, index, name, into, source):
+    layer = step.layer
+    value, = host(source[index])
+    if step.saved:  # in training
+        what, number = "mask", float(step.saved[0][index])
+        where = f"the unit {'speaks' if number else 'is silent'}, its mask is {number:g}"
+    else:
+        what, number = "factor", 1.0 if layer.inverted else layer.keep_probability
+        where = ("evaluation: inverted dropout changes nothing" if layer.inverted else
+                 f"evaluation: every unit speaks, at keep = {number:g} of its strength")
+    return explanation(where, (), (), {name: value, what: number, "product": value * number},
+                       [(f"{into} = {name} * {what}", value * number)], {name: (name, index)})

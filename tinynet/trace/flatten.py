@@ -1,4 +1,4 @@
-"""Where the numbers of Flatten come from: the same number, at another place."""
+"""How the numbers of Flatten are computed: each is the same number, at another place."""
 
 import numpy as np
 
@@ -7,18 +7,17 @@ from tinynet.trace.explanation import explanation, host
 
 def y(step, index):
     """Which pixel became this unit."""
-    return _moved(step, index, "y")
+    return _moved(step, index, "x", "y", step.x, step.y)
 
 
 def dx(step, index):
     """Which unit this pixel became."""
-    return _moved(step, index, "dx")
+    return _moved(step, index, "dy", "dx", step.dy, step.x)
 
 
-def _moved(step, index, into):
-    source, name = (step.x, "x") if into == "y" else (step.dy, "dy")
-    target = step.y if into == "y" else step.x
-    place = tuple(map(int, np.unravel_index(np.ravel_multi_index(index, target.shape), source.shape)))
+def _moved(step, index, name, into, source, target):
+    flat = np.ravel_multi_index(index, target.shape)
+    place = tuple(map(int, np.unravel_index(flat, source.shape)))
     value, = host(source[place])
     where = f"the same number as {name}[{', '.join(map(str, place))}]"
-    return explanation(where, (), (), {name: value}, [(into, value)])
+    return explanation(where, (), (), {name: value}, [(into, value)], {name: (name, place)})

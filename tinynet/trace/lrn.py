@@ -1,4 +1,4 @@
-"""Where the numbers of both normalisations come from: across channels, or within a map."""
+"""How the numbers of both normalisations are computed: across channels, or within a map."""
 
 import numpy as np
 
@@ -7,41 +7,52 @@ from tinynet.trace.explanation import explanation, host
 
 
 def _window(layer, shape, index):
-    """What normalises x[index]: an index with slices, the names of the sliced axes, and where they start."""
+    """What normalises x[index]: an index with slices, the sliced axes, their starts."""
     n, c, h, w = index
     half = layer.n // 2
     if isinstance(layer, layers.LRNWithin):
         top, left = max(0, h - half), max(0, w - half)
-        return (n, c, slice(top, h + half + 1), slice(left, w + half + 1)), ("row", "column"), (top, left)
+        window = n, c, slice(top, h + half + 1), slice(left, w + half + 1)
+        return window, ("row", "column"), (top, left)
     size = shape[1] // layer.groups
     first, last = max(c // size * size, c - half), min(c // size * size + size - 1, c + half)
     return (n, slice(first, last + 1), h, w), ("channel",), (first,)
 
 
+def _grid(index, start, shape):
+    """The index arrays of a block of shape from start on, at the axes of a window."""
+    n, c, h, w = index
+    places = np.ix_(*(np.arange(first, first + size) for first, size in zip(start, shape)))
+    return (n, *places, h, w) if len(shape) == 1 else (n, c, *places)
+
+
 def _scale(layer, x, index):
-    window = x[_window(layer, x.shape, index)[0]]
+    window, = host(x[_window(layer, x.shape, index)[0]])
     return layer.k + layer.alpha * np.sum(window**2)
 
 
 def y(step, index):
-    """An activation, divided by a power of the energy around it."""
-    layer, (x,) = step.layer, host(step.x)
-    window, axes, start = _window(layer, x.shape, index)
-    squares = x[window]**2
-    scale = _scale(layer, x, index)
-    where = f"x = {x[index]:.6g} is divided by the energy of {squares.size} neighbours, itself included"
-    return explanation(where, axes, start, {"x": x[window], "x^2": squares},
+    """An activation, divided by a power of a sum: k plus alpha times the energy around it."""
+    layer = step.layer
+    window, axes, start = _window(layer, step.x.shape, index)
+    x, around = host(step.x[index], step.x[window])
+    squares = around**2
+    scale = _scale(layer, step.x, index)
+    where = (f"x = {x:.6g} is divided by a power of the energy of {squares.size} neighbours, "
+             "itself included")
+    return explanation(where, axes, start, {"x": around, "x^2": squares},
                        [("energy = sum of x^2", squares.sum()),
                         (f"scale = {layer.k:g} + {layer.alpha:g} * energy", scale),
                         (f"scale^-{layer.beta:g}", scale**-layer.beta),
-                        ("y = x * that", x[index] * scale**-layer.beta)])
+                        ("y = x * that", x * scale**-layer.beta)],
+                       {"x": ("x", _grid(index, start, squares.shape))})
 
 
 def dx(step, index):
-    """What x did to its own y, less what it did to its neighbours'."""
-    layer, (x, dy) = step.layer, host(step.x, step.dy)
+    """What x did to its own y, minus what it did to the y of its neighbours."""
+    layer, x = step.layer, step.x
     window, axes, start = _window(layer, x.shape, index)
-    above, values = dy[window], x[window]
+    own_x, own_dy, values, above = host(x[index], step.dy[index], x[window], step.dy[window])
     scales = np.empty(above.shape)
     for place in np.ndindex(above.shape):  # each neighbour has a window, and so a scale, of its own
         at = np.array(index)
@@ -49,9 +60,15 @@ def dx(step, index):
         scales[place] = _scale(layer, x, tuple(at))
     ys = values * scales**-layer.beta
     crossed = above * ys / scales
-    own = dy[index] * _scale(layer, x, index)**-layer.beta
-    others = 2 * layer.alpha * layer.beta * x[index] * crossed.sum()
-    return explanation(f"what x did to its own y, less what it did to the {crossed.size} y whose energy it is part of",
-                       axes, start, {"dy": above, "y": ys, "scale": scales, "dy*y/scale": crossed},
-                       [("sum of dy*y/scale", crossed.sum()), (f"own = dy * scale^-{layer.beta:g}", own),
-                        ("others = 2 * alpha * beta * x * sum", others), ("dx = own - others", own - others)])
+    own = own_dy * _scale(layer, x, index)**-layer.beta
+    others = 2 * layer.alpha * layer.beta * own_x * crossed.sum()
+    where = (f"what x did to its own y, minus what it did to the {crossed.size} y whose energy it "
+             "is part of")
+    at = _grid(index, start, above.shape)
+    return explanation(where, axes, start,
+                       {"dy": above, "y": ys, "scale": scales, "dy*y/scale": crossed},
+                       [("sum of dy*y/scale", crossed.sum()),
+                        (f"own = dy * scale^-{layer.beta:g}", own),
+                        ("others = 2 * alpha * beta * x * sum", others),
+                        ("dx = own - others", own - others)],
+                       {"dy": ("dy", at), "y": ("y", at)})

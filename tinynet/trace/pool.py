@@ -1,4 +1,4 @@
-"""Where the numbers of pooling come from, max and average.   KH KW window"""
+"""How the numbers of pooling are computed, max and average.   KH KW window height, width"""
 
 import numpy as np
 
@@ -13,41 +13,48 @@ def _window(layer, x, i, j):
 
 
 def y(step, index):
-    """The largest of one window, or its mean."""
+    """The largest number of one window, or its mean."""
     n, c, i, j = index
     x, top, left = _window(step.layer, host(step.x[n, c])[0], i, j)
+    start = top, left
+    where = f"{span('row', top, x.shape[0])}, {span('column', left, x.shape[1])} of x[{n}, {c}]"
+    places = (np.arange(first, first + size) for first, size in zip(start, x.shape))
+    sources = {"x": ("x", (n, c, *np.ix_(*places)))}
     if isinstance(step.layer, AvgPool):
-        where = f"{span('row', top, x.shape[0])}, {span('column', left, x.shape[1])} of x[{n}, {c}]"
-        return explanation(where, ("row", "column"), (top, left), {"x": x},
-                           [added_up(x, "pixels"), (f"divided by {x.size}", x.mean())])
+        lines = [added_up(x, "pixels"), (f"divided by {x.size}", x.mean())]
+        return explanation(where, ("row", "column"), start, {"x": x}, lines, sources)
     first = np.zeros(x.shape, bool)
     first[np.unravel_index(np.argmax(x), x.shape)] = True
-    row, column = np.argwhere(first)[0] + (top, left)
-    where = f"{span('row', top, x.shape[0])}, {span('column', left, x.shape[1])} of x[{n}, {c}]"
+    row, column = np.argwhere(first)[0] + start
     ties = int(np.sum(x == x.max()))
     if ties > 1:
         where += f"; {ties} are equally large, the first in reading order wins"
-    return explanation(where, ("row", "column"), (top, left), {"x": x},
-                       [(f"largest, at row {row}, column {column}", x.max())], picked=first)
+    return explanation(where, ("row", "column"), start, {"x": x},
+                       [(f"largest, at row {row}, column {column}", x.max())], sources,
+                       picked=first)
 
 
 def dx(step, index):
-    """The gradients of the windows that this pixel won, or its share of all that hold it."""
+    """The gradients of the windows that this pixel won, or its share of all that contain it."""
     n, c, row, column = index
     layer, (x, dy) = step.layer, host(step.x[n, c], step.dy[n, c])
     rows = windows_with(row, layer.size[0], layer.stride[0], dy.shape[0])
     columns = windows_with(column, layer.size[1], layer.stride[1], dy.shape[1])
     above = dy[np.ix_(rows, columns)]
     start = tuple(int(a[0]) if a.size else 0 for a in (rows, columns))
+    sources = {"dy": ("dy", (n, c, *np.ix_(rows, columns)))}
     if isinstance(layer, AvgPool):
-        share = np.array([[1 / _window(layer, x, i, j)[0].size for j in columns] for i in rows]).reshape(above.shape)
-        return explanation(f"of the {share.size} windows that hold this pixel, an even share", ("i", "j"), start,
-                           {"dy": above, "share": share, "product": above * share}, [added_up(above * share)])
+        share = np.array([[1 / _window(layer, x, i, j)[0].size for j in columns] for i in rows])
+        share = share.reshape(above.shape)
+        return explanation(f"an even share of the {share.size} windows that contain this pixel",
+                           ("i", "j"), start,
+                           {"dy": above, "share": share, "product": above * share},
+                           [added_up(above * share)], sources)
     won = np.zeros((len(rows), len(columns)))
     for a, i in enumerate(rows):
         for b, j in enumerate(columns):
             window, top, left = _window(layer, x, i, j)
             won[a, b] = np.argmax(window) == (row - top) * window.shape[1] + column - left
-    where = f"of the {won.size} windows that hold this pixel, it won {int(won.sum())}"
+    where = f"of the {won.size} windows that contain this pixel, it won {int(won.sum())}"
     return explanation(where, ("i", "j"), start, {"dy": above, "won": won, "product": above * won},
-                       [added_up(above * won)], picked=won.astype(bool))
+                       [added_up(above * won)], sources, picked=won.astype(bool))
