@@ -1,36 +1,38 @@
-"""Arrays to a file and back: never half-written, never through pickle."""
+"""Write arrays and state to a file, and read them back: never half-written, never through pickle."""
 
 import contextlib
 import hashlib
+import json
 import os
-import tempfile
+import secrets
 import zipfile
 
 import numpy as np
 
 from tinynet import backend
 
-DIGEST = 64  # hexadecimal digits of a SHA-256
+DIGEST = 64      # hexadecimal digits of a SHA-256
+STATE = "state"  # the entry of a state file that holds everything but the arrays, as JSON
 
 
 class CheckpointError(ValueError):
-    """A file that cannot be used; the message names the file and says what is wrong with it."""
+    """A file that cannot be used; one line that names the file and says what is wrong with it."""
 
 
 @contextlib.contextmanager
 def atomic_write(path):
-    """Open a temporary file beside path for writing bytes; it takes path's name once it is whole and on the disk.
+    """Open a temporary file beside `path` for writing bytes; when all is written, it replaces `path`.
 
-    A fault before that leaves whatever was at path as it was, and no temporary file behind.
+    If anything fails before that, `path` stays as it was and the temporary file is removed.
     """
     folder, name = os.path.split(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
+    file = open(temporary, "x+b")
     try:
-        with os.fdopen(handle, "w+b") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; these are for everyone the umask lets
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -38,14 +40,19 @@ def atomic_write(path):
 
 
 def save_arrays(path, arrays):
-    """Write a dict of NumPy arrays as an .npz file that ends with its own SHA-256 (as the archive's comment).
+    """Write a dict of NumPy arrays as an .npz file that ends with its own SHA-256.
 
-    Raises   OSError where it cannot; path is then as it was
+    The checksum is the comment of the zip archive, so np.load reads the file too.
+
+    Raises   OSError if it cannot be written, and `path` is then as it was; ValueError for an array
+             of objects
     """
     with atomic_write(path) as file:
-        np.savez(file, **arrays)
-        with zipfile.ZipFile(file, "a") as archive:
-            archive.comment = bytes(DIGEST)  # room for it, so that it vouches for every byte before
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
+            archive.comment = bytes(DIGEST)  # first zeros: the checksum covers the bytes before it
         file.flush()
         digest = _sha256(file, file.seek(0, os.SEEK_END) - DIGEST)
         file.seek(-DIGEST, os.SEEK_END)
@@ -53,22 +60,83 @@ def save_arrays(path, arrays):
 
 
 def load_arrays(path):
-    """Read what save_arrays, or np.savez, wrote: {name: array}.
+    """Read a file that save_arrays or np.savez wrote, and return {name: array}.
 
-    Raises   CheckpointError where the file is missing, cut short or altered
+    Raises   CheckpointError if the file is missing, cut short, altered, or something else
     """
     try:
         with open(path, "rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is not a zip archive, as every .npz file is")
             size = file.seek(0, os.SEEK_END)
+            file.seek(-2, os.SEEK_END)
+            has_comment = file.read() != bytes(2)  # np.savez writes none: the file ends with its length, 0
             with np.load(path, allow_pickle=False) as archive:
-                file.seek(-2, os.SEEK_END)  # np.savez leaves no comment, so that the last two bytes are its length, 0
-                if file.read() != bytes(2) and archive.zip.comment != _sha256(file, size - DIGEST):
+                if has_comment and archive.zip.comment != _sha256(file, size - DIGEST):
                     raise ValueError("its checksum does not agree")
                 return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, EOFError, AttributeError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: not a file of arrays, or damaged ({error})") from None
+    except Exception as error:  # on damaged files zipfile, zlib and NumPy raise anything, even TypeError
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path}: not a file of arrays, or damaged ({reason})") from None
+
+
+def save_state(path, state):
+    """Write a tree of dicts, whose leaves are NumPy arrays and JSON values, as one file of save_arrays.
+
+    An array is stored under its path in the tree ("sgd/velocity/conv1.w"), everything else as one
+    JSON text.
+
+    Args     state: a dict; the keys of all dicts in it are strings without "/"
+    Raises   OSError as save_arrays; ValueError for another key; TypeError for a leaf that is
+             neither
+    """
+    arrays = {}
+    text = json.dumps(_without_arrays(state, "", arrays))
+    if STATE in arrays:
+        raise ValueError(f"the name {STATE!r} is taken at the top of a state; give the array another")
+    save_arrays(path, {STATE: np.frombuffer(text.encode(), np.uint8)} | arrays)
+
+
+def load_state(path):
+    """Read a file that save_state wrote, and return the tree.
+
+    Raises   CheckpointError if the file is missing, cut short, altered, or something else
+    """
+    arrays = load_arrays(path)
+    try:
+        if STATE not in arrays:
+            raise ValueError(f"it has no entry {STATE!r}")
+        state = json.loads(arrays.pop(STATE).tobytes())
+        for name, array in arrays.items():
+            *folders, last = name.split("/")
+            node = state
+            for folder in folders:
+                node = node[folder]
+            if last in node:
+                raise ValueError(f"{name!r} is in it twice")
+            node[last] = array
+        if not isinstance(state, dict):
+            raise ValueError(f"{STATE!r} is not a dict")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not a state that was saved ({error})") from None
+    return state
+
+
+def _without_arrays(node, path, arrays):
+    """Return a copy of a tree without its arrays, and put these into `arrays` under their paths."""
+    rest = {}
+    for key, value in node.items():
+        if not isinstance(key, str) or "/" in key:
+            raise ValueError(f"{path}{key!r}: a key must be a string without '/'")
+        if isinstance(value, dict):
+            rest[key] = _without_arrays(value, f"{path}{key}/", arrays)
+        elif isinstance(value, np.ndarray):
+            arrays[path + key] = value
+        else:
+            rest[key] = value
+    return rest
 
 
 def restore_arrays(where, targets, arrays):
@@ -90,16 +158,10 @@ def restore_arrays(where, targets, arrays):
 
 
 def _sha256(file, length):
-    """Of the first bytes of an open file, as hexadecimal digits."""
+    """Return the SHA-256 of the first `length` bytes of an open file, as hexadecimal digits."""
     file.seek(0)
     sha = hashlib.sha256()
     while length and (block := file.read(min(length, 1 << 20))):
         sha.update(block)
         length -= len(block)
     return sha.hexdigest().encode()
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -21,7 +21,7 @@ import os
 
 from tinynet.data.archive import ENDINGS, Archive
 from tinynet.data.augment import AUGMENTATIONS, Augmentation, augment, center_crop, principal_axes, sample, ten_crops
-from tinynet.data.batches import Statistics, TrainingBatches, compute_statistics, test_batches
+from tinynet.data.batches import Statistics, TrainingBatches, compute_statistics, load_statistics, test_batches
 from tinynet.data.cifar10 import CifarSource, find_cifar10
 from tinynet.data.embedded import EmbeddedSource
 from tinynet.data.folder import Folder, FolderSource
@@ -32,7 +32,7 @@ from tinynet.data.tiny_imagenet import TinyImageNetSource, find_tiny_imagenet
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "DataError", "DataLost", "Statistics", "TrainingBatches",
            "UnreadablePicture", "any_format", "augment", "center_crop", "compute_statistics", "identity",
-           "load_picture", "open_source", "principal_axes", "sample", "ten_crops", "test_batches"]
+           "load_picture", "load_statistics", "open_source", "principal_axes", "sample", "ten_crops", "test_batches"]
 
 
 def open_source(spec, size, seed=0, quiet=False):

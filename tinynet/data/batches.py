@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import hashlib
 import importlib
 import itertools
 import os
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from tinynet.backend import prefetch_to_device, to_device
+from tinynet.checkpoint import CheckpointError, load_arrays
 from tinynet.console import Progress
 from tinynet.data.augment import PLAIN, augment, center_crop, principal_axes, sample, ten_crops
 from tinynet.data.pictures import DataError
@@ -24,6 +26,10 @@ class Statistics:
 
     mean: np.ndarray
     covariance: np.ndarray
+
+    def digest(self):
+        """Return 16 hexadecimal digits that change when any number in it does."""
+        return hashlib.sha256(self.mean.tobytes() + self.covariance.tobytes()).hexdigest()[:16]
 
 
 @dataclasses.dataclass
@@ -71,6 +77,22 @@ def compute_statistics(split, quiet=False):
     if not sums.count:
         raise DataError(f"not one of {len(split)} pictures can be read")
     return sums.statistics()
+
+
+def load_statistics(path):
+    """Read Statistics that save_arrays has written as {"mean": ..., "covariance": ...}.
+
+    Raises   CheckpointError, one line, if the file is missing, damaged, or holds anything else
+    """
+    arrays = load_arrays(path)
+    found = {name: (array.shape, array.dtype.name) for name, array in arrays.items()}
+    side = arrays["mean"].shape[-1:] if "mean" in arrays else ()
+    if found != {"mean": ((3, *side, *side), "float32"), "covariance": ((3, 3), "float64")}:
+        raise CheckpointError(f"{path}: not the statistics of a data set, which are a mean image, float32 (3, S, S), "
+                              "and a covariance, float64 (3, 3)")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise CheckpointError(f"{path}: statistics that are not finite numbers")
+    return Statistics(**arrays)
 
 
 class TrainingBatches:

@@ -22,8 +22,8 @@ import typing
 import numpy as np
 from PIL import Image
 
-from tinynet.checkpoint import atomic_write, load_arrays
-from tinynet.data.batches import Statistics, in_order
+from tinynet.checkpoint import atomic_write
+from tinynet.data.batches import in_order, load_statistics
 from tinynet.data.files import SlowProgress
 from tinynet.data.pictures import DataError, DataLost, square
 
@@ -61,7 +61,7 @@ class PackSource:
         self.name, self.class_names = pack["name"], pack["class_names"]
         self.train, self.test = (PackSplit(path, name, pack["size"], size) for name in SPLITS)
         if size == pack["size"]:
-            self.train.statistics = Statistics(**load_arrays(os.path.join(path, STATISTICS)))
+            self.train.statistics = load_statistics(os.path.join(path, STATISTICS))
 
 
 class PackSplit:
