@@ -18,7 +18,7 @@ import emulator
 import numpy
 
 __all__ = ["RawModule", "arange", "asarray", "ascontiguousarray", "copyto", "cuda", "empty", "exp", "full",
-           "get_default_memory_pool", "get_default_pinned_memory_pool", "log", "matmul", "maximum", "moveaxis",
+           "get_default_memory_pool", "get_default_pinned_memory_pool", "isnan", "log", "matmul", "maximum", "moveaxis",
            "ndarray", "ones", "shares_memory", "tanh", "where", "zeros", "zeros_like"]
 
 
@@ -116,7 +116,7 @@ class ndarray:
         self._memory[_plain(index)] = _plain(value)
 
 
-_OPERATORS = ("add subtract multiply divide power matmul equal not_equal less less_equal greater greater_equal").split()
+_OPERATORS = ("add subtract multiply divide power matmul equal not_equal less less_equal greater greater_equal bitwise_or").split()
 
 
 def _operator(ufunc, word):
@@ -135,7 +135,7 @@ def _method(name):
 for _name, _words in (("add", "add radd iadd"), ("subtract", "sub rsub isub"), ("multiply", "mul rmul imul"),
                       ("divide", "truediv rtruediv itruediv"), ("power", "pow rpow ipow"),
                       ("matmul", "matmul rmatmul"), ("equal", "eq"), ("not_equal", "ne"), ("less", "lt"),
-                      ("less_equal", "le"), ("greater", "gt"), ("greater_equal", "ge"), ("negative", "neg")):
+                      ("less_equal", "le"), ("bitwise_or", "or"), ("greater", "gt"), ("greater_equal", "ge"), ("negative", "neg")):
     for _word in _words.split():
         setattr(ndarray, f"__{_word}__", _operator(getattr(numpy, _name), _word))
 for _name in "astype copy max mean min ravel repeat reshape sum swapaxes transpose".split():
@@ -170,7 +170,8 @@ def _from_numpy(name):
     return on_device
 
 
-arange, empty, exp, full, log, matmul = map(_from_numpy, ("arange", "empty", "exp", "full", "log", "matmul"))
+arange, empty, exp, full, isnan, log, matmul = map(
+    _from_numpy, ("arange", "empty", "exp", "full", "isnan", "log", "matmul"))
 maximum, moveaxis, ones, tanh, where, zeros, zeros_like = map(
     _from_numpy, ("maximum", "moveaxis", "ones", "tanh", "where", "zeros", "zeros_like"))
 

@@ -173,6 +173,16 @@ def ties(shape):
     return lambda rng: {"x": rng.integers(0, 2, shape).astype(float)}
 
 
+def some_nan(shape):
+    """Among distinct numbers a NaN or several in most windows, and infinities: what a training that diverged has."""
+    def fill(rng):
+        x = distinct(shape)(rng)["x"]
+        x[rng.random(shape) < 0.15] = np.nan
+        x[rng.random(shape) < 0.1] = np.inf
+        return {"x": x}
+    return fill
+
+
 def constant(shape, value):
     return lambda rng: {"x": np.full(shape, value)}
 
@@ -194,12 +204,12 @@ def columns(name, x, kh, kw, stride=1, pad=0, ceil=False, **rest):
     return Case("im2col", name, normal(x=x), {"kh": kh, "kw": kw, "stride": stride, "pad": pad, "ceil": ceil}, **rest)
 
 
-def pool(name, x, size=3, stride=2, ceil=False, fill=distinct, **rest):
-    return Case("maxpool", name, fill(x), {"size": size, "stride": stride, "ceil": ceil}, **rest)
+def pool(name, x, size=3, stride=2, pad=0, ceil=False, fill=distinct, **rest):
+    return Case("maxpool", name, fill(x), {"size": size, "stride": stride, "pad": pad, "ceil": ceil}, **rest)
 
 
-def avgpool(name, x, size=3, stride=2, ceil=False, **rest):
-    return Case("avgpool", name, normal(x=x), {"size": size, "stride": stride, "ceil": ceil}, **rest)
+def avgpool(name, x, size=3, stride=2, pad=0, ceil=False, **rest):
+    return Case("avgpool", name, normal(x=x), {"size": size, "stride": stride, "pad": pad, "ceil": ceil}, **rest)
 
 
 def lrn(name, x, n=5, k=2.0, alpha=0.4, beta=0.75, groups=1, **rest):
@@ -227,6 +237,9 @@ CASES = [
     conv("KH is not KW", (2, 2, 6, 7), (3, 2, 2, 4)),
     conv("pair stride and pad", (2, 2, 7, 8), (3, 2, 3, 2), stride=(2, 3), pad=(1, 2)),
     conv("pad as big as the kernel", (1, 1, 3, 3), (2, 1, 2, 2), pad=2),
+    conv("one pixel kernel, padded", (2, 2, 3, 2), (2, 2, 1, 1), pad=1),
+    conv("windows in nothing but padding", (3, 3, 2, 7), (1, 3, 2, 1), stride=(3, 2), pad=1),
+    conv("ceil, padded by more than the kernel", (1, 2, 4, 5), (2, 2, 2, 1), stride=3, pad=(3, 2), ceil=True),
     conv("stride longer than the kernel", (2, 2, 9, 8), (2, 2, 2, 2), stride=3),
     conv("groups 2", (2, 4, 5, 5), (6, 2, 3, 3), pad=1, groups=2),
     conv("groups 3", (1, 6, 4, 5), (3, 2, 2, 2), groups=3),
@@ -239,6 +252,7 @@ CASES = [
     conv("ceil and pad", (2, 2, 5, 6), (2, 2, 2, 3), stride=(3, 2), pad=(1, 0), ceil=True),
     conv("ceil and groups", (1, 4, 6, 6), (2, 2, 3, 3), stride=2, groups=2, ceil=True),
     conv("ceil, window larger than x without its padding", (2, 2, 2, 3), (2, 2, 4, 5), stride=3, pad=1, ceil=True),
+    conv("ceil, window larger than x", (2, 2, 2, 3), (3, 2, 3, 5), stride=(2, 3), ceil=True),
     conv("ceil, stride over the end", (1, 2, 7, 5), (2, 2, 2, 1), stride=(4, 3), ceil=True),
     conv("transposed", (2, 4, 5, 6), (4, 2, 3, 3), stride=2, pad=1, groups=2, layout="transposed"),
     conv("channels last", (2, 3, 5, 6), (4, 3, 3, 3), pad=1, layout="channels last"),
@@ -249,6 +263,8 @@ CASES = [
     columns("stride that does not divide", (1, 2, 8, 6), 3, 3, 2),
     columns("stride longer than the window", (2, 1, 8, 7), 2, 2, 3),
     columns("ceil", (2, 1, 6, 6), 3, 3, 2, ceil=True),
+    columns("windows in nothing but padding", (1, 2, 2, 7), 2, 1, (3, 2), 1),
+    columns("ceil, window larger than x", (1, 2, 2, 3), 3, 4, 2, ceil=True),
     columns("ceil, window as big as x", (1, 2, 2, 3), 2, 3, 2, ceil=True),
     columns("transposed", (2, 3, 5, 4), 2, 3, layout="transposed"),
 
@@ -270,6 +286,21 @@ CASES = [
     pool("ceil, window as big as x", (2, 2, 3, 2), (3, 2), 2, ceil=True),
     pool("ceil, last window of one pixel", (2, 2, 4, 6), 3, 3, ceil=True),
     pool("ceil, stride over the end", (1, 2, 7, 5), (2, 1), (4, 3), ceil=True),
+    pool("ceil, window larger than x", (2, 2, 2, 3), (3, 5), (2, 3), ceil=True),
+    pool("pad 1", (2, 3, 7, 6), pad=1),
+    pool("pad, stride 1", (1, 2, 4, 5), 3, 1, 1),
+    pool("pad as pairs", (2, 2, 5, 7), (2, 5), (3, 2), (1, 2)),
+    pool("pad across alone", (1, 2, 5, 6), (3, 4), 2, (0, 2)),
+    pool("pad and ceil", (2, 2, 6, 7), (3, 4), 2, (1, 2), ceil=True),
+    pool("pad and ceil, last window dropped", (1, 2, 5, 4), (2, 3), (3, 2), 1, ceil=True),
+    pool("pad, window larger than x", (1, 2, 2, 1), 4, 2, 2),
+    pool("pad, all negative", (2, 2, 6, 5), pad=1, fill=negative),
+    pool("pad, ties", (2, 2, 6, 6), pad=1, fill=ties, smooth=False),
+    pool("pad, nothing but -inf", (1, 2, 5, 5), pad=1, fill=lambda shape: constant(shape, -np.inf), smooth=False),
+    pool("pad, channels last", (2, 3, 6, 6), 3, 2, 1, layout="channels last"),
+    pool("NaN", (2, 3, 7, 7), fill=some_nan, smooth=False),
+    pool("NaN, padded, ceil", (2, 3, 6, 7), 3, 2, 1, ceil=True, fill=some_nan, smooth=False),
+    pool("nothing but NaN", (1, 2, 5, 5), pad=1, fill=lambda shape: constant(shape, np.nan), smooth=False),
     pool("ties", (2, 2, 7, 7), fill=ties, smooth=False),
     pool("ties, ceil", (2, 2, 6, 6), ceil=True, fill=ties, smooth=False),
     pool("all equal", (1, 2, 5, 5), fill=lambda shape: constant(shape, -3.0), smooth=False),
@@ -289,6 +320,13 @@ CASES = [
     avgpool("ceil with pairs", (1, 2, 6, 7), (2, 3), (3, 2), ceil=True),
     avgpool("ceil, last window of one pixel", (2, 2, 4, 6), 3, 3, ceil=True),
     avgpool("ceil, stride over the end", (1, 2, 7, 5), (2, 1), (4, 3), ceil=True),
+    avgpool("ceil, window larger than x", (2, 2, 2, 3), (3, 5), (2, 3), ceil=True),
+    avgpool("pad 1", (2, 3, 7, 6), pad=1),
+    avgpool("pad, stride 1", (1, 2, 4, 5), 3, 1, 1),
+    avgpool("pad as pairs", (2, 2, 5, 7), (2, 5), (3, 2), (1, 2)),
+    avgpool("pad and ceil", (2, 2, 6, 7), (3, 4), 2, (1, 2), ceil=True),
+    avgpool("pad, window larger than x", (1, 2, 2, 1), 4, 2, 2),
+    avgpool("pad, transposed", (2, 3, 6, 6), 3, 2, 1, layout="transposed"),
     avgpool("transposed, ceil", (2, 3, 6, 6), ceil=True, layout="transposed"),
     avgpool("channels last", (2, 3, 7, 6), layout="channels last"),
 

@@ -110,7 +110,7 @@ MISFITS = [
     ("conv2d_backward", (a(1, 4, 3, 3), a(1, 3, 5, 5), a(4, 2, 3, 3), 1, 0, 1),
      "conv2d_backward: w (4, 2, 3, 3) with groups=1 expects 2 input channels, x (1, 3, 5, 5) has 3"),
     ("conv2d_forward", (a(1, 3, 5, 5), a(4, 1, 3, 3), a(4), 1, 0, 3),
-     "conv2d_forward: 4 kernels cannot be shared out among groups=3"),
+     "conv2d_forward: 4 kernels cannot be divided into groups=3"),
     ("conv2d_forward", (a(1, 3, 5, 5), a(4, 3, 3, 3), a(3), 1, 0, 1),
      "conv2d_forward: b must have shape (4,), b has (3,)"),
     ("conv2d_forward", (a(1, 3, 5, 5), a(4, 3, 7, 7), a(4), 1, 0, 1),
@@ -119,6 +119,9 @@ MISFITS = [
      "conv2d_forward: a window of 8 does not fit into 5 pixels padded by 1, x is (1, 3, 5, 5)"),
     ("conv2d_forward", (a(1, 3, 5, 5), a(4, 3, 3, 3), a(4), 0, 0, 1),
      "conv2d_forward: size 5, kernel 3 and stride 0 must be at least 1, pad 0 at least 0, x is (1, 3, 5, 5)"),
+    ("conv2d_forward", (a(1, 3, 5, 5), a(4, 3, 3, 3), a(4), 2.9, 0, 1),
+     "conv2d_forward: a size, stride or padding is a whole number of pixels or a (height, width) pair of them, "
+     "not 2.9, x is (1, 3, 5, 5)"),
     ("conv2d_forward", (a(3, 3), a(4, 3, 3, 3), a(4), 1, 0, 1), AXES),
     ("conv2d_forward", (a(1, 3, 5, 5), a(4, 27), a(4), 1, 0, 1), "conv2d_forward: w needs 4 axes, w (4, 27) has 2"),
     ("conv2d_backward", (a(1, 4, 5, 5), a(1, 3, 5, 5), a(4, 3, 3, 3), 1, 0, 1),
@@ -129,22 +132,31 @@ MISFITS = [
     ("col2im", (a(4, 4), (1, 1, 3, 3), 4, 2, 1, 0),
      "col2im: a window of 4 does not fit into 3 pixels, x is (1, 1, 3, 3)"),
     ("maxpool_forward", (a(3, 3), 2, 2), AXES),
-    ("maxpool_forward", (a(1, 1, 2, 9), 3, 2, True),
-     "maxpool_forward: a window of 3 does not fit into 2 pixels, x is (1, 1, 2, 9)"),
+    ("maxpool_forward", (a(1, 1, 2, 9), 4, 2, 0, True),  # of 3 one window would fit, cut off at the end
+     "maxpool_forward: a window of 4 does not fit into 2 pixels, x is (1, 1, 2, 9)"),
+    ("maxpool_forward", (a(1, 1, 9, 9), (3, 2), 2, 2),
+     "maxpool_forward: pad 2 must be smaller than the window of 2: a window in the padding alone has no largest pixel "
+     "and no mean"),
+    ("maxpool_forward", (a(1, 1, 9, 9), 3, 2, True),
+     "maxpool_forward: a size, stride or padding is a whole number of pixels or a (height, width) pair of them, "
+     "not True, x is (1, 1, 9, 9)"),
     ("maxpool_backward", (a(1, 1, 2, 2), a(1, 1, 2, 2), (3, 3), 2, 2), AXES),
     ("maxpool_backward", (a(1, 1, 3, 3), a(1, 1, 2, 2), (1, 1, 5, 5), 3, 2),
      "maxpool_backward: dy must have shape (1, 1, 2, 2), dy has (1, 1, 3, 3)"),
     ("maxpool_backward", (a(1, 1, 2, 2), a(1, 1, 3, 3), (1, 1, 5, 5), 3, 2),
      "maxpool_backward: argmax must have shape (1, 1, 2, 2), argmax has (1, 1, 3, 3)"),
     ("avgpool_forward", (a(3, 3), 2, 2), AXES),
-    ("avgpool_forward", (a(1, 1, 2, 9), 3, 2, True),
-     "avgpool_forward: a window of 3 does not fit into 2 pixels, x is (1, 1, 2, 9)"),
+    ("avgpool_forward", (a(1, 1, 2, 9), 4, 2, 0, True),
+     "avgpool_forward: a window of 4 does not fit into 2 pixels, x is (1, 1, 2, 9)"),
+    ("avgpool_backward", (a(1, 1, 4, 4), (1, 1, 5, 5), 2, 1, 2),
+     "avgpool_backward: pad 2 must be smaller than the window of 2: a window in the padding alone has no largest pixel "
+     "and no mean"),
     ("avgpool_backward", (a(1, 1, 2, 2), (3, 3), 2, 2), AXES),
     ("avgpool_backward", (a(1, 1, 3, 3), (1, 1, 5, 5), 3, 2),
      "avgpool_backward: dy must have shape (1, 1, 2, 2), dy has (1, 1, 3, 3)"),
     ("lrn_forward", (a(3, 3), 5, 2, 1e-4, 0.75), AXES),
     ("lrn_forward", (a(1, 5, 2, 2), 3, 2, 1e-4, 0.75, 2),
-     "lrn_forward: 5 channels of x (1, 5, 2, 2) cannot be shared out among groups=2"),
+     "lrn_forward: 5 channels of x (1, 5, 2, 2) cannot be divided into groups=2"),
     ("lrn_backward", (a(1, 2, 2, 2), a(1, 4, 2, 2), a(1, 4, 2, 2), a(1, 4, 2, 2), 5, 1e-4, 0.75),
      "lrn_backward: dy must have shape (1, 4, 2, 2), dy has (1, 2, 2, 2)"),
     ("lrn_within_forward", (a(3, 3), 5, 2, 1e-4, 0.75), AXES),
@@ -190,8 +202,8 @@ def test_lrn_wants_an_odd_window(name, device, function, n):
 # Read off cupy/__init__.py and the methods of cupy.ndarray. If ops begins to use a function that is not here, the test
 # fails: look it up in CuPy's documentation, then add it.
 CUPY_FUNCTIONS = {
-    "absolute", "add", "arange", "ascontiguousarray", "bitwise_and", "broadcast_to", "concatenate", "copyto", "divide",
-    "einsum", "empty", "empty_like", "equal", "exp", "full", "full_like", "greater", "greater_equal", "less",
+    "absolute", "add", "arange", "ascontiguousarray", "bitwise_and", "bitwise_or", "broadcast_to", "concatenate", "copyto", "divide",
+    "einsum", "empty", "empty_like", "equal", "exp", "full", "full_like", "greater", "greater_equal", "isnan", "less",
     "less_equal", "log", "log1p", "logical_and", "matmul", "maximum", "minimum", "moveaxis", "multiply", "negative",
     "not_equal", "ones", "ones_like", "power", "reciprocal", "reshape", "sqrt", "square", "stack", "subtract", "tanh",
     "tensordot", "transpose", "where", "zeros", "zeros_like"}

@@ -54,7 +54,7 @@ def everything(a, rung=cpu):
         *rung.conv2d_backward(a["dmany"], a["many"], a["few_kernels"], 1, 0, 1),
         rung.lrn_backward(a["x"][::-1], a["x"], y, scale, 5, 0.1, 0.75, 2),
         rung.maxpool_backward(pooled, argmax, a["x"].shape, 3, 2),
-        rung.avgpool_forward(a["x"], 3, 2, True), rung.avgpool_backward(pooled, a["x"].shape, 3, 2),
+        rung.avgpool_forward(a["x"], 3, 2, ceil=True), rung.avgpool_backward(pooled, a["x"].shape, 3, 2),
         rung.relu_forward(a["x"]), rung.relu_backward(a["x"][::-1], a["x"]), rung.tanh_forward(a["x"]),
         rung.linear_forward(a["rows"], a["units"], a["b600"]),
         *rung.linear_backward(a["drows"], a["rows"], a["units"]),

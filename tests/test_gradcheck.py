@@ -17,7 +17,8 @@ def built(layer, in_shape):
 LAYERS = [
     layers.Conv2d("conv", 4, (3, 2), stride=(2, 1), pad=(1, 0), groups=2, std=0.5, ceil=True),
     layers.MaxPool("pool", 3, 2), layers.MaxPool("ceil", (2, 3), 2, ceil=True),
-    layers.AvgPool("mean", 3, 2, ceil=True),
+    layers.AvgPool("mean", 3, 2, ceil=True), layers.MaxPool("padded", (2, 3), 2, pad=1),
+    layers.AvgPool("padded mean", 3, (2, 1), pad=(1, 2), ceil=True),
     layers.LRN("lrn", n=5, k=2, alpha=0.5), layers.LRN("groups", n=3, k=1, alpha=0.3, groups=2),
     layers.LRNWithin("within", n=3, k=1, alpha=0.2), layers.ReLU("relu"), layers.LeakyReLU("leaky", slope=0.2),
     layers.Tanh("tanh"), layers.Sigmoid("sigmoid"), layers.Flatten("flatten"), layers.Dropout("drop", keep=0.6),

@@ -65,7 +65,7 @@ def torch_forward(torch, net, params, x, rng):
                 x = F.pad(x, (PW, max(right, 0), PH, max(bottom, 0)))
                 x = F.conv2d(x, w, b, layer.stride, groups=layer.groups)[:, :, :OH, :OW]
             case MaxPool():
-                x = F.max_pool2d(x, layer.size, layer.stride, ceil_mode=layer.ceil)
+                x = F.max_pool2d(x, layer.size, layer.stride, layer.pad, ceil_mode=layer.ceil)
             case LRN():
                 parts = x.chunk(layer.groups, dim=1)
                 x = torch.cat([F.local_response_norm(part, layer.n, layer.alpha * layer.n, layer.beta, layer.k)

@@ -24,15 +24,15 @@ def pair(value):
 
 
 def padded_to_fit(torch, x, kernel, stride, pad, ceil, fill):
-    """x with room for the last window of ceil sizing: PyTorch's convolution has only floor."""
-    below_right = []
-    for axis in (2, 3):
-        size, K, S, P = x.shape[axis], pair(kernel)[axis - 2], pair(stride)[axis - 2], pair(pad)[axis - 2]
-        windows = -(-(size + 2 * P - K) // S) if ceil else (size + 2 * P - K) // S
-        if windows * S >= size + P:  # it would lie in the padding altogether
-            windows -= 1
-        below_right.append(max(windows * S + K - size - P, 0))
-    (PH, PW), (bottom, right) = pair(pad), below_right
+    """x padded, with room for the last window of ceil sizing: PyTorch's convolution has only floor, its pooling both.
+
+    Its pooling takes a pad of half the window at most. With more than that, no window goes past the padding.
+    """
+    (H, W), (KH, KW), (SH, SW), (PH, PW) = x.shape[2:], pair(kernel), pair(stride), pair(pad)
+    bottom, right = PH, PW
+    if ceil and PH <= KH // 2 and PW <= KW // 2:
+        OH, OW = torch.nn.functional.max_pool2d(x, kernel, stride, pad, ceil_mode=True).shape[2:]
+        bottom, right = max(PH, (OH - 1) * SH + KH - H - PH), max(PW, (OW - 1) * SW + KW - W - PW)
     return torch.nn.functional.pad(x, (PW, right, PH, bottom), value=fill)
 
 
@@ -48,12 +48,17 @@ def im2col(torch, t, s):
 
 
 def maxpool(torch, t, s):
-    return {"y": torch.nn.functional.max_pool2d(t["x"], s["size"], s["stride"], ceil_mode=s["ceil"])}
+    function = torch.nn.functional.max_pool2d
+    x, pad = t["x"], s["pad"]
+    if any(padding > size // 2 for padding, size in zip(pair(pad), pair(s["size"]))):  # more than PyTorch pads
+        (PH, PW), pad = pair(pad), 0
+        x = torch.nn.functional.pad(x, (PW, PW, PH, PH), value=-np.inf)
+    return {"y": function(x, s["size"], s["stride"], pad, ceil_mode=s["ceil"])}
 
 
 def avgpool(torch, t, s):
-    y = torch.nn.functional.avg_pool2d(t["x"], s["size"], s["stride"], ceil_mode=s["ceil"], count_include_pad=False)
-    return {"y": y}
+    return {"y": torch.nn.functional.avg_pool2d(t["x"], s["size"], s["stride"], s["pad"], ceil_mode=s["ceil"],
+                                                count_include_pad=False)}
 
 
 def local_response_norm(torch, t, s):

@@ -46,6 +46,11 @@ def test_conv2d_with_ceil_reads_zeros_past_the_end():
     same(reference.conv2d_forward(x, w, np.zeros(1), (1, 2), 0, 1, ceil=True), maps([321, 43]))  # 3*1 + 4*10
 
 
+def test_conv2d_has_windows_in_nothing_but_padding():
+    y = reference.conv2d_forward(maps([2]), maps([3]), np.ones(1), 1, 1, 1)
+    same(y, maps([1, 1, 1], [1, 7, 1], [1, 1, 1]))  # 2 * 3 + 1 in the middle, the bias alone around it
+
+
 def test_conv2d_groups_see_their_own_channels():
     w, b = channels(2, 3, 4, 6).reshape(4, 1, 1, 1), np.zeros(4)
     same(reference.conv2d_forward(channels(5, 7), w, b, 1, 0, 2), channels(2 * 5, 3 * 5, 4 * 7, 6 * 7))
@@ -99,10 +104,33 @@ def test_maxpool_gives_a_tie_to_the_first():
 def test_maxpool_with_ceil_clips_the_last_window():
     x = maps([-1, -2, -3, -4])
     for ceil, y, argmax, dx in ((False, [-1], [0], [1, 0, 0, 0]), (True, [-1, -3], [0, 0], [1, 0, 1, 0])):
-        got, where = reference.maxpool_forward(x, (1, 3), (1, 2), ceil)
+        got, where = reference.maxpool_forward(x, (1, 3), (1, 2), ceil=ceil)
         same(got, maps(y))
         np.testing.assert_array_equal(where, maps(argmax))
-        same(reference.maxpool_backward(np.ones_like(got), where, x.shape, (1, 3), (1, 2), ceil), maps(dx))
+        same(reference.maxpool_backward(np.ones_like(got), where, x.shape, (1, 3), (1, 2), ceil=ceil), maps(dx))
+
+
+def test_maxpool_padding_never_wins():
+    x = maps([-1, -2, -3])  # windows: - -1 | -1 -2 | -2 -3 | -3 -
+    y, argmax = reference.maxpool_forward(x, (1, 2), 1, (0, 1))
+    same(y, maps([-1, -1, -2, -3]))
+    np.testing.assert_array_equal(argmax, maps([1, 0, 0, 0]))
+    same(reference.maxpool_backward(maps([1, 10, 100, 1000]), argmax, x.shape, (1, 2), 1, (0, 1)), maps([11, 100, 1000]))
+    y, argmax = reference.maxpool_forward(x - np.inf, (1, 2), 1, (0, 1))
+    np.testing.assert_array_equal(argmax, maps([1, 0, 0, 0]))  # -inf of the picture goes before the padding
+
+
+def test_maxpool_nan_is_larger_than_any_number():
+    y, argmax = reference.maxpool_forward(maps([np.inf, np.nan, 3, np.nan, 5]), (1, 3), (1, 2))
+    np.testing.assert_array_equal(y, maps([np.nan, np.nan]))
+    np.testing.assert_array_equal(argmax, maps([1, 1]))
+    assert reference.maxpool_forward(maps([np.nan, 1, np.nan]), (1, 3), 1)[1].item() == 2  # of several the last
+
+
+def test_avgpool_does_not_count_the_padding():
+    x = maps([2, 4, 9])
+    same(reference.avgpool_forward(x, (1, 2), 1, (0, 1)), maps([2, 3, 6.5, 9]))
+    same(reference.avgpool_backward(maps([1, 10, 100, 1000]), x.shape, (1, 2), 1, (0, 1)), maps([6, 55, 1050]))
 
 
 def test_avgpool_shares_out_evenly():
@@ -114,8 +142,8 @@ def test_avgpool_shares_out_evenly():
 
 def test_avgpool_with_ceil_divides_by_the_pixels_inside():
     x = maps([2, 4, 6, 8])
-    same(reference.avgpool_forward(x, (1, 3), (1, 2), True), maps([4, 7]))
-    same(reference.avgpool_backward(maps([3, 4]), x.shape, (1, 3), (1, 2), True), maps([1, 1, 3, 2]))
+    same(reference.avgpool_forward(x, (1, 3), (1, 2), ceil=True), maps([4, 7]))
+    same(reference.avgpool_backward(maps([3, 4]), x.shape, (1, 3), (1, 2), ceil=True), maps([1, 1, 3, 2]))
 
 
 # ---- response normalisation ----------------------------------------------------------------------------------------

@@ -31,8 +31,10 @@ LAYERS = {
     "conv gaps": lambda: layers.Conv2d("it", 2, 2, stride=3, std=0.5),
     "pool": lambda: layers.MaxPool("it", 3, 2),
     "pool ceil": lambda: layers.MaxPool("it", (3, 2), 2, ceil=True),
+    "pool padded": lambda: layers.MaxPool("it", (3, 4), 2, pad=(1, 2), ceil=True),
     "average": lambda: layers.AvgPool("it", 3, 2),
     "average ceil": lambda: layers.AvgPool("it", 3, 2, ceil=True),
+    "average padded": lambda: layers.AvgPool("it", (3, 4), (2, 1), pad=(1, 2)),
     "lrn": lambda: layers.LRN("it", n=3, k=1, alpha=0.4),
     "lrn groups": lambda: layers.LRN("it", n=5, k=2, alpha=0.3, groups=2),
     "within": lambda: layers.LRNWithin("it", n=3, k=1, alpha=0.2),
@@ -154,12 +156,13 @@ def positions_check(explain):
             u, v = index[2] + PH - i * SH, index[3] + PW - j * SW
             assert seen.terms["dy"][place] == step.dy[index[0], kernel, i, j]
             assert seen.terms["w"][place] == step.layer.params["w"][kernel, index[1] % CG, u, v]
-    traced = made("pool ceil")
-    for index in np.ndindex(traced["it"].y.shape):
-        seen = explain(traced, "it", index)
-        rows, columns = (slice(first, first + size) for first, size in zip(seen.start, seen.terms["x"].shape))
-        assert (seen.terms["x"] == traced["it"].x[index[0], index[1], rows, columns]).all()
-        assert np.flatnonzero(seen.picked).tolist() == [int(np.argmax(seen.terms["x"]))]
+    for kind in ("pool ceil", "pool padded"):
+        traced = made(kind)
+        for index in np.ndindex(traced["it"].y.shape):
+            seen = explain(traced, "it", index)
+            rows, columns = (slice(first, first + size) for first, size in zip(seen.start, seen.terms["x"].shape))
+            assert (seen.terms["x"] == traced["it"].x[index[0], index[1], rows, columns]).all()
+            assert np.flatnonzero(seen.picked).tolist() == [int(np.argmax(seen.terms["x"]))]
     for kind in ("lrn groups", "within"):
         traced = made(kind)
         for index in np.ndindex(traced["it"].y.shape):
@@ -249,6 +252,13 @@ def test_ties_and_losers_of_a_pool_are_named():
     assert "largest, at row 0, column 0" in str(explain(traced, "pool", (0, 0, 0, 0)))
     assert explain(traced, "pool", (0, 0, 0, 1), "dx").where == "of the 2 windows that contain this pixel, it won 1"
     assert [explain(traced, "pool", (0, 0, 0, i), "dx").value for i in range(3)] == [10, 100, 0]
+
+
+def test_the_last_nan_of_a_window_is_explained_as_its_largest():
+    net = tinynet.Sequential([layers.MaxPool("pool", 2, 1, pad=1)], (1, 1, 3), np.random.default_rng(0), "float64")
+    traced = Trace(net, np.array([[[[np.nan, np.nan, 5.0]]]]), dy=np.ones((1, 1, 2, 4))).run()
+    assert "largest, at row 0, column 1" in str(explain(traced, "pool", (0, 0, 0, 1)))
+    assert [explain(traced, "pool", (0, 0, 0, i), "dx").value for i in range(3)] == [2, 4, 2]
 
 
 # ---- walking -------------------------------------------------------------------------------------------------------
@@ -401,7 +411,8 @@ def disagrees(file, edits, traced_with):
     ("pool", "pool", [("maxpool_backward", "+=", "=")]),
     ("pool", "pool", [("maxpool_forward", "candidate > y", "candidate >= y")]),
     ("pool", "average", [("avgpool_backward", "+=", "=")]),
-    ("pool", "average ceil", [("window_counts", "xp.minimum(k, length - s * xp.arange(count))", "xp.full(count, k)")]),
+    ("pool", "average ceil", [("window_counts", "xp.minimum(s * xp.arange(count) - p + k, length)",
+                                 "s * xp.arange(count) - p + k")]),
     ("lrn", "lrn groups", [("lrn_forward", "x * x, n, groups", "x * x, n, 1")]),
     ("lrn", "lrn", [("lrn_backward", " - 2 * alpha * beta * x * cross", "")]),
     ("lrn", "within", [("lrn_within_backward", "- 2 *", "-")]),
@@ -453,6 +464,9 @@ def objection(file, edits):
     ("pool", "y", "x.mean()", "x.sum()"),
     ("pool", "dx", "[0].size for j", "[0].size + 1 for j"),
     ("pool", "dx", "* window.shape[1]", "* 2"),
+    ("pool", "dx", "row + layer.pad[0]", "row"),
+    ("pool", "_window", "i * SH - PH", "i * SH"),
+    ("pool", "_window", "max(0, left):left", "max(0, left):max(0, left)"),
     ("lrn", "_window", "c // size * size + size - 1", "shape[1] - 1"),
     ("lrn", "_window", "w + half + 1", "w + half"),
     ("lrn", "dx", "- others)", "+ others)"),

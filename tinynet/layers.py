@@ -85,8 +85,8 @@ class Conv2d(Layer):
     def weight_shape(self, in_shape):
         shapes.require_axes(self.name, "x", in_shape, 4)
         if in_shape[1] % self.groups:
-            raise shapes.ShapeError(f"{self.name}: {in_shape[1]} channels of x {tuple(in_shape)} cannot be shared out "
-                                    f"among groups={self.groups}")
+            raise shapes.ShapeError(f"{self.name}: {in_shape[1]} channels of x {tuple(in_shape)} cannot be divided "
+                                    f"into groups={self.groups}")
         return self.K, in_shape[1] // self.groups, *self.size
 
     def build(self, in_shape, rng, dtype):
@@ -115,44 +115,52 @@ class Conv2d(Layer):
 
 
 class MaxPool(Layer):
-    """Max-pooling over windows of `size` pixels, `stride` apart; they overlap where size > stride."""
+    """Max-pooling over windows of `size` pixels, `stride` apart; they overlap where size > stride.
 
-    def __init__(self, name, size, stride, ceil=False):
+    Args     size, stride, pad: int or (height, width); padding is never the largest; ceil as for Conv2d
+    """
+
+    def __init__(self, name, size, stride, pad=0, ceil=False):
         super().__init__(name)
-        self.size, self.stride, self.ceil = shapes.pair(size), shapes.pair(stride), ceil
+        self.size, self.stride, self.pad = shapes.pair(size), shapes.pair(stride), shapes.pair(pad)
+        self.ceil = ceil
 
     def output_shape(self, in_shape):
-        return shapes.pool_shape(self.name, in_shape, self.size, self.stride, self.ceil)
+        return shapes.pool_shape(self.name, in_shape, self.size, self.stride, self.pad, self.ceil)
 
     def forward(self, x):
         self.output_shape(x.shape)
-        y, argmax = self.ops.maxpool_forward(x, self.size, self.stride, self.ceil)
+        y, argmax = self.ops.maxpool_forward(x, self.size, self.stride, self.pad, self.ceil)
         self.save_for_backward(argmax, x.shape)
         return y
 
     def backward(self, dy):
         argmax, in_shape = self.saved()
-        return self.ops.maxpool_backward(dy, argmax, in_shape, self.size, self.stride, self.ceil)
+        return self.ops.maxpool_backward(dy, argmax, in_shape, self.size, self.stride, self.pad, self.ceil)
 
 
 class AvgPool(Layer):
-    """The mean over windows of `size` pixels, `stride` apart; of a window at the edge, of the pixels inside."""
+    """The mean over windows of `size` pixels, `stride` apart; of a window at the edge, of the pixels inside.
 
-    def __init__(self, name, size, stride, ceil=False):
+    Args     size, stride, pad: int or (height, width); padding does not count; ceil as for Conv2d
+    """
+
+    def __init__(self, name, size, stride, pad=0, ceil=False):
         super().__init__(name)
-        self.size, self.stride, self.ceil = shapes.pair(size), shapes.pair(stride), ceil
+        self.size, self.stride, self.pad = shapes.pair(size), shapes.pair(stride), shapes.pair(pad)
+        self.ceil = ceil
 
     def output_shape(self, in_shape):
-        return shapes.pool_shape(self.name, in_shape, self.size, self.stride, self.ceil)
+        return shapes.pool_shape(self.name, in_shape, self.size, self.stride, self.pad, self.ceil)
 
     def forward(self, x):
         self.output_shape(x.shape)
         self.save_for_backward(x.shape)
-        return self.ops.avgpool_forward(x, self.size, self.stride, self.ceil)
+        return self.ops.avgpool_forward(x, self.size, self.stride, self.pad, self.ceil)
 
     def backward(self, dy):
         in_shape, = self.saved()
-        return self.ops.avgpool_backward(dy, in_shape, self.size, self.stride, self.ceil)
+        return self.ops.avgpool_backward(dy, in_shape, self.size, self.stride, self.pad, self.ceil)
 
 
 class LRN(Layer):

@@ -16,25 +16,26 @@ import numpy as np
 
 from tinynet.cpu.memory import empty, scratch
 from tinynet.cpu.parallel import chunks, for_each
-from tinynet.ops.pool import argmax_dtype, window_counts
-from tinynet.shapes import pair, pool_shape, require_shape
+from tinynet.ops.pool import argmax_dtype, first_positions, window_counts
+from tinynet.shapes import ceil_div, pair, pool_shape, require_shape
 
 PIECE_BYTES = 1 << 20  # of the maps of a piece
 
 
-def maxpool_forward(x, size, stride, ceil=False):
+def maxpool_forward(x, size, stride, pad=0, ceil=False):
     """As ops.maxpool_forward. Memory: y and argmax."""
-    y_shape = pool_shape("maxpool_forward", x.shape, size, stride, ceil)
+    y_shape = pool_shape("maxpool_forward", x.shape, size, stride, pad, ceil)
     OH, OW = y_shape[2:]
     y, argmax = empty(y_shape, x.dtype), empty(y_shape, argmax_dtype(size))
+    first = first_positions(np, y_shape, size, stride, pad)               # (OH, OW)
     x_maps, y_maps, argmax_maps = _maps(x), _maps(y), _maps(argmax)
 
     def work(piece):
         maps = x_maps[piece]
-        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride), x.dtype)
-        if phases.shape[3] * phases.shape[0] > maps.shape[1] or phases.shape[4] * phases.shape[1] > maps.shape[2]:
-            phases[...] = -np.inf  # never the largest: the window is clipped
-        for pixels, sorted_pixels in _phase_by_phase(maps, phases):
+        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride, pad), x.dtype)
+        if phases.size > maps.size:
+            phases[...] = -np.inf  # padding, and what lies past the end, is never the largest
+        for pixels, sorted_pixels in _phase_by_phase(maps, phases, pad):
             sorted_pixels[...] = pixels
         largest = scratch("largest", phases.shape[2:], x.dtype)           # (M, QH, QW)
         won = scratch("won", phases.shape[2:], argmax.dtype)
@@ -43,6 +44,7 @@ def maxpool_forward(x, size, stride, ceil=False):
         largest_flat, won_flat = largest.reshape(-1), won.reshape(-1)
         largest_flat[...] = phases[0, 0].reshape(-1)
         won_flat[...] = 0
+        won[:, :OH, :OW] = first
         for position, candidate in _windows(phases, size, stride):
             if position > 0:
                 so_far, n = largest_flat[:candidate.size], candidate.size
@@ -50,6 +52,9 @@ def maxpool_forward(x, size, stride, ceil=False):
                 np.maximum(candidate, so_far, out=so_far)
                 np.multiply(larger[:n], won.dtype.type(position), out=position_won[:n])
                 np.maximum(won_flat[:n], position_won[:n], out=won_flat[:n])
+        if np.isnan(largest).any():  # NaN is never `greater`: find the last of each window
+            for position, candidate in _windows(phases, size, stride):
+                won_flat[:candidate.size][np.isnan(candidate)] = position
         y_maps[piece] = largest[:, :OH, :OW]
         argmax_maps[piece] = won[:, :OH, :OW]
 
@@ -57,9 +62,9 @@ def maxpool_forward(x, size, stride, ceil=False):
     return y, argmax
 
 
-def maxpool_backward(dy, argmax, in_shape, size, stride, ceil=False):
+def maxpool_backward(dy, argmax, in_shape, size, stride, pad=0, ceil=False):
     """As ops.maxpool_backward. An inf in dy makes NaNs of its window's other pixels. Memory: dx."""
-    y_shape = pool_shape("maxpool_backward", in_shape, size, stride, ceil)
+    y_shape = pool_shape("maxpool_backward", in_shape, size, stride, pad, ceil)
     require_shape("maxpool_backward", "dy", dy.shape, y_shape)
     require_shape("maxpool_backward", "argmax", argmax.shape, y_shape)
     OH, OW = y_shape[2:]
@@ -68,7 +73,7 @@ def maxpool_backward(dy, argmax, in_shape, size, stride, ceil=False):
 
     def work(piece):
         maps = dx_maps[piece]
-        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride), dy.dtype)
+        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride, pad), dy.dtype)
         phases[...] = 0
         gradient = scratch("largest", phases.shape[2:], dy.dtype)         # (M, QH, QW), zero where no window is
         won = scratch("won", phases.shape[2:], argmax.dtype)
@@ -84,26 +89,26 @@ def maxpool_backward(dy, argmax, in_shape, size, stride, ceil=False):
             share[:n] *= gradient[:n]
             receiver += share[:n]
         maps[...] = 0  # a pixel that no window saw
-        for pixels, sorted_pixels in _phase_by_phase(maps, phases):
+        for pixels, sorted_pixels in _phase_by_phase(maps, phases, pad):
             pixels[...] = sorted_pixels
 
     for_each(work, _pieces(dx_maps))
     return dx
 
 
-def avgpool_forward(x, size, stride, ceil=False):
+def avgpool_forward(x, size, stride, pad=0, ceil=False):
     """As ops.avgpool_forward. Memory: y."""
-    y_shape = pool_shape("avgpool_forward", x.shape, size, stride, ceil)
+    y_shape = pool_shape("avgpool_forward", x.shape, size, stride, pad, ceil)
     OH, OW = y_shape[2:]
     y = empty(y_shape, x.dtype)
-    counts = window_counts(np, x.shape, y_shape, size, stride).astype(x.dtype)
+    counts = window_counts(np, x.shape, y_shape, size, stride, pad).astype(x.dtype)
     x_maps, y_maps = _maps(x), _maps(y)
 
     def work(piece):
         maps = x_maps[piece]
-        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride), x.dtype)
+        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride, pad), x.dtype)
         phases[...] = 0
-        for pixels, sorted_pixels in _phase_by_phase(maps, phases):
+        for pixels, sorted_pixels in _phase_by_phase(maps, phases, pad):
             sorted_pixels[...] = pixels
         total = scratch("largest", phases.shape[2:], x.dtype)             # (M, QH, QW)
         total[...] = 0
@@ -116,18 +121,18 @@ def avgpool_forward(x, size, stride, ceil=False):
     return y
 
 
-def avgpool_backward(dy, in_shape, size, stride, ceil=False):
+def avgpool_backward(dy, in_shape, size, stride, pad=0, ceil=False):
     """As ops.avgpool_backward. Memory: dx."""
-    y_shape = pool_shape("avgpool_backward", in_shape, size, stride, ceil)
+    y_shape = pool_shape("avgpool_backward", in_shape, size, stride, pad, ceil)
     require_shape("avgpool_backward", "dy", dy.shape, y_shape)
     OH, OW = y_shape[2:]
-    counts = window_counts(np, in_shape, y_shape, size, stride).astype(dy.dtype)
+    counts = window_counts(np, in_shape, y_shape, size, stride, pad).astype(dy.dtype)
     dx = empty(in_shape, dy.dtype)
     dx_maps, dy_maps = _maps(dx), _maps(dy)
 
     def work(piece):
         maps = dx_maps[piece]
-        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride), dy.dtype)
+        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride, pad), dy.dtype)
         phases[...] = 0
         share = scratch("largest", phases.shape[2:], dy.dtype)            # (M, QH, QW), zero where no window is
         share[...] = 0
@@ -136,7 +141,7 @@ def avgpool_backward(dy, in_shape, size, stride, ceil=False):
         for _, receiver in _windows(phases, size, stride):
             receiver += share[:receiver.size]
         maps[...] = 0  # a pixel that no window saw
-        for pixels, sorted_pixels in _phase_by_phase(maps, phases):
+        for pixels, sorted_pixels in _phase_by_phase(maps, phases, pad):
             pixels[...] = sorted_pixels
 
     for_each(work, _pieces(dx_maps))
@@ -151,19 +156,24 @@ def _windows(phases, size, stride):
             yield i * KW + j, phases[i % SH, j % SW].reshape(-1)[i // SH * QW + j // SW:]
 
 
-def _phases_shape(maps_shape, output, size, stride):
-    """(SH, SW, M, QH, QW): room for all maps and for what the last window reads past them."""
-    (M, H, W), (KH, KW), (SH, SW), (OH, OW) = maps_shape, pair(size), pair(stride), output
-    return SH, SW, M, max(-(-H // SH), OH + (KH - 1) // SH), max(-(-W // SW), OW + (KW - 1) // SW)
+def _phases_shape(maps_shape, output, size, stride, pad):
+    """(SH, SW, M, QH, QW): room for the maps, the padding before them, and what the last window reads past them."""
+    (M, H, W), (OH, OW) = maps_shape, output
+    (KH, KW), (SH, SW), (PH, PW) = pair(size), pair(stride), pair(pad)
+    QH = max(ceil_div(PH + H, SH), OH + (KH - 1) // SH)
+    QW = max(ceil_div(PW + W, SW), OW + (KW - 1) // SW)
+    return SH, SW, M, QH, QW
 
 
-def _phase_by_phase(maps, phases):
+def _phase_by_phase(maps, phases, pad):
     """The pixels of the maps and their places among the phases."""
-    SH, SW = phases.shape[:2]
+    (SH, SW), (PH, PW) = phases.shape[:2], pair(pad)
     for a in range(SH):
         for b in range(SW):
-            pixels = maps[:, a::SH, b::SW]
-            yield pixels, phases[a, b, :, :pixels.shape[1], :pixels.shape[2]]
+            top, left = (a - PH) % SH, (b - PW) % SW  # the first pixel of this phase
+            pixels = maps[:, top::SH, left::SW]
+            p, q = (top + PH) // SH, (left + PW) // SW
+            yield pixels, phases[a, b, :, p:p + pixels.shape[1], q:q + pixels.shape[2]]
 
 
 def _maps(a):

@@ -7,9 +7,17 @@ from tinynet.trace.explanation import added_up, explanation, host, span, windows
 
 
 def _window(layer, x, i, j):
-    """The part of window (i, j) inside the map x (H, W), and its first row and column."""
-    (KH, KW), (SH, SW) = layer.size, layer.stride
-    return x[i * SH:i * SH + KH, j * SW:j * SW + KW], i * SH, j * SW
+    """The part of window (i, j) that lies inside the map x (H, W), and its first row and column."""
+    (KH, KW), (SH, SW), (PH, PW) = layer.size, layer.stride, layer.pad
+    top, left = i * SH - PH, j * SW - PW
+    seen = x[max(0, top):top + KH, max(0, left):left + KW]
+    return seen, max(0, top), max(0, left)
+
+
+def _winner(window):
+    """The number of the largest pixel: the first of several equal ones; of several NaNs the last."""
+    nans = np.flatnonzero(np.isnan(window))
+    return nans[-1] if nans.size else np.argmax(window)
 
 
 def y(step, index):
@@ -24,7 +32,7 @@ def y(step, index):
         lines = [added_up(x, "pixels"), (f"divided by {x.size}", x.mean())]
         return explanation(where, ("row", "column"), start, {"x": x}, lines, sources)
     first = np.zeros(x.shape, bool)
-    first[np.unravel_index(np.argmax(x), x.shape)] = True
+    first[np.unravel_index(_winner(x), x.shape)] = True
     row, column = np.argwhere(first)[0] + start
     ties = int(np.sum(x == x.max()))
     if ties > 1:
@@ -38,8 +46,8 @@ def dx(step, index):
     """The gradients of the windows that this pixel won, or its share of all that contain it."""
     n, c, row, column = index
     layer, (x, dy) = step.layer, host(step.x[n, c], step.dy[n, c])
-    rows = windows_with(row, layer.size[0], layer.stride[0], dy.shape[0])
-    columns = windows_with(column, layer.size[1], layer.stride[1], dy.shape[1])
+    rows = windows_with(row + layer.pad[0], layer.size[0], layer.stride[0], dy.shape[0])
+    columns = windows_with(column + layer.pad[1], layer.size[1], layer.stride[1], dy.shape[1])
     above = dy[np.ix_(rows, columns)]
     start = tuple(int(a[0]) if a.size else 0 for a in (rows, columns))
     sources = {"dy": ("dy", (n, c, *np.ix_(rows, columns)))}
@@ -54,7 +62,7 @@ def dx(step, index):
     for a, i in enumerate(rows):
         for b, j in enumerate(columns):
             window, top, left = _window(layer, x, i, j)
-            won[a, b] = np.argmax(window) == (row - top) * window.shape[1] + column - left
+            won[a, b] = _winner(window) == (row - top) * window.shape[1] + column - left
     where = f"of the {won.size} windows that contain this pixel, it won {int(won.sum())}"
     return explanation(where, ("i", "j"), start, {"dy": above, "won": won, "product": above * won},
                        [added_up(above * won)], sources, picked=won.astype(bool))
