@@ -116,7 +116,8 @@ class ndarray:
         self._memory[_plain(index)] = _plain(value)
 
 
-_OPERATORS = ("add subtract multiply divide power matmul equal not_equal less less_equal greater greater_equal bitwise_or").split()
+_OPERATORS = ("add subtract multiply divide power matmul equal not_equal less less_equal greater greater_equal "
+              "bitwise_or").split()
 
 
 def _operator(ufunc, word):
@@ -135,7 +136,8 @@ def _method(name):
 for _name, _words in (("add", "add radd iadd"), ("subtract", "sub rsub isub"), ("multiply", "mul rmul imul"),
                       ("divide", "truediv rtruediv itruediv"), ("power", "pow rpow ipow"),
                       ("matmul", "matmul rmatmul"), ("equal", "eq"), ("not_equal", "ne"), ("less", "lt"),
-                      ("less_equal", "le"), ("bitwise_or", "or"), ("greater", "gt"), ("greater_equal", "ge"), ("negative", "neg")):
+                      ("less_equal", "le"), ("greater", "gt"), ("greater_equal", "ge"),
+                      ("negative", "neg"), ("bitwise_or", "or")):
     for _word in _words.split():
         setattr(ndarray, f"__{_word}__", _operator(getattr(numpy, _name), _word))
 for _name in "astype copy max mean min ravel repeat reshape sum swapaxes transpose".split():

@@ -202,11 +202,11 @@ def test_lrn_wants_an_odd_window(name, device, function, n):
 # Read off cupy/__init__.py and the methods of cupy.ndarray. If ops begins to use a function that is not here, the test
 # fails: look it up in CuPy's documentation, then add it.
 CUPY_FUNCTIONS = {
-    "absolute", "add", "arange", "ascontiguousarray", "bitwise_and", "bitwise_or", "broadcast_to", "concatenate", "copyto", "divide",
-    "einsum", "empty", "empty_like", "equal", "exp", "full", "full_like", "greater", "greater_equal", "isnan", "less",
-    "less_equal", "log", "log1p", "logical_and", "matmul", "maximum", "minimum", "moveaxis", "multiply", "negative",
-    "not_equal", "ones", "ones_like", "power", "reciprocal", "reshape", "sqrt", "square", "stack", "subtract", "tanh",
-    "tensordot", "transpose", "where", "zeros", "zeros_like"}
+    "absolute", "add", "arange", "ascontiguousarray", "bitwise_and", "bitwise_or", "broadcast_to", "concatenate",
+    "copyto", "divide", "einsum", "empty", "empty_like", "equal", "exp", "full", "full_like", "greater",
+    "greater_equal", "isnan", "less", "less_equal", "log", "log1p", "logical_and", "matmul", "maximum", "minimum",
+    "moveaxis", "multiply", "negative", "not_equal", "ones", "ones_like", "power", "reciprocal", "reshape",
+    "sqrt", "square", "stack", "subtract", "tanh", "tensordot", "transpose", "where", "zeros", "zeros_like"}
 CUPY_METHODS = {"argmax", "astype", "copy", "max", "mean", "min", "ravel", "reshape", "sum", "swapaxes", "transpose"}
 CUPY_KEYWORDS = {"axis", "dtype", "keepdims", "out"}  # CuPy's ufuncs have no `order`, its reductions no `initial`
 WITHOUT_KERNELS = ["ops"]  # the rungs whose one source runs on NumPy and CuPy arrays

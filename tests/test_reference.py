@@ -115,7 +115,8 @@ def test_maxpool_padding_never_wins():
     y, argmax = reference.maxpool_forward(x, (1, 2), 1, (0, 1))
     same(y, maps([-1, -1, -2, -3]))
     np.testing.assert_array_equal(argmax, maps([1, 0, 0, 0]))
-    same(reference.maxpool_backward(maps([1, 10, 100, 1000]), argmax, x.shape, (1, 2), 1, (0, 1)), maps([11, 100, 1000]))
+    dx = reference.maxpool_backward(maps([1, 10, 100, 1000]), argmax, x.shape, (1, 2), 1, (0, 1))
+    same(dx, maps([11, 100, 1000]))
     y, argmax = reference.maxpool_forward(x - np.inf, (1, 2), 1, (0, 1))
     np.testing.assert_array_equal(argmax, maps([1, 0, 0, 0]))  # -inf of the picture goes before the padding
 

@@ -15,6 +15,8 @@ from tinynet.cuda.kernels import (
 from tinynet.ops.pool import argmax_dtype
 from tinynet.shapes import pair, pool_shape, require_shape
 
+BYTE = np.dtype(np.uint8)  # the smallest type of an argmax; average pooling has none
+
 
 def maxpool_forward(x, size, stride, pad=0, ceil=False):
     """Do what ops.maxpool_forward does."""
@@ -70,7 +72,7 @@ def _sizes(x_shape, y_shape, size, stride, pad):
     return *x_shape[2:], *y_shape[2:], *pair(size), *pair(stride), *pair(pad)
 
 
-def _launch(kernel, x_shape, result, shared, *arguments, position=np.dtype(np.uint8)):
+def _launch(kernel, x_shape, result, shared, *arguments, position=BYTE):
     """Launch version 2 of a kernel, or version 1 where a map does not fit into shared memory."""
     position = _C_NAMES[position]
     if shared > SHARED_LIMIT:

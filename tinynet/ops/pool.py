@@ -39,9 +39,7 @@ def maxpool_forward(x, size, stride, pad=0, ceil=False):
 
 
 def maxpool_backward(dy, argmax, in_shape, size, stride, pad=0, ceil=False):
-    """Send each gradient to the pixel that was largest.
-
-    A pixel that was largest in several windows adds their gradients up.
+    """Add each gradient to the pixel that was the largest of its window.
 
     Args     dy, argmax (N, C, OH, OW); in_shape (N, C, H, W); the rest as for maxpool_forward
     Returns  dx (N, C, H, W)

@@ -47,9 +47,7 @@ def maxpool_forward(x, size, stride, pad=0, ceil=False):
 
 
 def maxpool_backward(dy, argmax, in_shape, size, stride, pad=0, ceil=False):
-    """Send each gradient to the pixel that was largest.
-
-    A pixel that was largest in several windows adds their gradients up.
+    """Add each gradient to the pixel that was the largest of its window.
 
     Formula  dx[i * S + u - P, j * S + v - P] += dy[i, j], (u, v) from argmax[i, j] = KW * u + v
     Args     dy, argmax (N, C, OH, OW); in_shape (N, C, H, W); the rest as for maxpool_forward
