@@ -50,12 +50,14 @@ ARROWS = {
     "figures command line": {"figures", "console", "run"},
     "run": {"checkpoint", "backend"},
     "report": MIDDLE | {"train", "figures"},
+    "weights": MIDDLE | {"train"},
     "trained": MIDDLE | {"run", "train"},
     "__init__": MIDDLE | {"train", "gradcheck", "trace"},  # `import tinynet` brings no figures, and no rung but ops
 }
 OUTSIDE = {  # what a room may import from outside the standard library
     "backend": {"numpy", "cupy"}, "cpu": {"numpy", "threadpoolctl"},
     "data": {"numpy", "PIL", "tqdm", "scipy"}, "console": {"numpy", "tqdm"}, "figures": {"numpy", "matplotlib"},
+    "weights": {"numpy", "onnx", "google"},
 }
 
 
@@ -88,7 +90,7 @@ def test_imports_point_one_way(path):
 
 
 @pytest.mark.parametrize("module, owner", [("matplotlib", "figures"), ("cupy", "backend"), ("PIL", "data"),
-                                           ("scipy", "data")])
+                                           ("scipy", "data"), ("onnx", "weights"), ("google", "weights")])
 def test_one_room_has_it(module, owner):
     users = {room(path) for path in FILES if any(name.partition(".")[0] == module for name, _ in imported(path))}
     assert users <= {owner}

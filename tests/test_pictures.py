@@ -181,7 +181,7 @@ def test_a_bug_is_not_taken_for_an_unreadable_picture(tmp_path, monkeypatch):
             quarters().save(tmp_path / name / f"{i}.png")
     split = data.open_source(tmp_path, 16, quiet=True).train
 
-    def buggy(path, size):
+    def buggy(path, size, fit):
         raise TypeError("a bug")
 
     monkeypatch.setattr("tinynet.data.files.load_picture", buggy)

@@ -21,6 +21,7 @@ class FileSplit:
     def __init__(self, tree, names, labels, size, quiet=False):
         self.tree, self.names, self.labels = tree, names, np.asarray(labels, dtype=np.int64)  # (N,)
         self.size, self.quiet, self.unreadable = size, quiet, {}
+        self.fit = None  # one of pictures.FITS, where pictures are to become squares in another way than the paper's
         self._lock = threading.Lock()
 
     def __len__(self):
@@ -34,7 +35,7 @@ class FileSplit:
 
     def _load(self, name):
         try:
-            return load_picture(self.tree.find(name), self.size)
+            return load_picture(self.tree.find(name), self.size, fit=self.fit)
         except UnreadablePicture as error:
             with self._lock:  # named once, whichever thread meets it first
                 first, self.unreadable[name] = name not in self.unreadable, str(error)

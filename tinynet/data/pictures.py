@@ -42,12 +42,13 @@ def any_format():
     return [name for name in Image.ID if name != "EPS"]
 
 
-def load_picture(file, size, formats=FORMATS):
+def load_picture(file, size, formats=FORMATS, fit=None):
     """Read a picture, scale its shorter side to `size` pixels, cut out the middle.
 
     Paper    2, with size = 256
     Args     file: a path, or a picture in an archive, whose read() gives the bytes; of one of formats. Grey, palette,
-             CMYK, 16-bit and transparent pictures become RGB (on white), and a camera's rotation is undone
+             CMYK, 16-bit and transparent pictures become RGB (on white), and a camera's rotation is undone;
+             fit: how the picture becomes a square, one of FITS if not as in the paper
     Returns  uint8 (3, size, size)
     Raises   UnreadablePicture; OSError where the disk is at fault, or the file is not there
     """
@@ -60,7 +61,7 @@ def load_picture(file, size, formats=FORMATS):
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadablePicture(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
             image = _to_rgb(ImageOps.exif_transpose(image))
-            return square(image, size)
+            return (fit or square)(image, size)
     except (UnreadablePicture, MemoryError):
         raise
     except UnidentifiedImageError:  # its own words name the file, as the caller will
@@ -78,6 +79,48 @@ def square(image, size):
     left, top = (image.width - side) / 2, (image.height - side) / 2
     scaled = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
     return np.ascontiguousarray(np.asarray(scaled).transpose(2, 0, 1))    # (3, size, size)
+
+
+def shorter_side(image, size):
+    """Scale the shorter side, bilinear with antialiasing, and cut out the middle: uint8 (3, size, size).
+
+    Differs  from square in the filter alone; torchvision prepares pictures like this, with size = 256
+    """
+    width, height = image.size
+    if max(width, height) > 64 * min(width, height):
+        raise UnreadablePicture(f"{width} x {height} pixels are too narrow to be scaled whole")
+    if width <= height:
+        width, height = size, int(size * height / width)
+    else:
+        width, height = int(size * width / height), size
+    scaled = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = int(round((width - size) / 2)), int(round((height - size) / 2))
+    scaled = scaled.crop((left, top, left + size, top + size))
+    return np.ascontiguousarray(np.asarray(scaled).transpose(2, 0, 1))    # (3, size, size)
+
+
+def warp(image, size):
+    """Scale width and height to `size` pixels each, bilinear between four pixels: uint8 (3, size, size).
+
+    Differs  no antialiasing, and the proportions are lost: OpenCV's resize, with which Caffe's tutorial prepared its
+             pictures; that rounds in fixed point, so that one pixel in a thousand may differ by one grey level
+    """
+    pixels = np.asarray(image, np.float32)                                # (H, W, 3)
+    (top, bottom, down), (left, right, across) = (_neighbours(length, size) for length in pixels.shape[:2])
+    down, across = down[:, None, None], across[:, None]                   # (size, 1, 1), (size, 1)
+    rows = pixels[top] * (1 - down) + pixels[bottom] * down               # (size, W, 3)
+    scaled = rows[:, left] * (1 - across) + rows[:, right] * across       # (size, size, 3)
+    return np.ascontiguousarray(np.floor(scaled + 0.5).astype(np.uint8).transpose(2, 0, 1))
+
+
+def _neighbours(length, size):
+    """For each of `size` new pixels, the two old ones that its middle lies between, and how far from the first."""
+    place = ((np.arange(size) + 0.5) * (length / size) - 0.5).clip(0, length - 1)
+    first = place.astype(np.int64)
+    return first, np.minimum(first + 1, length - 1), (place - first).astype(np.float32)
+
+
+FITS = {"paper": square, "shorter side": shorter_side, "warp": warp}  # how a picture becomes a square
 
 
 def _to_rgb(image):

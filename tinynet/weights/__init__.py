@@ -1,0 +1,131 @@
+"""Other people's AlexNets in, ours out.
+
+    net = weights.load("alexnet-owt-7be5be79.pth")       # what it is shows in what it holds
+    net.probabilities(np.stack([net.load_picture("cat.jpg")]))
+
+Nobody sets a flag: what belongs to the weights, from the order of the colours to the rounding of sizes,
+comes from the file or from the preset of its source (presets.py).
+"""
+
+import dataclasses
+
+import numpy as np
+
+from tinynet.losses import SoftmaxCrossEntropy
+from tinynet.network import Sequential
+from tinynet.train import evaluating, predict
+from tinynet.weights import formats, network, presets
+from tinynet.weights.preprocessing import Preprocessing
+from tinynet.weights.tensors import Contents, WeightsError
+
+__all__ = ["Pretrained", "Preprocessing", "WeightsError", "load"]
+
+
+@dataclasses.dataclass
+class Pretrained:
+    """A network with weights, and all that belongs to them.
+
+    class_names    a list; output 3 is class_names[3]
+    preprocessing  from a picture to what the network takes
+    origin         where the weights are from, for people to read
+    notes          [text]: what was converted or assumed, and what else the weights could be
+    published      presets.Published, the accuracy that someone has measured with these weights, or None
+    """
+
+    net: Sequential
+    class_names: list
+    preprocessing: Preprocessing
+    origin: str
+    notes: list
+    published: presets.Published | None = None
+
+    def load_picture(self, file):
+        """Read a picture of any format: uint8 (3, S, S), as the network's makers made their squares."""
+        return self.preprocessing.load_picture(file)
+
+    def probabilities(self, pictures, ten_views=False):
+        """Return (N, classes) for uint8 (N, 3, S, S), of the middle of each or of the paper's ten views."""
+        x = self.preprocessing.prepare(pictures, ten_views)
+        with evaluating(self.net):  # the loss asks for labels, the probabilities do not depend on them
+            return predict(self.net, SoftmaxCrossEntropy(), x, np.zeros(len(x), np.int64))[0]
+
+
+def load(path):
+    """Read an AlexNet from safetensors, PyTorch, ONNX, Caffe, or Guerzhoy's bvlc_alexnet.npy.
+
+    Nothing in the file is executed, and shapes are checked before memory is taken.
+
+    Raises   WeightsError, one line for the user
+    Memory   the file twice, at most
+    """
+    try:
+        return of_contents(formats.read(path), path)
+    except WeightsError as error:
+        raise WeightsError(str(error) if str(error).startswith(f"{path}: ") else f"{path}: {error}"
+                           ) from None
+    except (MemoryError, RecursionError) as error:
+        raise WeightsError(f"{path}: cannot be read ({type(error).__name__})") from None
+
+
+def of_contents(contents, path):
+    """Build what Contents of a file describe. Raises WeightsError."""
+    origin, notes = f"{path}: {contents.format}", _conversions(contents)
+    if "tinynet" in contents.metadata:
+        net, entry = network.of_description(contents.metadata["tinynet"], contents.tensors)
+        preprocessing = Preprocessing.from_json(entry["preprocessing"])
+        if preprocessing.crop != net.in_shape[-1]:
+            raise WeightsError("is damaged: its pictures do not have the size of its network")
+        named = f"{entry['network']}, recipe {entry['recipe']}" if "recipe" in entry else entry["network"]
+        return Pretrained(net, entry["class_names"], preprocessing, f"{origin}, {named} by tinynet",
+                          notes)
+    if contents.rows:
+        return _described(contents, origin, notes)
+    if not contents.tensors:
+        raise WeightsError("holds no weights")
+    net, recipe = network.of_tensors(contents.tensors)
+    classes = presets.class_names(net.layers[-1].OUT)
+    if recipe == "owt":
+        return Pretrained(net, classes, presets.torchvision(), f"{origin}, torchvision's alexnet",
+                          [*notes, "its shapes are those of torchvision's alexnet, and of no other"],
+                          presets.PUBLISHED["torchvision"])
+    notes += ["its shapes are those of the recipes caffe, paper and code-2012 alike, and it does not say "
+              "which: taken as Caffe's bvlc_alexnet"] if "npy" not in contents.format else []
+    return Pretrained(net, classes, presets.caffe(), f"{origin}, Caffe's bvlc_alexnet",
+                      notes + [SAME_WEIGHTS], presets.PUBLISHED["bvlc_alexnet"])
+
+
+SAME_WEIGHTS = ("fc6 takes 9,216 numbers, and maps of 6 x 6 come out of more than one geometry: sides after "
+                "conv1, pool1, pool2 and pool5 are 55-27-13-6 in Caffe at 227 pixels, 54-26-12-6 in the ONNX "
+                "model zoo at 224, 57-28-13-6 in Guerzhoy's script, with the same weights")
+
+
+def _described(contents, origin, notes):
+    """Build the network of a file that describes its layers."""
+    size = contents.image_size or 227
+    if contents.image_size is None:
+        notes.append("it does not say how large its pictures are: taken as 227 pixels")
+    net = network.of_rows(contents.rows, size)
+    classes = presets.class_names(net.layers[-1].OUT)
+    if net["conv1"].params["w"].shape[0] == 64:
+        return Pretrained(net, classes, dataclasses.replace(presets.torchvision(), crop=size),
+                          f"{origin}, after torchvision's alexnet", notes,
+                          presets.PUBLISHED["torchvision"] if size == 224 else None)
+    names = [layer.name for layer in net.layers]
+    pools_first = "lrn1" in names and names.index("pool1") < names.index("lrn1")
+    what = "CaffeNet, which pools before it normalises" if pools_first else (
+        "bvlc_alexnet, which normalises before it pools")
+    if size == 227:
+        published = presets.PUBLISHED["caffenet" if pools_first else "bvlc_alexnet"]
+    else:
+        published = None if pools_first or size != 224 else presets.PUBLISHED["onnx zoo"]
+        notes.append(f"runs at {size} pixels, as its file says; Caffe trained these weights at 227")
+    return Pretrained(net, classes, presets.caffe(size), f"{origin}, after Caffe's {what}",
+                      [*notes, SAME_WEIGHTS], published)
+
+
+def _conversions(contents: Contents):
+    """Say which numbers are converted to float32."""
+    tensors = [*contents.tensors.values(), *(tensor for row in contents.rows
+                                             for tensor in (row.w, row.b) if tensor)]
+    others = sorted({tensor.dtype for tensor in tensors} - {"float32"})
+    return [f"its numbers are {', '.join(others)}, converted to float32"] if others else []

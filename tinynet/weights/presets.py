@@ -1,0 +1,81 @@
+"""What belongs to the published weights: how their pictures are prepared, and how well they do.
+
+Sources: torchvision's documentation of alexnet; readme.md of models/bvlc_alexnet and
+models/bvlc_reference_caffenet in BVLC Caffe, with data/ilsvrc12 for the mean; the table of the ONNX
+model zoo for bvlcalexnet-12. All accuracies are of one view on the validation pictures of
+ILSVRC-2012, in per cent.
+"""
+
+import dataclasses
+import importlib.resources
+
+import numpy as np
+
+from tinynet.data.imagenet import WNID, name_classes
+from tinynet.weights.preprocessing import Preprocessing
+
+CAFFE_MEAN = (104.00698793, 116.66876762, 122.67891434)  # B, G, R: ilsvrc_2012_mean.npy, averaged
+TORCH_MEAN, TORCH_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # R, G, B, of pixels 0 to 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """Accuracies in per cent as someone has published them."""
+
+    name: str
+    top1: float
+    top5: float
+
+
+PUBLISHED = {
+    "torchvision": Published("torchvision", 56.522, 79.066),
+    "bvlc_alexnet": Published("BVLC's bvlc_alexnet in Caffe", 57.1, 80.2),
+    "caffenet": Published("BVLC's CaffeNet in Caffe", 57.4, 80.4),
+    "onnx zoo": Published("the ONNX model zoo's bvlcalexnet-12", 54.80, 78.23),
+}
+
+
+def torchvision():
+    """Return the Preprocessing of torchvision's weights."""
+    return Preprocessing("shorter side", 256, 224, "RGB", 255 * np.array(TORCH_MEAN),
+                         255 * np.array(TORCH_STD))
+
+
+def caffe(crop=227):
+    """Return the Preprocessing of Caffe's weights, for pictures of another size too."""
+    return Preprocessing("warp", max(256, crop), crop, "BGR", np.array(CAFFE_MEAN), np.ones(3))
+
+
+def imagenet_words():
+    """Return the words of the 1,000 classes of ILSVRC-2012 by their wnids, in the order of labels."""
+    text = importlib.resources.files("tinynet.weights").joinpath("imagenet.txt").read_text("utf-8")
+    return dict(line.split(maxsplit=1) for line in text.splitlines())
+
+
+def class_names(count):
+    """Name the classes of a network: ImageNet's where there are 1,000, else their numbers."""
+    if count != 1000:
+        return [f"class {number}" for number in range(count)]
+    words = imagenet_words()
+    return name_classes(list(words), {wnid: text.split(", ")[0] for wnid, text in words.items()})
+
+
+def find_labels(theirs, ours):
+    """For each class name of a source, its number among the classes of a network.
+
+    Args     theirs: class names of a source, which may be wnids or ImageNet's words; ours: class
+             names of a network
+    Returns  a list; None at a class that the network does not know
+    """
+    words = imagenet_words()
+    known = {name: number for number, name in enumerate(ours)}
+    if ours == class_names(1000):
+        for number, (wnid, text) in enumerate(words.items()):
+            known |= {wnid: number, f"{text} ({wnid})": number}
+            known.setdefault(text, number)
+    return [known.get(name, known.get(_wnid(name))) for name in theirs]
+
+
+def _wnid(name):
+    found = WNID.search(name)
+    return found[0] if found else None
