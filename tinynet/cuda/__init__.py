@@ -1,5 +1,7 @@
-"""Rung 3b: `ops` as kernels for NVIDIA GPUs, written by hand. Read `kernels.py` first, then each .cu file from its top:
-it is a ladder from the loop of `reference` to what runs.
+"""Rung 3b: every op as kernels for NVIDIA GPUs, written by hand.
+
+Read `kernels.py` first, then each .cu file from its top: it goes from the loop of `reference` to
+the kernel that runs, one version at a time. `earlier.py` launches the earlier versions.
 """
 
 from tinynet.cuda.activation import (
@@ -21,8 +23,10 @@ from tinynet.cuda.sgd import sgd_step, sgd_step_
 from tinynet.cuda.softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 
 __all__ = [
-    "avgpool_backward", "avgpool_forward", "col2im", "conv2d_backward", "conv2d_forward", "dropout_backward",
-    "dropout_forward", "im2col", "leaky_relu_backward", "leaky_relu_forward", "linear_backward", "linear_forward",
-    "lrn_backward", "lrn_forward", "lrn_within_backward", "lrn_within_forward", "maxpool_backward", "maxpool_forward",
-    "relu_backward", "relu_forward", "sgd_step", "sgd_step_", "sigmoid_backward", "sigmoid_forward",
-    "softmax_cross_entropy_backward", "softmax_cross_entropy_forward", "tanh_backward", "tanh_forward"]
+    "avgpool_backward", "avgpool_forward", "col2im", "conv2d_backward", "conv2d_forward",
+    "dropout_backward", "dropout_forward", "im2col", "leaky_relu_backward", "leaky_relu_forward",
+    "linear_backward", "linear_forward", "lrn_backward", "lrn_forward", "lrn_within_backward",
+    "lrn_within_forward", "maxpool_backward", "maxpool_forward", "relu_backward", "relu_forward",
+    "sgd_step", "sgd_step_", "sigmoid_backward", "sigmoid_forward",
+    "softmax_cross_entropy_backward", "softmax_cross_entropy_forward", "tanh_backward",
+    "tanh_forward"]

@@ -1,85 +1,80 @@
 """Launchers of conv.cu, and the matrix products between its kernels.
 
-    N images  C channels  H W  |  K kernels  KH KW  |  OH OW output  |  G groups  |  M images of one piece of the batch
+    N images  C channels  H W  |  K kernels  KH KW  |  OH OW output  |  G groups
+    M images of one piece of the batch
 """
 
 import math
 
 from tinynet.backend import array_module
-from tinynet.cuda.kernels import THREADS, launch_blocks, launch_each, launch_strided, new_like, require_arrays
+from tinynet.cuda.kernels import THREADS, launch_blocks, launch_strided, new_like, require_arrays
 from tinynet.shapes import conv2d_shape, pair, require_shape, windows_shape
 
-VERSION = 3             # of the kernels in conv.cu; 1: one thread per output, 2: tiles, 3: columns and cuBLAS
-TILE = 16               # as in conv.cu
-COLUMN_BYTES = 1 << 28  # columns of a piece of the batch: few products, and large ones
+COLUMN_BYTES = 1 << 28  # columns of one piece of the batch: large, so that products are few
 
 
 def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
-    """As ops.conv2d_forward. Memory: y, the columns of a piece of the batch (256 MiB, or one image), their product."""
-    N, K, OH, OW = y_shape = conv2d_shape("conv2d_forward", x.shape, w.shape, stride, pad, groups, ceil)
+    """Do what ops.conv2d_forward does.
+
+    Memory   y, the columns of one piece of the batch (256 MiB, or one image), and their product
+    """
+    y_shape = conv2d_shape("conv2d_forward", x.shape, w.shape, stride, pad, groups, ceil)
+    N, K, OH, OW = y_shape
     require_shape("conv2d_forward", "b", b.shape, (K,))
     x, w, b = require_arrays("conv2d_forward", x=x, w=w, b=b)
     y = new_like(x, y_shape)
-    sizes = *x.shape[1:], *w.shape, OH, OW, *pair(stride), *pair(pad)
-    if VERSION == 1:
-        launch_each("conv", "conv2d_forward_1", y.size, x, w, b, y, *sizes)
-    elif VERSION == 2:
-        blocks = N * groups * -(-K // groups // TILE) * -(-OH * OW // TILE)
-        launch_blocks("conv", "conv2d_forward_2", blocks, (TILE, TILE), x, w, b, y, *sizes)
-    else:
-        kernels = w.reshape(groups, K // groups, -1)                      # (G, K/G, C/G*KH*KW)
-        for piece in _pieces(x, w, OH * OW, groups):
-            cols = _im2col(x[piece], w.shape[2:], (OH, OW), stride, pad)  # (C*KH*KW, M*OH*OW)
-            product = new_like(x, (K, cols.shape[1]))                     # (K, M*OH*OW)
-            _multiply(kernels, _by_group(cols, groups), _by_group(product, groups))
-            launch_strided("conv", "place_product_3", product.size, product, b, y[piece], len(x[piece]), K, OH * OW)
+    kernels = w.reshape(groups, K // groups, -1)                          # (G, K/G, C/G*KH*KW)
+    for piece in _pieces(x, w, OH * OW, groups):
+        images = x[piece]                                                 # (M, C, H, W)
+        cols = _im2col(images, w.shape[2:], (OH, OW), stride, pad)      # (C*KH*KW, M*OH*OW)
+        product = new_like(x, (K, cols.shape[1]))                         # (K, M*OH*OW)
+        _multiply(kernels, _by_group(cols, groups), _by_group(product, groups))
+        launch_strided("conv", "place_product_3", product.size, product, b, y[piece],
+                       len(images), K, OH * OW)
     return y
 
 
 def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
-    """As ops.conv2d_backward. Memory: dx, the columns of a piece of the batch, and as much of dy."""
-    N, K, OH, OW = y_shape = conv2d_shape("conv2d_backward", x.shape, w.shape, stride, pad, groups, ceil)
+    """Do what ops.conv2d_backward does.
+
+    Memory   dx, the columns of one piece of the batch, and dy of that piece
+    """
+    y_shape = conv2d_shape("conv2d_backward", x.shape, w.shape, stride, pad, groups, ceil)
+    N, K, OH, OW = y_shape
     require_shape("conv2d_backward", "dy", dy.shape, y_shape)
     dy, x, w = require_arrays("conv2d_backward", dy=dy, x=x, w=w)
     dx, db = new_like(x) if need_dx else None, new_like(x, (K,))
-    if VERSION == 1:
-        launch_each("conv", "conv2d_db_1", K, dy, db, N, K, OH * OW)
-    else:
-        launch_blocks("conv", "conv2d_db_2", K, THREADS, dy, db, N, K, OH * OW)
-    if VERSION < 3:
-        dw = new_like(w)
-        sizes = *x.shape[1:], *w.shape, OH, OW, *pair(stride), *pair(pad)
-        launch_each("conv", "conv2d_dw_1", dw.size, dy, x, dw, N, *sizes)
-        if need_dx:
-            launch_each("conv", "conv2d_dx_1", dx.size, dy, w, dx, *sizes)
-        return dx, dw, db
+    launch_blocks("conv", "conv2d_db_2", K, THREADS, dy, db, N, K, OH * OW)
     kernels = w.reshape(groups, K // groups, -1)                          # (G, K/G, C/G*KH*KW)
     dkernels = array_module(w).zeros_like(kernels)                        # (G, K/G, C/G*KH*KW)
     for piece in _pieces(x, w, OH * OW, groups):
-        cols = _im2col(x[piece], w.shape[2:], (OH, OW), stride, pad)      # (C*KH*KW, M*OH*OW)
+        images = x[piece]                                                 # (M, C, H, W)
+        cols = _im2col(images, w.shape[2:], (OH, OW), stride, pad)      # (C*KH*KW, M*OH*OW)
         dproduct = new_like(dy, (K, cols.shape[1]))                       # (K, M*OH*OW)
-        launch_strided("conv", "lay_out_like_product_3", dproduct.size, dy[piece], dproduct, len(x[piece]), K, OH * OW)
+        launch_strided("conv", "lay_out_like_product_3", dproduct.size, dy[piece], dproduct,
+                       len(images), K, OH * OW)
         group_cols, group_dproduct = _by_group(cols, groups), _by_group(dproduct, groups)
         for q in range(groups):
             dkernels[q] += group_dproduct[q] @ group_cols[q].T            # (K/G, C/G*KH*KW)
-        if need_dx:  # the columns are done with: their gradient takes their place
-            _multiply(kernels.transpose(0, 2, 1), group_dproduct, group_cols)  # (G, C/G*KH*KW, M*OH*OW)
+        if need_dx:  # the columns are no longer needed: their gradient overwrites them
+            _multiply(kernels.transpose(0, 2, 1), group_dproduct, group_cols)
             _col2im(cols, dx[piece], w.shape[2:], (OH, OW), stride, pad)
     return dx, dkernels.reshape(w.shape), db
 
 
 def im2col(x, kh, kw, stride, pad, ceil=False):
-    """As ops.im2col."""
+    """Do what ops.im2col does."""
     windows = windows_shape("im2col", x.shape, (kh, kw), stride, pad, ceil)
     x, = require_arrays("im2col", x=x)
     return _im2col(x, (kh, kw), windows, stride, pad)
 
 
 def col2im(cols, in_shape, kh, kw, stride, pad, ceil=False):
-    """As ops.col2im."""
+    """Do what ops.col2im does."""
     windows = windows_shape("col2im", in_shape, (kh, kw), stride, pad, ceil)
     cols, = require_arrays("col2im", cols=cols)
-    require_shape("col2im", "cols", (cols.size,), (math.prod(in_shape[:2]) * kh * kw * math.prod(windows),))
+    size = math.prod(in_shape[:2]) * kh * kw * math.prod(windows)
+    require_shape("col2im", "cols", (cols.size,), (size,))
     x = new_like(cols, in_shape)
     _col2im(cols, x, (kh, kw), windows, stride, pad)
     return x
@@ -88,24 +83,21 @@ def col2im(cols, in_shape, kh, kw, stride, pad, ceil=False):
 def _im2col(x, kernel, windows, stride, pad):
     N, C = x.shape[:2]
     cols = new_like(x, (C * math.prod(kernel), N * math.prod(windows)))
-    sizes = *x.shape, *kernel, *windows, *pair(stride), *pair(pad)
-    if VERSION == 1:
-        launch_each("conv", "im2col_1", cols.size, x, cols, *sizes)
-    else:
-        launch_strided("conv", "im2col_2", N * C * math.prod(windows), x, cols, *sizes)
+    launch_strided("conv", "im2col_2", N * C * math.prod(windows), x, cols,
+                   *x.shape, *kernel, *windows, *pair(stride), *pair(pad))
     return cols
 
 
 def _col2im(cols, x, kernel, windows, stride, pad):
-    sizes = *x.shape, *kernel, *windows, *pair(stride), *pair(pad)
-    if VERSION == 1:
-        launch_each("conv", "col2im_1", x.size, cols, x, *sizes)
-    else:
-        launch_strided("conv", "col2im_2", x.size, cols, x, *sizes)
+    launch_strided("conv", "col2im_2", x.size, cols, x,
+                   *x.shape, *kernel, *windows, *pair(stride), *pair(pad))
 
 
 def _multiply(a, b, out):
-    """out[q] = a[q] b[q], group by group: given all groups at once CuPy would first copy what is transposed."""
+    """Compute out[q] = a[q] b[q] for each group q.
+
+    One product over all groups would make CuPy copy the matrices that are transposed.
+    """
     for q in range(len(out)):
         array_module(a).matmul(a[q], b[q], out=out[q])
 
@@ -115,7 +107,8 @@ def _by_group(matrix, groups):
 
 
 def _pieces(x, w, positions, groups):
-    """Slices of the batch whose columns take at most COLUMN_BYTES, one image at least."""
+    """Cut the batch into slices of at least one image, whose columns take at most COLUMN_BYTES."""
     N, (_, CG, KH, KW) = x.shape[0], w.shape
-    M = max(1, COLUMN_BYTES // max(1, CG * groups * KH * KW * positions * x.itemsize))
+    column_bytes = CG * groups * KH * KW * positions * x.itemsize  # of one image
+    M = max(1, COLUMN_BYTES // max(1, column_bytes))
     return [slice(start, start + M) for start in range(0, N, M)]

@@ -1,33 +1,34 @@
 """Launchers of lrn.cu.   N images  C channels  H W  |  G groups"""
 
 from tinynet.cuda.kernels import SHARED_LIMIT, launch_blocks, launch_each, new_like, require_arrays
-from tinynet.shapes import lrn_shape, require_shape
+from tinynet.shapes import ceil_div, lrn_shape, require_shape
 
-VERSION = 2                # of the kernels in lrn.cu; 1: one thread per activation
-PIXELS = CHANNELS = 32     # of a block across channels, as in lrn.cu
-SIDE = 16                  # of a block within a map, as in lrn.cu
+PIXELS = CHANNELS = 32     # of one block across channels, as in lrn.cu
+SIDE = 16                  # of one block within a map, as in lrn.cu
 
 
 def lrn_forward(x, n, k, alpha, beta, groups=1):
-    """As ops.lrn_forward."""
+    """Do what ops.lrn_forward does."""
     N, C, H, W = lrn_shape("lrn_forward", x.shape, n, groups)
     x, = require_arrays("lrn_forward", x=x)
     y, scale = new_like(x), new_like(x)
-    _across("lrn_forward", n, x, y, scale, C, C // groups, H * W, n, float(k), float(alpha), float(beta))
+    _across("lrn_forward", n, x, y, scale, C, C // groups, H * W,
+            n, float(k), float(alpha), float(beta))
     return y, scale
 
 
 def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
-    """As ops.lrn_backward."""
+    """Do what ops.lrn_backward does."""
     N, C, H, W = lrn_shape("lrn_backward", x.shape, n, groups)
     dy, x, y, scale = _arrays("lrn_backward", dy, x, y, scale)
     dx = new_like(x)
-    _across("lrn_backward", n, dy, x, y, scale, dx, C, C // groups, H * W, n, float(alpha), float(beta))
+    _across("lrn_backward", n, dy, x, y, scale, dx, C, C // groups, H * W,
+            n, float(alpha), float(beta))
     return dx
 
 
 def lrn_within_forward(x, n, k, alpha, beta):
-    """As ops.lrn_within_forward."""
+    """Do what ops.lrn_within_forward does."""
     N, C, H, W = lrn_shape("lrn_within_forward", x.shape, n)
     x, = require_arrays("lrn_within_forward", x=x)
     y, scale = new_like(x), new_like(x)
@@ -36,7 +37,7 @@ def lrn_within_forward(x, n, k, alpha, beta):
 
 
 def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
-    """As ops.lrn_within_backward."""
+    """Do what ops.lrn_within_backward does."""
     N, C, H, W = lrn_shape("lrn_within_backward", x.shape, n)
     dy, x, y, scale = _arrays("lrn_within_backward", dy, x, y, scale)
     dx = new_like(x)
@@ -52,18 +53,20 @@ def _arrays(where, dy, x, y, scale):
 
 def _across(kernel, n, x, *arguments):
     N, C, H, W = x.shape
-    _launch(kernel, x, N * -(-C // CHANNELS) * -(-H * W // PIXELS), (PIXELS, 8), (CHANNELS + n - 1) * PIXELS, arguments)
+    blocks = N * ceil_div(C, CHANNELS) * ceil_div(H * W, PIXELS)
+    _launch(kernel, x, blocks, (PIXELS, 8), (CHANNELS + n - 1) * PIXELS, arguments)
 
 
 def _within(kernel, n, x, *arguments):
     N, C, H, W = x.shape
-    _launch(kernel, x, N * C * -(-H // SIDE) * -(-W // SIDE), (SIDE, SIDE), (SIDE + n - 1)**2, arguments)
+    blocks = N * C * ceil_div(H, SIDE) * ceil_div(W, SIDE)
+    _launch(kernel, x, blocks, (SIDE, SIDE), (SIDE + n - 1)**2, arguments)
 
 
 def _launch(kernel, x, blocks, block, terms, arguments):
-    """A window so large that its terms do not fit into shared memory is left to version 1."""
+    """Launch version 2 of a kernel, or version 1 where its terms do not fit into shared memory."""
     shared = terms * x.itemsize
-    if VERSION == 1 or shared > SHARED_LIMIT:
+    if shared > SHARED_LIMIT:
         launch_each("lrn", f"{kernel}_1", x.size, x, *arguments)
     else:
         launch_blocks("lrn", f"{kernel}_2", blocks, block, x, *arguments, shared=shared)
