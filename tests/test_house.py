@@ -50,7 +50,7 @@ ARROWS = {
     "figures command line": {"figures", "console", "run"},
     "run": {"checkpoint", "backend"},
     "report": MIDDLE | {"train", "figures"},
-    "weights": MIDDLE | {"train"},
+    "weights": MIDDLE,
     "trained": MIDDLE | {"run", "train"},
     "__init__": MIDDLE | {"train", "gradcheck", "trace"},  # `import tinynet` brings no figures, and no rung but ops
 }

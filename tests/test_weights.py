@@ -141,8 +141,8 @@ def test_what_pytorch_itself_exports_to_onnx(oracle, tmp_path):
     linears = [nn.Linear(IN, OUT) for IN, OUT in ((144, 12), (12, 12), (12, 5))]
     relu, pool = nn.ReLU(), nn.MaxPool2d(3, 2)
     model = nn.Sequential(convs[0], relu, pool, convs[1], relu, pool, convs[2], relu, convs[3], relu, convs[4], relu,
-                          pool, nn.AdaptiveAvgPool2d((6, 6)), nn.Flatten(), nn.Dropout(), linears[0], relu, nn.Dropout(),
-                          linears[1], relu, linears[2]).eval()
+                          pool, nn.AdaptiveAvgPool2d((6, 6)), nn.Flatten(), nn.Dropout(), linears[0], relu,
+                          nn.Dropout(), linears[1], relu, linears[2]).eval()
     with oracle.no_grad():
         for module, (w, b) in zip(convs + linears, made.values()):
             module.weight.copy_(oracle.from_numpy(w))

@@ -11,9 +11,9 @@ import dataclasses
 
 import numpy as np
 
+from tinynet import backend
 from tinynet.losses import SoftmaxCrossEntropy
 from tinynet.network import Sequential
-from tinynet.train import evaluating, predict
 from tinynet.weights import formats, network, presets
 from tinynet.weights.preprocessing import Preprocessing
 from tinynet.weights.tensors import Contents, WeightsError
@@ -46,8 +46,13 @@ class Pretrained:
     def probabilities(self, pictures, ten_views=False):
         """Return (N, classes) for uint8 (N, 3, S, S), of the middle of each or of the paper's ten views."""
         x = self.preprocessing.prepare(pictures, ten_views)
-        with evaluating(self.net):  # the loss asks for labels, the probabilities do not depend on them
-            return predict(self.net, SoftmaxCrossEntropy(), x, np.zeros(len(x), np.int64))[0]
+        views = x.shape[1] if ten_views else 1
+        x = backend.to_device(x.reshape(-1, *self.net.in_shape), self.net.device)  # (N*V, C, H, W)
+        loss = SoftmaxCrossEntropy()
+        self.net.eval()
+        loss.forward(self.net.forward(x), np.zeros(len(x), np.int64))  # any labels: probs are wanted
+        probs = backend.to_numpy(loss.probs)                              # (N*V, classes)
+        return probs.reshape(len(pictures), views, -1).mean(axis=1)
 
 
 def load(path):
