@@ -1,19 +1,23 @@
-// Augmentation, from stored bytes to the input of the network, on the device: crop, mirror, subtract the mean, shift
-// the colours, divide. What travels to the GPU is the picture as bytes, a quarter of what the float crops would be.
+// Augmentation on the GPU, from stored bytes to the input of the network: crop, mirror, subtract
+// the mean, shift the colours, divide. Pictures travel to the GPU as bytes, a quarter of the size
+// of float32 crops.
 //
-//     pictures (N, 3, S, S) bytes  |  size of the square crop, in pixels  |  total = N * 3 * size * size
-//     tops, lefts, flips (N,) where each crop begins, and 1 where it is mirrored, drawn on the host
-//     mean (3, S, S); under_crop 1: the part of it that lies under each crop, mirrored with it; 0: its middle
-//     shifts (N, 3), what is added to each channel of an image (paper, 4.1)
+//     pictures (N, 3, S, S) bytes  |  size of the square crop, in pixels
+//     total = N * 3 * size * size
+//     tops, lefts (N,) where each crop begins; flips (N,) 1 where it is mirrored; drawn on the host
+//     mean (3, S, S); under_crop 1: subtract the part of it that lies under each crop, mirrored
+//     with the crop; 0: subtract its middle
+//     shifts (N, 3), added to each channel of an image (paper, 4.1)
 //
-// Version 1  One thread per pixel of the result: the loops of tinynet/data/augment.py, turned into a gather.
-// Version 2  A grid-stride loop, as in activation.cu. A mirrored row is read backwards: still one stretch of memory.
+// Version 1  One thread per pixel of the result: the loops of tinynet/data/augment.py, as a gather.
+// Version 2  A grid-stride loop, as in activation.cu. A mirrored row is read backwards, which is
+//            coalesced too.
 //
 // real: float or double.  index_t: int, or long long for an array of more than 2^30 elements.
 
-__device__ real pixel_of_crop(index_t n, const unsigned char* pictures, const int* tops, const int* lefts,
-                              const unsigned char* flips, const real* mean, const real* shifts,
-                              int S, int size, int under_crop, real divisor) {
+__device__ real pixel_of_crop(index_t n, const unsigned char* pictures, const int* tops,
+                              const int* lefts, const unsigned char* flips, const real* mean,
+                              const real* shifts, int S, int size, int under_crop, real divisor) {
     int column = n % size, row = n / size % size, c = n / size / size % 3;
     index_t image = n / size / size / 3;
     int from_row = tops[image] + row;
@@ -24,20 +28,25 @@ __device__ real pixel_of_crop(index_t n, const unsigned char* pictures, const in
     return (value - mean[(c * S + mean_row) * S + mean_column] + shifts[image * 3 + c]) / divisor;
 }
 
-// ---- version 1 -----------------------------------------------------------------------------------------------------
-extern "C" __global__ void augment_1(index_t total, const unsigned char* pictures, const int* tops, const int* lefts,
-                                     const unsigned char* flips, const real* mean, const real* shifts, real* x,
+// ---- version 1 ---------------------------------------------------------------------------------
+extern "C" __global__ void augment_1(index_t total, const unsigned char* pictures, const int* tops,
+                                     const int* lefts, const unsigned char* flips,
+                                     const real* mean, const real* shifts, real* x,
                                      int S, int size, int under_crop, real divisor) {
     index_t n = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= total) return;
-    x[n] = pixel_of_crop(n, pictures, tops, lefts, flips, mean, shifts, S, size, under_crop, divisor);
+    x[n] = pixel_of_crop(n, pictures, tops, lefts, flips, mean, shifts,
+                         S, size, under_crop, divisor);
 }
 
-// ---- version 2 -----------------------------------------------------------------------------------------------------
-extern "C" __global__ void augment_2(index_t total, const unsigned char* pictures, const int* tops, const int* lefts,
-                                     const unsigned char* flips, const real* mean, const real* shifts, real* x,
+// ---- version 2 ---------------------------------------------------------------------------------
+extern "C" __global__ void augment_2(index_t total, const unsigned char* pictures, const int* tops,
+                                     const int* lefts, const unsigned char* flips,
+                                     const real* mean, const real* shifts, real* x,
                                      int S, int size, int under_crop, real divisor) {
-    index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x, stride = (index_t)gridDim.x * blockDim.x;
+    index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+    index_t stride = (index_t)gridDim.x * blockDim.x;
     for (index_t n = first; n < total; n += stride)
-        x[n] = pixel_of_crop(n, pictures, tops, lefts, flips, mean, shifts, S, size, under_crop, divisor);
+        x[n] = pixel_of_crop(n, pictures, tops, lefts, flips, mean, shifts,
+                             S, size, under_crop, divisor);
 }

@@ -1,36 +1,43 @@
 // Convolution.
 //
-//     C channels  H W  |  K kernels  CG channels of a group  KG kernels of a group  KH KW  |  OH OW output  P = OH * OW
-//     SH SW stride  PH PW padding  |  M images of one piece of the batch
-//     o kernel  c channel of the group  |  (i, j) output pixel  (u, v) kernel pixel  (row, column) image pixel
+//     C channels  H W  |  K kernels  CG channels of a group  KG kernels of a group  KH KW
+//     OH OW output  P = OH * OW  |  SH SW stride  PH PW padding
+//     M images of one piece of the batch  |  o kernel  c channel of the group
+//     (i, j) output pixel  (u, v) kernel pixel  (row, column) image pixel
 //
-// Version 1  One thread per element of the result, the loops of reference/conv.py. Forward is its innermost half. In
-//            backward a product there adds to dw and dx wherever it belongs; two threads must not add to one number, so
-//            each element of dw, dx and db here collects its own products: a gather in place of a scatter.
-// Version 2  Forward in tiles, through shared memory. Seen from afar, convolution multiplies the kernels (KG, CG*KH*KW)
-//            by the columns (CG*KH*KW, P), a column being all that a window sees. A block makes TILE x TILE results; it
-//            brings TILE x TILE pieces of both into shared memory, the piece of the columns straight from the image:
-//            the columns as a whole never exist. Each element is read from memory once for TILE results.
-//            And db with one block per kernel: its threads share the sum and bring it together as a tree.
-// Version 3  The columns are written out (im2col), and cuBLAS multiplies: nine tenths of the arithmetic of AlexNet's
-//            layers in the product that GPUs are best at. Around it stand kernels that move: im2col, col2im, one that
-//            puts the product in its place and adds the bias on the way, and one that lays dy out like the product.
+// Version 1  One thread per element of the result, the loops of reference/conv.py. A thread of
+//            forward runs the inner loops. In the reference's backward each product is added to
+//            the elements of dw and dx that it belongs to, but two threads must not add to one
+//            number: here each element of dw, dx and db collects its own products, a gather
+//            instead of a scatter.
+// Version 2  Forward in tiles, through shared memory. Convolution multiplies the kernels (KG,
+//            CG*KH*KW) by the columns (CG*KH*KW, P), where a column holds all that one window
+//            sees. A block computes TILE x TILE results. It copies TILE x TILE pieces of both into
+//            shared memory, the piece of the columns straight from the image: the whole columns
+//            never exist. Each element is read from memory once for TILE results. db has one block
+//            per kernel, whose threads share the sum and combine it by a tree.
+// Version 3  The columns are written to memory (im2col), and cuBLAS multiplies. Nine tenths of the
+//            arithmetic of AlexNet's layers are in this product, at which GPUs are best. The
+//            kernels around it only move numbers: im2col, col2im, one that puts the product in its
+//            place and adds the bias, and one that lays dy out like the product.
 //
-// The kernels that move have versions of their own:
-//            im2col_1 copies one element a thread, and finds out five indices for it by division. im2col_2 copies what
-//            one window sees of one channel: five indices for KH*KW copies, and neighbours still write to neighbours.
-//            col2im_1 asks all KH*KW positions whether a window lies so that it sees this pixel there; col2im_2 visits
-//            only the windows that do: for conv1, 11 x 11 pixels 4 apart, 9 in place of 121. Both gather: no atomic
-//            additions, one order, the same bits every time.
+//            The kernels that move numbers have versions of their own. im2col_1 copies one element
+//            per thread, and computes five indices for it by division. im2col_2 copies what one
+//            window sees of one channel: five indices for KH*KW copies, and neighbouring threads
+//            still write to neighbouring elements. col2im_1 asks for all KH*KW positions whether a
+//            window sees this pixel there. col2im_2 visits only the windows that see it: for
+//            conv1, with 11 x 11 pixels 4 apart, 9 windows instead of 121 positions. Both gather:
+//            there are no atomic additions, the order is fixed, and every run gives the same bits.
 //
 // real: float or double.  index_t: int, or long long for an array of more than 2^30 elements.
 
 #define TILE 16
-#define THREADS 256  // of a block that adds up; a power of 2
+#define THREADS 256  // of one block of conv2d_db_2; a power of 2
 
-// ---- version 1 -----------------------------------------------------------------------------------------------------
-extern "C" __global__ void conv2d_forward_1(index_t total, const real* x, const real* w, const real* b, real* y,
-                                            int C, int H, int W, int K, int CG, int KH, int KW, int OH, int OW,
+// ---- version 1 ---------------------------------------------------------------------------------
+extern "C" __global__ void conv2d_forward_1(index_t total, const real* x, const real* w,
+                                            const real* b, real* y, int C, int H, int W,
+                                            int K, int CG, int KH, int KW, int OH, int OW,
                                             int SH, int SW, int PH, int PW) {
     index_t n = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= total) return;
@@ -50,8 +57,8 @@ extern "C" __global__ void conv2d_forward_1(index_t total, const real* x, const 
 }
 
 extern "C" __global__ void conv2d_dx_1(index_t total, const real* dy, const real* w, real* dx,
-                                       int C, int H, int W, int K, int CG, int KH, int KW, int OH, int OW,
-                                       int SH, int SW, int PH, int PW) {
+                                       int C, int H, int W, int K, int CG, int KH, int KW,
+                                       int OH, int OW, int SH, int SW, int PH, int PW) {
     index_t n = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= total) return;
     int column = n % W, row = n / W % H, channel = n / W / H % C;
@@ -61,18 +68,20 @@ extern "C" __global__ void conv2d_dx_1(index_t total, const real* dy, const real
     for (int o = q * KG; o < (q + 1) * KG; ++o)
         for (int u = 0; u < KH; ++u)
             for (int v = 0; v < KW; ++v) {
-                int down = row + PH - u, across = column + PW - v;  // where the window would begin, in pixels
+                int down = row + PH - u, across = column + PW - v;  // where the window begins
                 if (down < 0 || across < 0 || down % SH || across % SW) continue;
                 int i = down / SH, j = across / SW;
                 if (i < OH && j < OW)
-                    sum += dy[((image * K + o) * OH + i) * OW + j] * w[((o * CG + c) * KH + u) * KW + v];
+                    sum += dy[((image * K + o) * OH + i) * OW + j] *
+                           w[((o * CG + c) * KH + u) * KW + v];
             }
     dx[n] = sum;
 }
 
-extern "C" __global__ void conv2d_dw_1(index_t total, const real* dy, const real* x, real* dw, int N,
-                                       int C, int H, int W, int K, int CG, int KH, int KW, int OH, int OW,
-                                       int SH, int SW, int PH, int PW) {
+extern "C" __global__ void conv2d_dw_1(index_t total, const real* dy, const real* x, real* dw,
+                                       int N,
+                                       int C, int H, int W, int K, int CG, int KH, int KW,
+                                       int OH, int OW, int SH, int SW, int PH, int PW) {
     index_t n = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= total) return;
     int v = n % KW, u = n / KW % KH, c = n / KW / KH % CG, o = n / KW / KH / CG;
@@ -89,7 +98,8 @@ extern "C" __global__ void conv2d_dw_1(index_t total, const real* dy, const real
     dw[n] = sum;
 }
 
-extern "C" __global__ void conv2d_db_1(index_t total, const real* dy, real* db, int N, int K, int P) {
+extern "C" __global__ void conv2d_db_1(index_t total, const real* dy, real* db,
+                                       int N, int K, int P) {
     index_t o = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (o >= total) return;
     real sum = 0;
@@ -98,19 +108,19 @@ extern "C" __global__ void conv2d_db_1(index_t total, const real* dy, real* db, 
     db[o] = sum;
 }
 
-// ---- version 2 -----------------------------------------------------------------------------------------------------
+// ---- version 2 ---------------------------------------------------------------------------------
 extern "C" __global__ void conv2d_forward_2(const real* x, const real* w, const real* b, real* y,
-                                            int C, int H, int W, int K, int CG, int KH, int KW, int OH, int OW,
-                                            int SH, int SW, int PH, int PW) {
+                                            int C, int H, int W, int K, int CG, int KH, int KW,
+                                            int OH, int OW, int SH, int SW, int PH, int PW) {
     __shared__ real kernels[TILE][TILE], pixels[TILE][TILE];
     int G = C / CG, KG = K / G, R = CG * KH * KW, P = OH * OW;  // R: rows of the columns
     int p_tiles = (P + TILE - 1) / TILE, o_tiles = (KG + TILE - 1) / TILE;
     int tile = blockIdx.x;
-    int p = tile % p_tiles * TILE + threadIdx.x;          // position in the image, along the tile
+    int p = tile % p_tiles * TILE + threadIdx.x;            // position in the image, along the tile
     int o = tile / p_tiles % o_tiles * TILE + threadIdx.y;  // kernel of the group, down the tile
     int q = tile / p_tiles / o_tiles % G;
     index_t image = tile / p_tiles / o_tiles / G;
-    int top = p / OW * SH - PH, left = p % OW * SW - PW;  // where the window of this position begins
+    int top = p / OW * SH - PH, left = p % OW * SW - PW;    // where the window of p begins
     real sum = 0;
     for (int start = 0; start < R; start += TILE) {
         int r = start + threadIdx.x;
@@ -118,10 +128,11 @@ extern "C" __global__ void conv2d_forward_2(const real* x, const real* w, const 
         r = start + threadIdx.y;
         int c = r / (KH * KW), row = top + r / KW % KH, column = left + r % KW;
         bool inside = p < P && r < R && 0 <= row && row < H && 0 <= column && column < W;
-        pixels[threadIdx.y][threadIdx.x] = inside ? x[((image * C + q * CG + c) * H + row) * W + column] : 0;
-        __syncthreads();  // both tiles are whole
+        pixels[threadIdx.y][threadIdx.x] =
+            inside ? x[((image * C + q * CG + c) * H + row) * W + column] : 0;
+        __syncthreads();  // both tiles are complete
         for (int t = 0; t < TILE; ++t) sum += kernels[threadIdx.y][t] * pixels[t][threadIdx.x];
-        __syncthreads();  // nobody reads them any more
+        __syncthreads();  // no thread reads them any more
     }
     if (o < KG && p < P) y[(image * K + q * KG + o) * P + p] = sum + b[q * KG + o];
 }
@@ -140,13 +151,15 @@ extern "C" __global__ void conv2d_db_2(const real* dy, real* db, int N, int K, i
     if (threadIdx.x == 0) db[blockIdx.x] = sums[0];
 }
 
-// ---- version 3: what stands around cuBLAS --------------------------------------------------------------------------
+// ---- version 3: what stands around cuBLAS ------------------------------------------------------
 // x (M, C, H, W) -> cols (C*KH*KW, M*OH*OW), one thread per element of cols.
-extern "C" __global__ void im2col_1(index_t total, const real* x, real* cols, int M, int C, int H, int W, int KH,
-                                    int KW, int OH, int OW, int SH, int SW, int PH, int PW) {
+extern "C" __global__ void im2col_1(index_t total, const real* x, real* cols, int M, int C,
+                                    int H, int W, int KH, int KW, int OH, int OW,
+                                    int SH, int SW, int PH, int PW) {
     index_t n = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= total) return;
-    index_t across = n % ((index_t)M * OH * OW), r = n / ((index_t)M * OH * OW);  // column and row of cols
+    index_t width = (index_t)M * OH * OW;
+    index_t across = n % width, r = n / width;  // column and row of cols
     int j = across % OW, i = across / OW % OH, v = r % KW, u = r / KW % KH, c = r / KW / KH;
     index_t image = across / OW / OH;
     int row = i * SH + u - PH, column = j * SW + v - PW;
@@ -154,10 +167,12 @@ extern "C" __global__ void im2col_1(index_t total, const real* x, real* cols, in
     cols[n] = inside ? x[((image * C + c) * H + row) * W + column] : 0;
 }
 
-// The same, one thread per window and channel: total = C * M * OH * OW.
-extern "C" __global__ void im2col_2(index_t total, const real* x, real* cols, int M, int C, int H, int W, int KH,
-                                    int KW, int OH, int OW, int SH, int SW, int PH, int PW) {
-    index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x, stride = (index_t)gridDim.x * blockDim.x;
+// The same copies, with one thread per window and channel: total = C * M * OH * OW.
+extern "C" __global__ void im2col_2(index_t total, const real* x, real* cols, int M, int C,
+                                    int H, int W, int KH, int KW, int OH, int OW,
+                                    int SH, int SW, int PH, int PW) {
+    index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+    index_t stride = (index_t)gridDim.x * blockDim.x;
     index_t width = (index_t)M * OH * OW;
     for (index_t n = first; n < total; n += stride) {
         int j = n % OW, i = n / OW % OH, c = n / width;
@@ -175,8 +190,9 @@ extern "C" __global__ void im2col_2(index_t total, const real* x, real* cols, in
 }
 
 // cols (C*KH*KW, M*OH*OW) -> x (M, C, H, W), one thread per pixel.
-extern "C" __global__ void col2im_1(index_t total, const real* cols, real* x, int M, int C, int H, int W, int KH,
-                                    int KW, int OH, int OW, int SH, int SW, int PH, int PW) {
+extern "C" __global__ void col2im_1(index_t total, const real* cols, real* x, int M, int C,
+                                    int H, int W, int KH, int KW, int OH, int OW,
+                                    int SH, int SW, int PH, int PW) {
     index_t n = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= total) return;
     int column = n % W, row = n / W % H, c = n / W / H % C;
@@ -184,7 +200,7 @@ extern "C" __global__ void col2im_1(index_t total, const real* cols, real* x, in
     real sum = 0;
     for (int u = 0; u < KH; ++u)
         for (int v = 0; v < KW; ++v) {
-            int down = row + PH - u, across = column + PW - v;  // where the window would begin, in pixels
+            int down = row + PH - u, across = column + PW - v;  // where the window begins
             if (down < 0 || across < 0 || down % SH || across % SW) continue;
             int i = down / SH, j = across / SW;
             if (i < OH && j < OW)
@@ -193,13 +209,17 @@ extern "C" __global__ void col2im_1(index_t total, const real* cols, real* x, in
     x[n] = sum;
 }
 
-extern "C" __global__ void col2im_2(index_t total, const real* cols, real* x, int M, int C, int H, int W, int KH,
-                                    int KW, int OH, int OW, int SH, int SW, int PH, int PW) {
-    index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x, stride = (index_t)gridDim.x * blockDim.x;
+extern "C" __global__ void col2im_2(index_t total, const real* cols, real* x, int M, int C,
+                                    int H, int W, int KH, int KW, int OH, int OW,
+                                    int SH, int SW, int PH, int PW) {
+    index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+    index_t stride = (index_t)gridDim.x * blockDim.x;
     for (index_t n = first; n < total; n += stride) {
-        int column = n % W + PW, row = n / W % H + PH, c = n / W / H % C;  // counted from the edge of the padding
+        int column = n % W + PW, row = n / W % H + PH;  // counted from the edge of the padding
+        int c = n / W / H % C;
         index_t image = n / W / H / C;
-        int top = row < KH ? 0 : (row - KH) / SH + 1, left = column < KW ? 0 : (column - KW) / SW + 1;
+        int top = row < KH ? 0 : (row - KH) / SH + 1;
+        int left = column < KW ? 0 : (column - KW) / SW + 1;
         real sum = 0;
         for (int i = top; i <= min(row / SH, OH - 1); ++i)
             for (int j = left; j <= min(column / SW, OW - 1); ++j) {
@@ -211,9 +231,10 @@ extern "C" __global__ void col2im_2(index_t total, const real* cols, real* x, in
 }
 
 // product (K, M, P) -> y (M, K, P), plus the bias of each kernel.
-extern "C" __global__ void place_product_3(index_t total, const real* product, const real* b, real* y,
-                                           int M, int K, int P) {
-    index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x, stride = (index_t)gridDim.x * blockDim.x;
+extern "C" __global__ void place_product_3(index_t total, const real* product, const real* b,
+                                           real* y, int M, int K, int P) {
+    index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+    index_t stride = (index_t)gridDim.x * blockDim.x;
     for (index_t n = first; n < total; n += stride) {
         int p = n % P, o = n / P % K;
         index_t image = n / P / K;
@@ -221,9 +242,11 @@ extern "C" __global__ void place_product_3(index_t total, const real* product, c
     }
 }
 
-// dy (M, K, P) -> the same as a product (K, M, P).
-extern "C" __global__ void lay_out_like_product_3(index_t total, const real* dy, real* product, int M, int K, int P) {
-    index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x, stride = (index_t)gridDim.x * blockDim.x;
+// dy (M, K, P) -> product (K, M, P).
+extern "C" __global__ void lay_out_like_product_3(index_t total, const real* dy, real* product,
+                                                  int M, int K, int P) {
+    index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+    index_t stride = (index_t)gridDim.x * blockDim.x;
     for (index_t n = first; n < total; n += stride) {
         int p = n % P, image = n / P % M;
         index_t o = n / P / M;

@@ -1,13 +1,16 @@
-// Local response normalisation.   N images  C channels  CG channels of a group  H W  HW pixels of a map
+// Local response normalisation.
 //
-// Version 1  One thread per activation, the loops of reference/lrn.py. Every x is read n times (n * n within a map) by
-//            as many threads, and in backward dy * y / scale is divided as often.
-// Version 2  Across channels a block takes PIXELS pixels of CHANNELS channels, within maps a SIDE x SIDE square of
-//            pixels. It copies them, and what the windows see around them, into shared memory: squared, or divided,
-//            once. A barrier; then each thread sums its window from there. The 32 threads of a warp stand on pixels
-//            side by side, so that every access to global memory is one stretch (coalesced).
-//            And the power: for the paper's beta of 0.75, s^-0.75 = 1 / sqrt(s) * sqrt(1 / sqrt(s)), square roots in
-//            place of a logarithm and an exponential.
+//     N images  C channels  CG channels of a group  H W  |  HW pixels of a map
+//
+// Version 1  One thread per activation, the loops of reference/lrn.py. Every x is read by n
+//            threads (within a map by n * n); in backward as many compute the same quotient.
+// Version 2  Across channels a block takes PIXELS pixels of CHANNELS channels, within a map a
+//            square of SIDE x SIDE pixels. It computes the terms of all its windows, the squares
+//            or the quotients, once, and keeps them in shared memory. After a barrier each thread
+//            adds up its window from there. The 32 threads of a warp work on neighbouring pixels,
+//            so that every access to global memory is coalesced.
+//            For the paper's beta of 0.75 the power is s^-0.75 = 1 / sqrt(s) * sqrt(1 / sqrt(s)):
+//            square roots in place of a logarithm and an exponential.
 //
 // real: float or double.  index_t: int, or long long for an array of more than 2^30 elements.
 
@@ -15,9 +18,10 @@
 #define CHANNELS 32
 #define SIDE 16
 
-// ---- version 1 -----------------------------------------------------------------------------------------------------
+// ---- version 1 ---------------------------------------------------------------------------------
 extern "C" __global__ void lrn_forward_1(index_t total, const real* x, real* y, real* scale,
-                                         int C, int CG, int HW, int n, real k, real alpha, real beta) {
+                                         int C, int CG, int HW, int n,
+                                         real k, real alpha, real beta) {
     index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= total) return;
     int c = i / HW % C, start = c / CG * CG;  // start: the first channel of the group
@@ -31,9 +35,9 @@ extern "C" __global__ void lrn_forward_1(index_t total, const real* x, real* y, 
     y[i] = x[i] * pow(scale[i], -beta);
 }
 
-extern "C" __global__ void lrn_backward_1(index_t total, const real* dy, const real* x, const real* y,
-                                          const real* scale, real* dx, int C, int CG, int HW,
-                                          int n, real alpha, real beta) {
+extern "C" __global__ void lrn_backward_1(index_t total, const real* dy, const real* x,
+                                          const real* y, const real* scale, real* dx,
+                                          int C, int CG, int HW, int n, real alpha, real beta) {
     index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= total) return;
     int c = i / HW % C, start = c / CG * CG;
@@ -47,7 +51,8 @@ extern "C" __global__ void lrn_backward_1(index_t total, const real* dy, const r
 }
 
 extern "C" __global__ void lrn_within_forward_1(index_t total, const real* x, real* y, real* scale,
-                                                int H, int W, int n, real k, real alpha, real beta) {
+                                                int H, int W, int n,
+                                                real k, real alpha, real beta) {
     index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= total) return;
     int w = i % W, h = i / W % H;
@@ -61,9 +66,9 @@ extern "C" __global__ void lrn_within_forward_1(index_t total, const real* x, re
     y[i] = x[i] * pow(scale[i], -beta);
 }
 
-extern "C" __global__ void lrn_within_backward_1(index_t total, const real* dy, const real* x, const real* y,
-                                                 const real* scale, real* dx, int H, int W, int n,
-                                                 real alpha, real beta) {
+extern "C" __global__ void lrn_within_backward_1(index_t total, const real* dy, const real* x,
+                                                 const real* y, const real* scale, real* dx,
+                                                 int H, int W, int n, real alpha, real beta) {
     index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= total) return;
     int w = i % W, h = i / W % H;
@@ -76,22 +81,24 @@ extern "C" __global__ void lrn_within_backward_1(index_t total, const real* dy, 
     dx[i] = dy[i] * pow(scale[i], -beta) - 2 * alpha * beta * x[i] * cross;
 }
 
-// ---- version 2, across channels ------------------------------------------------------------------------------------
+// ---- version 2, across channels ----------------------------------------------------------------
 __device__ real power(real s, real beta) {  // s^-beta
     if (beta == (real)0.75) return rsqrt(s) * sqrt(rsqrt(s));
     return pow(s, -beta);
 }
 
-// Where a block stands: its pixel for each thread, its first channel, and the first element of its image.
+// The part of x that a block works on: its first channel, the first element of its image, and for
+// each thread a pixel.
 struct Place { int pixel, channel; index_t image; };
 
 __device__ Place place_of_block(int C, int HW) {
     int pieces = (HW + PIXELS - 1) / PIXELS, layers = (C + CHANNELS - 1) / CHANNELS;
-    return {(int)(blockIdx.x % pieces * PIXELS + threadIdx.x), (int)(blockIdx.x / pieces % layers * CHANNELS),
+    return {(int)(blockIdx.x % pieces * PIXELS + threadIdx.x),
+            (int)(blockIdx.x / pieces % layers * CHANNELS),
             (index_t)(blockIdx.x / pieces / layers) * C * HW};
 }
 
-// The sum over the neighbours of channel c in its group; `terms` begins with channel `top`.
+// The sum over the neighbours of channel c in its group. `terms` begins with channel `top`.
 __device__ real window_sum(const real* terms, int top, int c, int CG, int n) {
     int start = c / CG * CG;
     int first = max(start, c - n / 2), last = min(start + CG - 1, c + n / 2);
@@ -101,7 +108,8 @@ __device__ real window_sum(const real* terms, int top, int c, int CG, int n) {
 }
 
 extern "C" __global__ void lrn_forward_2(const real* x, real* y, real* scale,
-                                         int C, int CG, int HW, int n, real k, real alpha, real beta) {
+                                         int C, int CG, int HW, int n,
+                                         real k, real alpha, real beta) {
     extern __shared__ real terms[];  // (CHANNELS + n - 1, PIXELS)
     Place at = place_of_block(C, HW);
     int top = at.channel - n / 2;
@@ -111,7 +119,7 @@ extern "C" __global__ void lrn_forward_2(const real* x, real* y, real* scale,
         real value = inside ? x[at.image + (index_t)c * HW + at.pixel] : 0;
         terms[row * PIXELS + threadIdx.x] = value * value;
     }
-    __syncthreads();  // all terms are there
+    __syncthreads();  // all terms are complete
     for (int c = at.channel + threadIdx.y; c < min(C, at.channel + CHANNELS); c += blockDim.y) {
         if (at.pixel >= HW) continue;
         index_t i = at.image + (index_t)c * HW + at.pixel;
@@ -121,7 +129,8 @@ extern "C" __global__ void lrn_forward_2(const real* x, real* y, real* scale,
     }
 }
 
-extern "C" __global__ void lrn_backward_2(const real* dy, const real* x, const real* y, const real* scale, real* dx,
+extern "C" __global__ void lrn_backward_2(const real* dy, const real* x, const real* y,
+                                          const real* scale, real* dx,
                                           int C, int CG, int HW, int n, real alpha, real beta) {
     extern __shared__ real terms[];  // (CHANNELS + n - 1, PIXELS)
     Place at = place_of_block(C, HW);
@@ -141,17 +150,20 @@ extern "C" __global__ void lrn_backward_2(const real* dy, const real* x, const r
     }
 }
 
-// ---- version 2, within a map ---------------------------------------------------------------------------------------
-// Where a thread stands: its row and column, those of the block, and the first element of the map.
+// ---- version 2, within a map -------------------------------------------------------------------
+// The place of a thread: its row and column, the first row and column of its block, and the first
+// element of the map.
 struct Square { int h, w, top, left; index_t map; };
 
 __device__ Square square_of_block(int H, int W) {
     int across = (W + SIDE - 1) / SIDE, down = (H + SIDE - 1) / SIDE;
     int top = blockIdx.x / across % down * SIDE, left = blockIdx.x % across * SIDE;
-    return {top + (int)threadIdx.y, left + (int)threadIdx.x, top, left, (index_t)(blockIdx.x / across / down) * H * W};
+    return {top + (int)threadIdx.y, left + (int)threadIdx.x, top, left,
+            (index_t)(blockIdx.x / across / down) * H * W};
 }
 
-// Terms past an edge of the map are 0, so the sum need not ask where the edges are.
+// The sum over the n x n terms around a thread's pixel. Terms past the edge of the map are 0, so
+// the sum need not ask where the edges are.
 __device__ real square_sum(const real* terms, int n) {
     int width = SIDE + n - 1;
     real sum = 0;
@@ -160,7 +172,8 @@ __device__ real square_sum(const real* terms, int n) {
     return sum;
 }
 
-extern "C" __global__ void lrn_within_forward_2(const real* x, real* y, real* scale, int H, int W, int n,
+extern "C" __global__ void lrn_within_forward_2(const real* x, real* y, real* scale,
+                                                int H, int W, int n,
                                                 real k, real alpha, real beta) {
     extern __shared__ real terms[];  // (SIDE + n - 1, SIDE + n - 1)
     Square at = square_of_block(H, W);
@@ -179,8 +192,9 @@ extern "C" __global__ void lrn_within_forward_2(const real* x, real* y, real* sc
     y[i] = x[i] * power(s, beta);
 }
 
-extern "C" __global__ void lrn_within_backward_2(const real* dy, const real* x, const real* y, const real* scale,
-                                                 real* dx, int H, int W, int n, real alpha, real beta) {
+extern "C" __global__ void lrn_within_backward_2(const real* dy, const real* x, const real* y,
+                                                 const real* scale, real* dx,
+                                                 int H, int W, int n, real alpha, real beta) {
     extern __shared__ real terms[];  // (SIDE + n - 1, SIDE + n - 1)
     Square at = square_of_block(H, W);
     int width = SIDE + n - 1;
