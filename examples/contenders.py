@@ -12,6 +12,7 @@ import tinynet
 from tinynet import backend
 from tinynet.cpu import parallel
 from tinynet.layers import LRN, Conv2d, Dropout, Flatten, Linear, MaxPool, ReLU
+from tinynet.weights.onnx_graph import to_onnx
 
 AGAINST = {"torch": "torch", "compile": "torch", "onnxruntime": "onnxruntime"}  # contender: the package it needs
 
@@ -179,49 +180,14 @@ class OnnxRuntime:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = parallel.thread_count()
-        self.session = onnxruntime.InferenceSession(onnx_model(net), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(to_onnx(net), options, providers=["CPUExecutionProvider"])
         self.x = x
         net.eval()
-        ours, theirs = net.forward(x[:1]), self.session.run(None, {"x": x[:1]})[0]
+        ours, theirs = net.forward(x[:1]), self.session.run(["logits"], {"x": x[:1]})[0]
         if not np.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * np.abs(ours).max()):
             raise ArithmeticError(f"ONNX Runtime computes something else: {theirs[0, :3]}, not {ours[0, :3]}")
 
     def infer(self):
         watch = Stopwatch("cpu")
-        watch.timed(("step", "total"), self.session.run, None, {"x": self.x})
+        watch.timed(("step", "total"), self.session.run, ["logits"], {"x": self.x})
         return watch.seconds()
-
-
-def onnx_model(net):
-    """The network, as it is for testing, in ONNX: bytes."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    nodes, weights, y = [], [], "x"
-
-    def add(kind, layer, *inputs, **settings):
-        nodes.append(helper.make_node(kind, [y, *inputs], [layer.name], **settings))
-
-    def weight(name, array):
-        weights.append(numpy_helper.from_array(array, name))
-        return name
-
-    for layer in net.layers:
-        params = [weight(f"{layer.name}.{key}", array) for key, array in layer.params.items()]
-        if isinstance(layer, Conv2d):
-            add("Conv", layer, *params, strides=layer.stride, pads=layer.pad * 2, group=layer.groups)
-        elif isinstance(layer, Linear):
-            add("Gemm", layer, *params, transB=1)
-        elif isinstance(layer, MaxPool):
-            add("MaxPool", layer, kernel_shape=layer.size, strides=layer.stride, ceil_mode=int(layer.ceil))
-        elif isinstance(layer, LRN):
-            add("LRN", layer, size=layer.n, alpha=layer.alpha * layer.n, beta=layer.beta, bias=layer.k)
-        elif isinstance(layer, Dropout):
-            keep = 1.0 if layer.inverted else layer.keep_probability
-            add("Mul", layer, weight(f"{layer.name}.keep", np.float32([keep])))
-        else:
-            add({ReLU: "Relu", Flatten: "Flatten"}[type(layer)], layer)
-        y = layer.name
-    x_info = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *net.in_shape])
-    y_info = helper.make_tensor_value_info(y, TensorProto.FLOAT, ["N", None])
-    graph = helper.make_graph(nodes, "AlexNet", [x_info], [y_info], weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()

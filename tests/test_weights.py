@@ -7,9 +7,8 @@ import pytest
 import weight_files as files
 
 from tinynet import weights
-from tinynet.alexnet import RECIPES, Recipe
 from tinynet.data.pictures import FITS
-from tinynet.layers import Conv2d, Dropout, Linear
+from tinynet.layers import Dropout
 from tinynet.weights import network, presets
 
 
@@ -23,24 +22,10 @@ def caffe():
     return files.arrays("caffe", files.TRUE["caffe"])
 
 
-def shrink(recipe):
-    """A recipe's table with the widths of files.SMALL."""
-    def layers(classes):
-        widths, table = iter(files.SMALL[recipe]), RECIPES[recipe].layers(classes)
-        for layer in table:
-            if isinstance(layer, Conv2d):
-                layer.K = next(widths)
-            if isinstance(layer, Linear):
-                layer.OUT = next(widths)
-        return table
-
-    return Recipe(layers, RECIPES[recipe].image_size)
-
-
 @pytest.fixture
 def small(monkeypatch):
     """Files that hold nothing but arrays are read as networks with few kernels and units."""
-    monkeypatch.setattr(network, "RECIPES", {name: shrink(name) for name in ("owt", "caffe")})
+    monkeypatch.setattr(network, "RECIPES", files.SHRUNK)
 
 
 def write(path, content):

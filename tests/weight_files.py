@@ -9,6 +9,9 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+from tinynet.alexnet import RECIPES, Recipe
+from tinynet.layers import Conv2d, Linear
+
 HOPPER = os.path.join(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")  # 512 x 600 pixels
 _landscape = tempfile.NamedTemporaryFile(suffix=".png")  # gone when the tests are over
 with Image.open(HOPPER) as _image:
@@ -18,7 +21,25 @@ LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 TORCHVISION = dict(zip(LAYERS, [f"features.{i}" for i in (0, 3, 6, 8, 10)] + [f"classifier.{i}" for i in (1, 4, 6)]))
 TRUE = {"owt": (64, 192, 384, 256, 256, 4096, 4096, 1000), "caffe": (96, 256, 384, 384, 256, 4096, 4096, 1000)}
 SMALL = {"owt": (64, 8, 8, 8, 4, 12, 12, 5), "caffe": (96, 8, 8, 8, 4, 12, 12, 5)}
+SMALL |= dict.fromkeys(("paper", "code-2012"), SMALL["caffe"])
 GROUPS = {"owt": (1, 1, 1, 1, 1), "caffe": (1, 2, 1, 2, 2)}
+
+
+def shrink(recipe):
+    """A recipe with the widths of SMALL."""
+    def layers(classes):
+        widths, table = iter(SMALL[recipe]), RECIPES[recipe].layers(classes)
+        for layer in table:
+            if isinstance(layer, Conv2d):
+                layer.K = next(widths)
+            if isinstance(layer, Linear):
+                layer.OUT = next(widths)
+        return table
+
+    return Recipe(layers, RECIPES[recipe].image_size)
+
+
+SHRUNK = {recipe: shrink(recipe) for recipe in RECIPES}
 
 
 def arrays(recipe, widths, seed=0):

@@ -29,7 +29,9 @@ class Pretrained:
     preprocessing  from a picture to what the network takes
     origin         where the weights are from, for people to read
     notes          [text]: what was converted or assumed, and what else the weights could be
-    published      presets.Published, the accuracy that someone has measured with these weights, or None
+    published      presets.Published, the accuracy that someone has measured with them, or None
+    table          {"network": "AlexNet", "recipe": "owt"}, the table of ours that the layers come
+                   from; None where they are the file's own
     """
 
     net: Sequential
@@ -38,6 +40,7 @@ class Pretrained:
     origin: str
     notes: list
     published: presets.Published | None = None
+    table: dict | None = None
 
     def load_picture(self, file):
         """Read a picture of any format: uint8 (3, S, S), as the network's makers made their squares."""
@@ -81,22 +84,24 @@ def of_contents(contents, path):
         if preprocessing.crop != net.in_shape[-1]:
             raise WeightsError("is damaged: its pictures do not have the size of its network")
         named = f"{entry['network']}, recipe {entry['recipe']}" if "recipe" in entry else entry["network"]
+        table = {key: entry[key] for key in ("network", "recipe") if key in entry}
         return Pretrained(net, entry["class_names"], preprocessing, f"{origin}, {named} by tinynet",
-                          notes)
+                          notes, table=table)
     if contents.rows:
         return _described(contents, origin, notes)
     if not contents.tensors:
         raise WeightsError("holds no weights")
     net, recipe = network.of_tensors(contents.tensors)
     classes = presets.class_names(net.layers[-1].OUT)
+    table = {"network": "AlexNet", "recipe": recipe}
     if recipe == "owt":
         return Pretrained(net, classes, presets.torchvision(), f"{origin}, torchvision's alexnet",
                           [*notes, "its shapes are those of torchvision's alexnet, and of no other"],
-                          presets.PUBLISHED["torchvision"])
+                          presets.PUBLISHED["torchvision"], table)
     notes += ["its shapes are those of the recipes caffe, paper and code-2012 alike, and it does not say "
               "which: taken as Caffe's bvlc_alexnet"] if "npy" not in contents.format else []
     return Pretrained(net, classes, presets.caffe(), f"{origin}, Caffe's bvlc_alexnet",
-                      notes + [SAME_WEIGHTS], presets.PUBLISHED["bvlc_alexnet"])
+                      notes + [SAME_WEIGHTS], presets.PUBLISHED["bvlc_alexnet"], table)
 
 
 SAME_WEIGHTS = ("fc6 takes 9,216 numbers, and maps of 6 x 6 come out of more than one geometry: sides after "

@@ -108,9 +108,8 @@ def _rows(layer, numbers):
         own = settings("pool")
         if _whole(own, 1, 0):
             raise WeightsError(f"{name}: takes averages, AlexNet's pooling the largest value")
-        if _pair(own, 4, 9, 0) != (0, 0):
-            raise WeightsError(f"{name}: pads its input, AlexNet's pooling does not")
         return [Row(MaxPool, name, {"size": _pair(own, 2, 5, 1), "stride": _pair(own, 3, 7, 1),
+                                    "pad": _pair(own, 4, 9, 0),
                                     "ceil": not _whole(own, 13, 0)})]
     if kind == "Dropout":
         ratio = _real(settings("dropout"), 1, 0.5)

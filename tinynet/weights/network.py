@@ -208,3 +208,39 @@ def _place(name, shape):
     parts = re.split(r"([0-9]+)", name)  # text and digits in turn
     return -len(shape), [(int(part[:9]), "") if place % 2 else (0, part)
                          for place, part in enumerate(parts)]
+
+
+def not_these(net):
+    """Say of each recipe that a network cannot be why not: {recipe: first difference}."""
+    found = {}
+    for recipe, entry in RECIPES.items():
+        if reason := _first_difference(net, entry.layers(1000)):
+            found[recipe] = reason
+    return found
+
+
+def _at_test(layers):
+    """{name: layer} without those that do nothing at test."""
+    return {layer.name: layer for layer in layers
+            if not isinstance(layer, Dropout) or not layer.inverted}
+
+
+def _first_difference(net, table):
+    ours, table = _at_test(net.layers), _at_test(table).values()
+    for layer in table:
+        if layer.name not in ours:
+            return f"it has no {layer.name}"
+        for key in SETTINGS:
+            if getattr(layer, key, None) != getattr(ours[layer.name], key, None):
+                return (f"its {layer.name} has {key}={getattr(ours[layer.name], key, None)}, "
+                        f"the recipe {getattr(layer, key, None)}")
+    if names := [name for name in ours if name not in {layer.name for layer in table}]:
+        return f"it has {names[0]}, the recipe has not"
+    order = [layer.name for layer in table]
+    if list(ours) != order:
+        place = next(i for i, name in enumerate(ours) if name != order[i])
+        return f"it has {list(ours)[place]} where the recipe has {order[place]}"
+    return None
+
+
+SETTINGS = ("K", "size", "stride", "pad", "groups", "ceil", "n", "k", "alpha", "beta", "inverted")

@@ -214,11 +214,10 @@ class _Graph:
         pads, ceil = wholes("pads", (0, 0, 0, 0)), bool(whole("ceil_mode", 0))
         if wholes("dilations", (1, 1)) != (1, 1) or len(size) != 2 or len(stride) != 2:
             raise WeightsError(f"{name}: a pooling that is not over plain squares")
-        arguments = {"size": size, "stride": stride, "ceil": ceil}
-        if any(pads):
-            if ceil or len(pads) != 4 or any(pads[:2]) or any(
-                    pad >= step for pad, step in zip(pads[2:], stride)):
-                raise WeightsError(f"{name}: pads its sides by {pads}, AlexNet's pooling does not")
+        arguments = {"size": size, "stride": stride, "pad": pads[:2], "ceil": ceil}
+        if pads[:2] != pads[2:]:
+            if ceil or len(pads) != 4 or any(pads[:2]):
+                raise WeightsError(f"{name}: pads its sides by {pads}, which is not read")
             arguments["padded_below"] = pads[2:]
         return Row(MaxPool, name, arguments)
 

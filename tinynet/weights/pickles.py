@@ -35,6 +35,12 @@ class Call:
     state: object = None
 
 
+class Ordered(dict):
+    """An OrderedDict, which may be given attributes: state."""
+
+    state = None
+
+
 @dataclasses.dataclass(eq=False)
 class Persistent:
     """An object that lies outside the pickle, as the storages of PyTorch do."""
@@ -131,7 +137,7 @@ class _Machine:
                 stack[-2:] = [self.call(function, arguments)]
             case "BUILD":
                 state = stack.pop()
-                if isinstance(stack[-1], Call):
+                if isinstance(stack[-1], Call | Ordered):
                     stack[-1].state = state
             case "BINPERSID":
                 stack[-1] = Persistent(stack[-1])
@@ -180,5 +186,5 @@ class _Machine:
         if function.text == "collections.OrderedDict":
             if arguments not in ((), ([],)):
                 raise TypeError("an OrderedDict of something else")
-            return {}
+            return Ordered()
         return Call(function.text, arguments)

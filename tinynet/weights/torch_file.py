@@ -11,6 +11,7 @@ import numpy as np
 from tinynet.weights import pickles
 from tinynet.weights.tensors import STORED_AS, Contents, Tensor, WeightsError, times
 
+OURS = "tinynet"  # where our metadata lie in a state_dict's _metadata, which PyTorch passes over
 MAX_PICKLE = 16 << 20  # bytes of data.pkl, which holds names and shapes
 MAGIC = 0x1950a86a20f9469cfc6c
 LEGACY_HEAD = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -29,7 +30,7 @@ def read_zip(data):
     """Read the zip layout from bytes. Raises WeightsError."""
     try:
         with zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else data) as archive:
-            return Contents("PyTorch", tensors=_read_archive(archive, len(data)))
+            return _contents("PyTorch", *_read_archive(archive, len(data)))
     except WeightsError:
         raise
     except Exception as error:  # zipfile raises many kinds on damaged archives
@@ -67,7 +68,7 @@ def _read_archive(archive, size):
         if dtype in STORED_AS:
             content = archive.read(info)
             storages[key] = np.frombuffer(content, STORED_AS[dtype], count)
-    return _tensors(value, storages)
+    return value, storages
 
 
 def read_legacy(data):
@@ -99,7 +100,7 @@ def read_legacy(data):
         if dtype in STORED_AS:
             storages[key] = np.frombuffer(data, STORED_AS[dtype], count, offset + 8)
         offset = end
-    return Contents("PyTorch (layout before version 1.6)", tensors=_tensors(value, storages))
+    return _contents("PyTorch (layout before version 1.6)", value, storages)
 
 
 def _storage(item):
@@ -115,8 +116,8 @@ def _storage(item):
     return STORAGES[kind.text.removeprefix("torch.").removesuffix("Storage")], key, count
 
 
-def _tensors(value, storages):
-    """{name: Tensor} of a state_dict, or of a checkpoint that has one in it."""
+def _contents(form, value, storages):
+    """The tensors of a state_dict, or of a checkpoint that has one in it, and what we wrote beside."""
     if isinstance(value, dict):
         for key in ("state_dict", "model"):
             if isinstance(value.get(key), dict):
@@ -128,7 +129,10 @@ def _tensors(value, storages):
     found = {name: tensor for name, tensor in described.items() if tensor is not None}
     if not found:
         raise WeightsError("holds no state_dict: there are no tensors in it by name")
-    return found
+    ours = getattr(value, "state", None)
+    ours = ours.get("_metadata") if isinstance(ours, dict) else None
+    ours = ours.get(OURS) if isinstance(ours, dict) else None
+    return Contents(form, tensors=found, metadata=ours if isinstance(ours, dict) else {})
 
 
 def _tensor(item, storages):
@@ -156,3 +160,37 @@ def _tensor(item, storages):
     if dtype in STORED_AS and key not in storages:
         raise WeightsError(f"is cut short: the numbers of a tensor of {times(shape)} are missing")
     return Tensor(tuple(shape), dtype, read)
+
+
+def write(file, arrays, metadata):
+    """Write arrays {name: float32} as a state_dict, and metadata {key: text}, into an open file.
+
+    The pickle is written by hand, as reading it is done by hand: PyTorch need not be installed.
+    """
+    ordered = b"ccollections\nOrderedDict\n)R"
+    names = [b"\x80\x02", ordered, b"("]
+    for place, (name, array) in enumerate(arrays.items()):
+        strides = [math.prod(array.shape[axis + 1:]) for axis in range(array.ndim)]
+        names += [_text(name), b"ctorch._utils\n_rebuild_tensor_v2\n((", _text("storage"),
+                  b"ctorch\nFloatStorage\n", _text(str(place)), _text("cpu"), _whole(array.size),
+                  b"tQK\x00(", *map(_whole, array.shape), b"t(", *map(_whole, strides), b"t\x89",
+                  ordered, b"tR"]
+    names += [b"u}", _text("_metadata"), ordered, _text(OURS), b"}("]
+    names += [part for pair in metadata.items() for part in map(_text, pair)]
+    names += [b"ussb."]
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in (("data.pkl", b"".join(names)), ("byteorder", b"little"),
+                              ("version", b"3\n")):
+            archive.writestr(zipfile.ZipInfo(f"archive/{name}"), content)
+        for place, array in enumerate(arrays.values()):
+            archive.writestr(zipfile.ZipInfo(f"archive/data/{place}"),
+                             array.astype("<f4", copy=False).tobytes())
+
+
+def _text(text):
+    raw = text.encode()
+    return b"X" + struct.pack("<I", len(raw)) + raw
+
+
+def _whole(value):
+    return b"J" + struct.pack("<i", value)

@@ -1,0 +1,60 @@
+"""Weights from the command line.
+
+    python -m tinynet.weights info alexnet-owt-7be5be79.pth
+    python -m tinynet.weights export runs/alexnet alexnet.onnx
+"""
+
+import os
+
+from tinynet import console, shapes, weights
+from tinynet.weights import WeightsError, network
+from tinynet.weights.export import export
+
+
+def main():
+    """Do what the command line asks for."""
+    args = parse_arguments()
+    args.do(args)
+
+
+def do_info(args):
+    """Say what a file of weights is, layer by layer, and what it cannot be."""
+    pretrained = weights.load(args.file)
+    print(pretrained.origin)
+    print(f"pictures  {pretrained.preprocessing}")
+    print(f"classes   {len(pretrained.class_names):,}: {', '.join(pretrained.class_names[:3])}, ...")
+    if row := pretrained.published:
+        print(f"accuracy  {row.top1} % top-1, {row.top5} % top-5, published for {row.name}")
+    for note in pretrained.notes:
+        print(f"note      {note}")
+    for name, reason in network.not_these(pretrained.net).items():
+        print(f"not       {name}: {reason}")
+    print(f"\n{pretrained.net.summary()}")
+
+
+def do_export(args):
+    """Write the network of a run, or of a file, in another format."""
+    console.writable_folder(os.path.dirname(args.out) or ".")
+    pretrained = weights.load(args.source)
+    export(pretrained, args.out)
+    print(f"{args.out}: {os.path.getsize(args.out):,} bytes, from {pretrained.origin}")
+
+
+def parse_arguments():
+    """What to do, as .do, and with what."""
+    parser = console.ArgumentParser(prog="python -m tinynet.weights",
+                                    description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("info", help="what a file is, layer by layer, and what it cannot be")
+    command.add_argument("file", metavar="FILE", help="safetensors, PyTorch, ONNX, Caffe, or .npy")
+    command.set_defaults(do=do_info)
+    command = commands.add_parser("export", help="write a network for other programs")
+    command.add_argument("source", metavar="RUN", help="the folder of a run, or a file of weights")
+    command.add_argument("out", metavar="OUT", help="a name that ends in .onnx, .safetensors or .pth")
+    command.set_defaults(do=do_export)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    console.run(main, mistakes=(console.FolderError, WeightsError, shapes.ShapeError),
+                name="tinynet.weights")
