@@ -51,6 +51,7 @@ ARROWS = {
     "run": {"checkpoint", "backend"},
     "report": MIDDLE | {"train", "figures"},
     "weights": MIDDLE,
+    "weights command line": {"weights", "console"},
     "trained": MIDDLE | {"run", "train"},
     "__init__": MIDDLE | {"train", "gradcheck", "trace"},  # `import tinynet` brings no figures, and no rung but ops
 }

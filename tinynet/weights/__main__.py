@@ -6,7 +6,7 @@
 
 import os
 
-from tinynet import console, shapes, weights
+from tinynet import console, weights
 from tinynet.weights import WeightsError, network
 from tinynet.weights.export import export
 
@@ -56,5 +56,4 @@ def parse_arguments():
 
 
 if __name__ == "__main__":
-    console.run(main, mistakes=(console.FolderError, WeightsError, shapes.ShapeError),
-                name="tinynet.weights")
+    console.run(main, mistakes=(console.FolderError, WeightsError), name="tinynet.weights")
