@@ -1,14 +1,16 @@
-"""Memory that is used again: fresh memory costs more than it seems.
+"""Use memory again, because fresh memory is slow.
 
-The system hands out large arrays page by page at the first touch, each page cleared before; AlexNet's activations for a
-batch are gigabytes. So what an op of this rung returns (`empty`) lies in blocks that go back to a store when the array
-and all its views are gone, and what it needs on the way (`scratch`) in buffers of the thread.
+The operating system hands out a large array page by page, and clears each page when it is first
+touched. AlexNet's activations for one batch take gigabytes. So the arrays that an op of this rung
+returns (`empty`) lie in blocks which go back to a store when the array and all its views are gone.
+What an op needs only on the way (`scratch`) lies in buffers that belong to the thread.
 
-Bounded: the store and the arrays in use together never take more than the arrays in use once took at one moment, or
-STORE_BYTES if that is more; and a thread keeps at most SCRATCH_BYTES. `free_memory()` gives back all that is not in
-use.
+The memory that is kept is bounded. The store and the arrays in use together take no more than the
+arrays in use took at their highest, or STORE_BYTES if that is more. A thread keeps at most
+SCRATCH_BYTES of scratch buffers. `free_memory()` returns everything that is not in use.
 """
 
+import contextlib
 import math
 import mmap
 import threading
@@ -17,30 +19,33 @@ from collections import deque
 
 import numpy as np
 
-STORE_BYTES = 1 << 28    # what the store may keep in any case: enough for all layers of a few pictures
-SCRATCH_BYTES = 1 << 26  # what a thread keeps for next time
-PAGE = 1 << 21           # a huge page: blocks are multiples of it, smaller arrays are left to NumPy
+from tinynet.cpu.parallel import fork_safe_lock
+from tinynet.shapes import ceil_div
+
+STORE_BYTES = 1 << 28    # the store may always keep this much: enough for every layer of a few images
+SCRATCH_BYTES = 1 << 26  # a thread may keep this much
+PAGE = 1 << 21           # bytes of a huge page; blocks are multiples, NumPy allocates smaller arrays
 
 
-# ----------------------------------------------------------------------------------------------------- what ops return
+# ----------------------------------------------------------------------------------- what ops return
 
 def empty(shape, dtype):
-    """As np.empty, contents undefined, in recycled memory if it is large."""
+    """Return an array with undefined contents, like np.empty; a large one in recycled memory."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < PAGE or not hasattr(mmap, "MAP_PRIVATE"):
         return np.empty(shape, dtype)
-    block = _store.take(-(-size // PAGE) * PAGE)
-    array = np.ndarray(shape, dtype, buffer=block)  # views of it keep it alive, since the block is no array
+    block = _store.take(ceil_div(size, PAGE) * PAGE)
+    array = np.ndarray(shape, dtype, buffer=block)  # views keep it alive, since the block is no array
     weakref.finalize(array, _store.returned.append, block).atexit = False
     return array
 
 
 class _Store:
-    """Blocks that no array uses at the moment, the longest unused first."""
+    """The blocks that no array uses at the moment; the longest unused comes first."""
 
     def __init__(self):
-        self.lock = threading.Lock()
-        self.returned = deque()  # where arrays leave their block when they die: at any time, so without the lock
+        self.lock = fork_safe_lock()
+        self.returned = deque()  # arrays put their block here when they die, at any time: no lock
         self.unused = []
         self.used_bytes = self.most_used_bytes = 0
 
@@ -52,7 +57,8 @@ class _Store:
             for i in reversed(range(len(self.unused))):
                 if len(self.unused[i]) == size:
                     return self.unused.pop(i)
-            while self.unused and self.used_bytes + self.unused_bytes() > max(self.most_used_bytes, STORE_BYTES):
+            most = max(self.most_used_bytes, STORE_BYTES)
+            while self.unused and self.used_bytes + self.unused_bytes() > most:
                 self.unused.pop(0)
         try:
             block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -61,7 +67,8 @@ class _Store:
                 self.used_bytes -= size
             raise MemoryError(f"no {size:,} bytes for a result: {error.strerror}") from None
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            block.madvise(mmap.MADV_HUGEPAGE)
+            with contextlib.suppress(OSError):  # a kernel without huge pages; small ones work too
+                block.madvise(mmap.MADV_HUGEPAGE)
         return block
 
     def collect(self):
@@ -74,10 +81,10 @@ class _Store:
         return sum(len(block) for block in self.unused)
 
 
-# -------------------------------------------------------------------------------------------- what ops need on the way
+# -------------------------------------------------------------------------- what ops need on the way
 
 class _Scratch(threading.local):
-    """The buffers of one thread, by name. They go when the thread goes."""
+    """The buffers of one thread, by name. They are freed when the thread ends."""
 
     def __init__(self):
         self.buffers = _Buffers()
@@ -91,16 +98,17 @@ class _Buffers(dict):
 
 
 def scratch(name, shape, dtype):
-    """An array for what is needed only inside a piece, contents undefined: the same memory again at every call.
+    """Return an array for use inside one piece, with undefined contents.
 
-    A thread has one buffer for each name; a second call with the same name makes the first array worthless.
+    A thread has one buffer for each name. The next call with the same name returns the same memory,
+    so the array of the call before must no longer be in use.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     buffers = _scratch.buffers
     buffer = buffers.get(name)
     if buffer is None or buffer.nbytes < size:
         buffer = np.empty(size + 63, np.uint8)
-        start = -buffer.ctypes.data % 64  # of a cache line
+        start = -buffer.ctypes.data % 64  # the first byte of a cache line
         buffer = buffer[start:start + size]
         others = sum(other.nbytes for key, other in list(buffers.items()) if key != name)
         if others + size <= SCRATCH_BYTES:
@@ -108,10 +116,10 @@ def scratch(name, shape, dtype):
     return buffer[:size].view(dtype).reshape(shape)
 
 
-# ---------------------------------------------------------------------------------------------------------------- both
+# --------------------------------------------------------------------------------------------- both
 
 def free_memory():
-    """Give back all that is not in use. Safe at any time: an op that is running keeps what it has in hand."""
+    """Free all memory that is not in use. It is safe at any time: a running op keeps what it uses."""
     with _all_buffers_lock:
         for buffers in _all_buffers:
             buffers.clear()
@@ -122,12 +130,14 @@ def free_memory():
 
 
 def kept_bytes():
-    """(in the store, in scratch buffers): how much memory is kept at the moment that nobody uses."""
-    with _store.lock, _all_buffers_lock:
+    """Return how many bytes are kept but not in use: (in the store, in scratch buffers)."""
+    with _all_buffers_lock:
+        in_scratch = sum(buffer.nbytes for buffers in _all_buffers
+                         for buffer in list(buffers.values()))
+    with _store.lock:
         _store.collect()
-        in_scratch = sum(buffer.nbytes for buffers in _all_buffers for buffer in list(buffers.values()))
         return _store.unused_bytes(), in_scratch
 
 
-_all_buffers, _all_buffers_lock = weakref.WeakSet(), threading.Lock()
+_all_buffers, _all_buffers_lock = weakref.WeakSet(), fork_safe_lock()
 _scratch, _store = _Scratch(), _Store()

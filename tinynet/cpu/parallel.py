@@ -1,43 +1,75 @@
-"""The cores: how work is shared out among them, and how BLAS is kept from doing the same.
+"""Share the work of an op among the cores, and keep BLAS to one thread per core.
 
-Every op of this rung is cut into pieces that fit in a core's cache, mostly an image or a few, and `for_each` lets one
-thread a core take piece after piece. Python threads are enough: NumPy lets go of the interpreter lock inside every
-array operation, so only what is between two operations, a microsecond or so, is done one thread at a time.
+Every op of this rung is cut into pieces whose data fits in the cache of a core; most pieces are one
+image or a few. `for_each` starts one thread per core, and each thread takes piece after piece.
+Python threads are good enough for this, because NumPy releases the interpreter lock during every
+array operation. Only the steps between two operations, about a microsecond each, exclude each
+other.
 
-BLAS, left alone, would give each matrix product to all cores at once, and wait for all of them after each. One product
-a core, each on one thread, needs no waiting; so BLAS is held to one thread while pieces are worked on.
+BLAS is the library that computes NumPy's matrix products. It has threads of its own: by default it
+cuts every product into one part per core, and each product waits for its slowest part. One whole
+product per core, each computed by a single thread, needs no such waiting. So `for_each` limits BLAS
+to one thread while it works.
 
-Results are the same bits from run to run and on any number of cores: how the work is cut depends on the shapes alone,
-no two pieces write to the same place, and what has to be added up is added in the order of the pieces (`sum_in_order`).
+The results have the same bits in every run and on any number of cores: the shapes alone decide how
+the work is cut, no two pieces write to the same place, and sums over the pieces are added in the
+order of the pieces (`sum_in_order`).
 """
 
+import functools
 import os
 import threading
+import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import threadpoolctl
 
-BLOCK = 1 << 16          # elements of a block: a few blocks of float32 fit in the second-level cache
-MOST_SHARES = 32         # pieces of a sum: more would cost memory, fewer would leave the cores of a big machine idle
+from tinynet.backend import DeviceError
+from tinynet.shapes import ceil_div
+
+BLOCK = 1 << 16   # elements of a block: a few blocks of float32 fit in the second-level cache
+MOST_SHARES = 32  # parts of a sum: more take more memory, fewer leave cores idle on a big machine
 
 
-# ----------------------------------------------------------------------------------------------------- sharing out work
+class ThreadCountError(DeviceError, ValueError):
+    """The number of threads asked for is not a whole number of at least 1."""
+
+
+def fork_safe_lock():
+    """Return a lock that a forked process finds free.
+
+    A fork copies the memory of the process but only the thread that forks. A lock that another
+    thread holds at that moment would stay locked in the child for ever. So the thread that forks
+    acquires the lock first, and releases it on both sides. It may hold the lock already, if it
+    forks in a signal handler; hence RLock.
+    """
+    lock = threading.RLock()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release,
+                            after_in_child=lock.release)
+    return lock
+
+
+# --------------------------------------------------------------------------------- sharing out work
 
 def for_each(work, pieces):
-    """Call work(piece) for every piece, on all cores. Returns when all are done; the first exception is raised here.
+    """Call work(piece) for every piece, on all cores, and return when every call has ended.
 
-    The calling thread works too. Helpers that come too late, because the cores are busy with another caller's pieces,
-    are sent away: no caller waits for another, whatever the number of callers, nor for itself if work calls for_each.
+    The calling thread works too. Helper threads that are busy with the pieces of another caller are
+    not waited for: callers never wait for each other, and work may itself call for_each.
+
+    Raises   the first exception that work raises; pieces that nobody has begun are then dropped
     """
     queue = deque(pieces)
 
+    @one_blas_thread()
     def work_till_empty():
         while queue:
             try:
                 piece = queue.popleft()
-            except IndexError:  # another thread took the last one between the two lines above
+            except IndexError:  # another thread took the last piece between the two lines above
                 return
             try:
                 work(piece)
@@ -46,25 +78,25 @@ def for_each(work, pieces):
                 raise
 
     helpers = []
-    with one_blas_thread():
-        try:
-            for _ in range(min(thread_count(), len(queue)) - 1):
-                helpers.append(_pool().submit(work_till_empty))
-            work_till_empty()
-        finally:
-            queue.clear()
-            started = [helper for helper in helpers if not helper.cancel()]
-            failed = [helper for helper in started if helper.exception()]  # waits for the piece a helper is busy with
+    try:
+        for _ in range(min(thread_count(), len(queue)) - 1):
+            helpers.append(_pool().submit(work_till_empty))
+        work_till_empty()
+    finally:
+        queue.clear()
+        started = [helper for helper in helpers if not helper.cancel()]
+        failed = [helper for helper in started if helper.exception()]  # waits for its last piece
     for helper in failed:
         helper.result()
 
 
 def sum_in_order(work, pieces):
-    """The sum of work(piece), a list of new arrays, over all pieces: first plus second plus third, whoever ends first.
+    """Return the sum of work(piece), a list of new arrays, over all pieces in their order.
 
-    Floating-point addition depends on its order, so this is what makes a gradient the same bits on any number of cores.
+    The rounding of a floating-point sum depends on the order of its terms. Adding first plus second
+    plus third, whichever is ready first, gives a gradient the same bits on any number of cores.
     """
-    early, totals = {}, []  # early: finished before its turn
+    early, totals = {}, []  # early: results that are ready before their turn
     lock, turn = threading.Lock(), 0
 
     def work_and_add(numbered):
@@ -85,106 +117,190 @@ def sum_in_order(work, pieces):
 
 
 def shares(count, most=MOST_SHARES):
-    """Cut range(count) into at most `most` slices of equal length, give or take one."""
+    """Cut range(count) into at most `most` slices whose lengths differ by at most one."""
     most = max(1, min(count, most))
     return [slice(i * count // most, (i + 1) * count // most) for i in range(most)]
 
 
 def chunks(count, bytes_each, limit):
-    """Cut range(count) into slices of at most `limit` bytes, one item at least."""
-    return shares(count, -(-count // max(1, limit // max(1, bytes_each))))
+    """Cut range(count) into slices of at most `limit` bytes, but of at least one item."""
+    return shares(count, ceil_div(count, max(1, limit // max(1, bytes_each))))
 
 
 def for_each_block(work, *arrays, block=BLOCK):
-    """Call work on the arrays, which have one shape, block by block: work(x[a:b], y[a:b]), all flat.
+    """Call work(x[a:b], y[a:b], ...) for every block of the flattened arrays, on all cores.
 
-    What is written to must be C-contiguous; of an input that is not, the blocks are those of a copy.
+    Args     arrays of one shape; those that work writes to must be C-contiguous, because an array
+             that is not is copied when it is flattened; block: elements of a block
     """
     flat = [array.reshape(-1) for array in arrays]
-    blocks = shares(flat[0].size, -(-flat[0].size // block))
+    blocks = shares(flat[0].size, ceil_div(flat[0].size, block))
     for_each(lambda piece: work(*(array[piece] for array in flat)), blocks)
 
 
 def thread_count():
-    """How many threads work: TINYNET_THREADS or set_thread_count, else one for each core this process may run on."""
+    """Return the number of threads that work on an op, the calling thread included.
+
+    It is what set_thread_count was given, else the environment variable TINYNET_THREADS, else the
+    number of cores that this process may use. The environment is read at the first call.
+
+    Raises   ThreadCountError if TINYNET_THREADS is not a whole number of at least 1
+    """
+    global _thread_count
+    if _thread_count is None:
+        _thread_count = _threads_in_environment() or _cores()
     return _thread_count
 
 
 def set_thread_count(count):
-    """Work on `count` threads from now on, the calling one among them; None: one for each core."""
+    """Work with `count` threads from now on, the calling thread included.
+
+    Args     count: None returns to TINYNET_THREADS or, without it, to one thread per core
+    Raises   ThreadCountError if count is not a whole number of at least 1
+    """
     global _thread_count, _executor
-    count = _cores() if count is None else count
-    if not isinstance(count, int) or count < 1:
-        raise ValueError(f"the number of threads must be a whole number of at least 1, it is {count!r}")
+    if count is not None and (not isinstance(count, int) or count < 1):
+        raise ThreadCountError("the number of threads must be a whole number of at least 1, "
+                               f"it is {count!r}")
     with _pool_lock:
         retired, _executor, _thread_count = _executor, None, count
     if retired:
         retired.shutdown(wait=False)
 
 
+def _threads_in_environment():
+    text = os.environ.get("TINYNET_THREADS", "")
+    if text and not (text.isdecimal() and int(text) >= 1):
+        raise ThreadCountError("TINYNET_THREADS must be a whole number of at least 1, "
+                               f"it is {text!r}")
+    return int(text or 0)
+
+
 def _cores():
-    wanted = os.environ.get("TINYNET_THREADS")
-    if wanted:
-        if not wanted.isdecimal() or int(wanted) < 1:
-            raise ValueError(f"TINYNET_THREADS must be a whole number of at least 1, it is {wanted!r}")
-        return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _pool():
-    """The helpers, one fewer than the threads: started when first needed, and then waiting for the next op."""
+    """Return the helper threads, one fewer than thread_count; they start when first needed."""
     global _executor
     with _pool_lock:
         if _executor is None:
-            _executor = ThreadPoolExecutor(max(1, _thread_count - 1), "tinynet")
+            _executor = ThreadPoolExecutor(max(1, thread_count() - 1), "tinynet")
         return _executor
 
 
-def _forget_pool():
-    """A forked process has none of its parent's threads, and may have inherited a lock that was held."""
-    global _executor, _pool_lock
-    _executor, _pool_lock = None, threading.Lock()
+_executor, _thread_count, _pool_lock = None, None, fork_safe_lock()
 
 
-_executor, _pool_lock, _thread_count = None, threading.Lock(), _cores()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
-
-
-# ------------------------------------------------------------------------------------------------ BLAS, one thread each
+# ---------------------------------------------------------------------------- BLAS, one thread each
 
 @contextmanager
 def one_blas_thread():
-    """Hold BLAS to one thread, and leave it as it was found.
+    """Limit BLAS to one thread for the calling thread, and then restore the limit found before.
 
-    The setting belongs to the whole process, so it is counted who needs it: the first to come in changes it, the last
-    to leave puts it back, also after an exception.
+    OpenBLAS as NumPy ships it has one limit for the whole process: the first thread that enters
+    lowers it, and the last that leaves restores it. MKL and OpenBLAS built with OpenMP have one
+    limit per thread: every thread lowers and restores its own. Each thread that works on pieces
+    enters, so that both kinds are limited.
+
+    Warns    RuntimeWarning, once, if a library ignores the limit
     """
-    global _holders, _found
-    with _blas_lock:
-        if _holders == 0:
-            _found = [(library, library.num_threads) for library in _blas_libraries()]
-            for library, threads in _found:
-                if threads != 1:
-                    library.set_num_threads(1)
-        _holders += 1
+    me, own_limits = threading.get_ident(), {}
+    _inside.append(me)
     try:
+        with _blas_lock:
+            for library in _blas_libraries():
+                threads = library.num_threads
+                if threads != 1:
+                    limits = _process_limits if _has_one_limit(library) else own_limits
+                    limits.setdefault(library, threads)
+                    _set_limit(library, 1)
+                    if library.num_threads != 1:
+                        _warn_of(library)
         yield
     finally:
         with _blas_lock:
-            _holders -= 1
-            if _holders == 0:
-                for library, threads in _found:
-                    if threads != 1:
-                        library.set_num_threads(threads)
+            _inside.remove(me)
+            _restore(own_limits)
+            if not _inside:
+                _restore(_process_limits)
 
 
+def _restore(limits):
+    while limits:
+        _set_limit(*limits.popitem())
+
+
+def _set_limit(library, threads):
+    """Set the limit of a BLAS library, from whichever thread this is.
+
+    Since version 3.8, threadpoolctl lets one thread control OpenBLAS, the first that sets a limit,
+    and silently ignores all others. It offers clear_controlling_thread for handing over: we take
+    control, and leave it free for others afterwards. Older versions let every thread set a limit.
+    """
+    clear = getattr(library, "clear_controlling_thread", lambda force: None)
+    clear(force=True)
+    library.set_num_threads(threads)
+    clear(force=True)
+
+
+@functools.cache
+def _has_one_limit(library):
+    """Return whether the library has one limit for the whole process, by trying it.
+
+    Another thread sets the limit to 1, and this thread looks whether its own has changed.
+    """
+    before = library.num_threads
+    other = threading.Thread(target=_set_limit, args=(library, 1))
+    other.start()
+    other.join()
+    changed = library.num_threads != before
+    if changed:
+        _set_limit(library, before)
+    return changed
+
+
+@functools.cache
 def _blas_libraries():
-    """The BLAS that NumPy loaded, looked for once: it takes a millisecond."""
-    global _libraries
-    if _libraries is None:
-        _libraries = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
-    return _libraries
+    """Return threadpoolctl's controllers of the BLAS libraries that are loaded: NumPy's, at least.
+
+    They are looked for once, because it takes a millisecond.
+    """
+    libraries = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+    if not libraries:
+        _warn("threadpoolctl does not know the BLAS library of this NumPy, so tinynet cannot limit "
+              "it to one thread")
+    return libraries
 
 
-_holders, _found, _libraries, _blas_lock = 0, [], None, threading.Lock()
+@functools.cache
+def _warn_of(library):
+    _warn(f"{library.filepath} ({library.internal_api} {library.version}) ignores the limit of one "
+          f"thread and uses {library.num_threads}")
+
+
+def _warn(reason):
+    warnings.warn(f"{reason}; results are correct, but their last bits may differ between two runs,"
+                  " and training may be slow. It may help to set OPENBLAS_NUM_THREADS=1 or"
+                  " OMP_NUM_THREADS=1 before Python starts", RuntimeWarning, stacklevel=2)
+
+
+_inside, _process_limits, _blas_lock = [], {}, fork_safe_lock()  # _inside: numbers of threads
+
+
+# --------------------------------------------------------------------------------------------- fork
+
+def _forget_other_threads():
+    """Forget the parent's other threads, which a forked child does not have."""
+    global _executor
+    _executor = None
+    with _blas_lock:
+        _inside[:] = [thread for thread in _inside if thread == threading.get_ident()]
+        if not _inside:
+            _restore(_process_limits)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
