@@ -404,7 +404,7 @@ FORK = """if True:
     from tinynet.cpu import memory, parallel
     parallel.set_thread_count(2)
     rng = np.random.default_rng(0)
-    x, w, b = (rng.standard_normal(s).astype("float32") for s in [(40, 32, 20, 20), (64, 32, 3, 3), 64])
+    x, w, b = (rng.standard_normal(s).astype("float32") for s in [(50, 32, 20, 20), (64, 32, 3, 3), 64])
 
     def op():
         y = cpu.conv2d_forward(x, w, b, 2, 1, 1)
