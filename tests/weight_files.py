@@ -323,7 +323,7 @@ def tensorflow(made):
     """The arrays in TensorFlow's order: kernels (KH, KW, C, K), matrices (IN, OUT), fc6 by height, width, channels."""
     changed = {}
     for name, (w, b) in made.items():
-        if name == "fc6":
+        if name == "fc6" and w.shape[1] % 36 == 0:
             w = w.reshape(len(w), -1, 6, 6).transpose(2, 3, 1, 0).reshape(-1, len(w))
         else:
             w = w.transpose(2, 3, 1, 0) if w.ndim == 4 else w.T

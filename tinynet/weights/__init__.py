@@ -92,7 +92,7 @@ def of_contents(contents, path):
     if not contents.tensors:
         raise WeightsError("holds no weights")
     net, recipe = network.of_tensors(contents.tensors)
-    classes = presets.class_names(net.layers[-1].OUT)
+    classes = presets.class_names(network.count_classes(net))
     table = {"network": "AlexNet", "recipe": recipe}
     if recipe == "owt":
         return Pretrained(net, classes, presets.torchvision(), f"{origin}, torchvision's alexnet",
@@ -115,7 +115,7 @@ def _described(contents, origin, notes):
     if contents.image_size is None:
         notes.append("it does not say how large its pictures are: taken as 227 pixels")
     net = network.of_rows(contents.rows, size)
-    classes = presets.class_names(net.layers[-1].OUT)
+    classes = presets.class_names(network.count_classes(net))
     if net["conv1"].params["w"].shape[0] == 64:
         return Pretrained(net, classes, dataclasses.replace(presets.torchvision(), crop=size),
                           f"{origin}, after torchvision's alexnet", notes,

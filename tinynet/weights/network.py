@@ -59,6 +59,10 @@ def of_rows(rows, image_size):
     Raises   WeightsError, which names the layer that is at fault
     """
     require_alexnet([(row.name, row.w.shape) for row in rows if row.w])
+    kinds = [row.kind for row in rows if row.w]
+    if kinds != [Conv2d] * 5 + [Linear] * 3:
+        raise WeightsError(f"this is not an AlexNet: {kinds.count(Conv2d)} convolutions and "
+                           f"{kinds.count(Linear)} fully connected layers")
     layers, found, number, side = [], {}, 0, image_size
     for row in rows:
         arguments = dict(row.arguments)
@@ -102,6 +106,11 @@ def _as_ceil(arguments, side):
     if not arguments["ceil"] and wanted != output_size(side, size, stride):
         raise WeightsError(f"pads {side} pixels by {padded}, which neither floor nor ceil does")
     return arguments
+
+
+def count_classes(net):
+    """Count the outputs of the last fully connected layer."""
+    return [layer for layer in net.layers if isinstance(layer, Linear)][-1].OUT
 
 
 def require_alexnet(weights):

@@ -4,7 +4,6 @@ The pickle is read without executing it. Kernels lie as height, width, channels,
 takes its inputs in the order height, width, channels: both are put back into Caffe's order here.
 """
 
-import ast
 import io
 import math
 import re
@@ -20,7 +19,7 @@ RECONSTRUCT = {"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._re
 ALLOWED = RECONSTRUCT | {ARRAY, "numpy.dtype", "_codecs.encode"}
 CONVERT = ("is a pickle that cannot be read without executing it; convert it once, on a machine "
            "where you trust it: np.savez of the arrays, or safetensors.numpy.save_file")
-HEADER = re.compile(rb"\{'descr': ('[^']{1,20}'), 'fortran_order': (True|False), "
+HEADER = re.compile(rb"\{'descr': '([^']{1,20})', 'fortran_order': (True|False), "
                     rb"'shape': (\([0-9, ]{0,100}\)), *\}\s*")
 
 
@@ -30,7 +29,7 @@ def read(data):
     header = HEADER.fullmatch(bytes(data[10:10 + length]))
     if header is None:
         raise WeightsError("is damaged, or a .npy file of another kind than bvlc_alexnet.npy")
-    if ast.literal_eval(header[1].decode()) not in ("|O", "O"):
+    if header[1] not in (b"|O", b"O"):
         raise WeightsError("is a single array, not the weights of a network")
     file = io.BytesIO(data) if isinstance(data, bytes) else data
     file.seek(10 + length)

@@ -20,7 +20,14 @@ STORED_AS = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "float64": "
 
 
 class WeightsError(ValueError):
-    """A file of weights that cannot be used; one line for the user."""
+    """A file of weights that cannot be used; one line for the user.
+
+    The line may quote names from the file: what no terminal should be sent is replaced.
+    """
+
+    def __init__(self, line):
+        super().__init__("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}"
+                                 for c in str(line)[:1000]))
 
 
 @dataclasses.dataclass
