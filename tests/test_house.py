@@ -39,6 +39,7 @@ ARROWS = {
     "network": HELPERS | {"ops", "layers", "checkpoint"},
     "alexnet": HELPERS | {"init", "layers", "network"},
     "cifarnet": {"layers", "network"},
+    "cuda_convnet": {"layers", "network", "optim"},
     "data": {"shapes", "backend", "checkpoint", "console"},
     "data command line": {"data", "console", "figures"},
     "console": {"checkpoint"},
