@@ -35,10 +35,10 @@ def test_the_choice_of_a_device_says_what_it_found(stand_in):
 
 
 @pytest.mark.parametrize("wanted, needed, message", [
-    ("gpu:1", 0, "no usable GPU: there is no GPU 1; there are 1, counted from 0"),
+    ("gpu:1", 0, "no usable GPU: there is no GPU 1; the number of GPUs is 1, and the first is GPU 0"),
     ("gpu", 9 << 30, "no usable GPU: about 9.0 GiB are needed, GPU 0 has 8.0 of 16.0 GiB free; lower --batch-size, or "
-                     "choose another with --device gpu:N"),
-    *[(wanted, 0, f"unknown device {wanted!r}: auto, cpu, gpu or gpu:N")
+                     "choose another GPU with --device gpu:N"),
+    *[(wanted, 0, f"unknown device {wanted!r}: use auto, cpu, gpu or gpu:N")
       for wanted in ("gpu:x", "gpu:", "gpu:-1", "tpu", "cpu:0", "auto:1", "")]])
 def test_devices_that_are_not_there(stand_in, wanted, needed, message):
     with pytest.raises(tinynet.DeviceError) as error:
@@ -66,11 +66,11 @@ def raises(error):
 
 @pytest.mark.parametrize("versions, count, allocation, message", [
     ((0, 12090), None, None, "there is no NVIDIA driver"),
-    ((12080, 13000), None, None, "CuPy is made for CUDA 13, the driver for CUDA 12; update the driver, or: pip "
+    ((12080, 13000), None, None, "CuPy needs CUDA 13, the driver supports CUDA 12; update the driver, or: pip "
                                  "uninstall cupy-cuda13x && pip install 'cupy-cuda12x[ctk]'"),
     ((12080, 12090), raises(cupy_stand_in.cuda.runtime.CUDARuntimeError("cudaErrorNoDevice: none")), None,
      "CUDA finds no device (cudaErrorNoDevice: none)"),
-    ((12080, 12090), lambda: 0, None, "CUDA finds no device; check it with nvidia-smi"),
+    ((12080, 12090), lambda: 0, None, "CUDA finds no device; check nvidia-smi"),
     ((12080, 12090), None, raises(MemoryError("Out of memory")), "its memory is full"),
     ((12080, 12090), None, raises(cupy_stand_in.cuda.runtime.CUDARuntimeError(
         "cudaErrorMemoryAllocation: out of memory")), "its memory is full"),
@@ -109,7 +109,7 @@ def test_a_cupy_that_does_not_load_says_why(monkeypatch):
     with pytest.raises(tinynet.DeviceError) as error:
         backend.choose_device("gpu")
     assert str(error.value) == ("no usable GPU: CuPy cannot be imported (libcudart.so.12: cannot open shared object "
-                                "file); install it with: pip install 'tinynet[gpu]'")
+                                "file); install it with: pip install -e '.[gpu]'")
 
 
 # ---- batches on their way ------------------------------------------------------------------------------------------
@@ -339,7 +339,7 @@ def test_the_script_says_before_it_begins_that_the_batch_is_too_large(train, sta
     monkeypatch.setattr(stand_in.cuda.Device, "mem_info", (100 << 20, 1 << 30))
     code, _, err = train("--device", "gpu")
     assert code == 2 and err == ("train_alexnet.py: no usable GPU: about 0.3 GiB are needed, GPU 0 has 0.1 of 1.0 GiB "
-                                 "free; lower --batch-size, or choose another with --device gpu:N\n")
+                                 "free; lower --batch-size, or choose another GPU with --device gpu:N\n")
     code, out, _ = train("--device", "auto")
     assert code is None and "device: cpu (about 0.3 GiB are needed" in out
 

@@ -428,7 +428,7 @@ def test_the_stand_in_refuses_what_cupy_refuses(stand_in):
 # ---- the real CuPy, and none at all ---------------------------------------------------------------------------------
 def test_without_cupy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    assert backend.why_no_gpu().endswith("install it with: pip install 'tinynet[gpu]'")
+    assert backend.why_no_gpu().endswith("install it with: pip install -e '.[gpu]'")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""NumPy or CuPy: which module an array belongs to, and how it gets to the other side.
+"""Tell NumPy arrays from CuPy arrays, move arrays between CPU and GPU, and choose a device.
 
-The only module that imports cupy, and only once a GPU is asked for. `xp` is the field's name for "numpy or cupy".
+This is the only module that imports cupy, and it does so only when a GPU is asked for. By the
+usual convention, the name `xp` means "numpy or cupy".
 """
 
 import sys
@@ -10,115 +11,127 @@ import numpy as np
 
 
 class DeviceError(RuntimeError):
-    """A device was asked for that cannot be used; the message says why and what to do."""
+    """The requested device cannot be used; the message says why, and what to do."""
 
 
 def array_module(x):
-    """The module whose functions work on x: cupy for a CuPy array, else numpy."""
-    cupy = sys.modules.get("cupy")  # no CuPy array can exist before somebody imported cupy
+    """Return the module whose functions work on x: cupy for a CuPy array, else numpy."""
+    cupy = sys.modules.get("cupy")  # no CuPy array exists before something has imported cupy
     return cupy if cupy is not None and isinstance(x, cupy.ndarray) else np
 
 
 def contiguous(x):
-    """x, or a C-contiguous copy if it is not: elementwise operations keep the layout of what they are given."""
+    """Return x if it is C-contiguous, else a C-contiguous copy.
+
+    The result of an elementwise operation has the memory layout of its input, so it may need this.
+    """
     return x if x.flags.c_contiguous else array_module(x).ascontiguousarray(x)
 
 
 def to_numpy(x):
-    """x on the host: a copy if it was on the GPU, x itself if not."""
+    """Return x as a NumPy array: a copy if x is on the GPU, else x itself."""
     return np.asarray(x) if array_module(x) is np else x.get()
 
 
 def to_device(x, device):
-    """x on "cpu" or "gpu": x itself if it is there already. That a GPU is usable was found out before, once."""
+    """Return x on device "cpu" or "gpu": a copy, or x itself if it is there already.
+
+    Whether a GPU is usable is not checked here; require_device or choose_device does it once.
+    """
     return to_numpy(x) if device == "cpu" else _cupy().asarray(x)
 
 
 def like(x, y):
-    """x moved to where y lives."""
+    """Return x on the device of y: a copy, or x itself if it is there already."""
     return to_device(x, "cpu" if array_module(y) is np else "gpu")
 
 
 def synchronize(x):
-    """Wait until everything that was asked of the device of x is done; on the CPU it always is."""
+    """Wait until the GPU has finished its work, if x is on one. The CPU always has."""
     if array_module(x) is not np:
         _cupy().cuda.get_current_stream().synchronize()
 
 
 def has_gpu():
-    """Whether a GPU is usable: CuPy imports, finds a device, and one small kernel gave the right sum."""
+    """Return whether a GPU is usable: CuPy imports, finds one, and computes a small sum on it."""
     return why_no_gpu() is None
 
 
 def why_no_gpu(number=None):
-    """None where GPU `number` can be used, else one line with the reason and the remedy.
+    """Return None if GPU `number` can be used, else one line with the reason and the remedy.
 
-    It is the GPU in use from then on; None leaves the choice as it is. A `with Device(number)` would turn back to GPU 0
-    at its end, and since CUDA 12 that alone takes some hundred MiB of its memory.
+    From then on, that GPU is the one in use. number=None tests the GPU in use and changes nothing.
     """
     try:
         cupy = _cupy()
-    except ImportError as error:  # CuPy wraps what failed into a page of advice
+    except ImportError as error:  # CuPy puts a page of advice around the error
         return (f"CuPy cannot be imported ({_first_line(error.__cause__ or error)}); "
-                "install it with: pip install 'tinynet[gpu]'")
+                "install it with: pip install -e '.[gpu]'")
     reason = _why_no_cuda(cupy.cuda.runtime, number)
     if reason:
         return reason
     try:
         if number is not None:
+            # Not `with Device(number)`: at its end it selects GPU 0 again, and since CUDA 12 that
+            # alone takes about a hundred MiB of GPU 0.
             cupy.cuda.Device(number).use()
         if int(cupy.arange(4).sum()) != 6:
             return "a test kernel gave a wrong sum; the GPU or its driver is faulty"
-    except Exception as error:  # CuPy raises its own, CUDA's, NVRTC's and OS errors here: any of them means unusable
+    except Exception as error:  # of CuPy, CUDA, NVRTC or the system: each means that it is unusable
         if isinstance(error, MemoryError) or "cudaErrorMemoryAllocation" in str(error):
-            return "its memory is full; see with nvidia-smi who has it, or choose another with --device gpu:N"
-        return (f"a test kernel failed: {_first_line(error)}; if files of CUDA are missing, install them for CuPy: "
-                f"pip install 'cupy-cuda{cupy.cuda.runtime.runtimeGetVersion() // 1000}x[ctk]'")
+            return ("its memory is full; nvidia-smi shows which processes use it; "
+                    "choose another GPU with --device gpu:N")
+        version = cupy.cuda.runtime.runtimeGetVersion() // 1000
+        return (f"a test kernel failed: {_first_line(error)}; if files of CUDA are missing, "
+                f"install them for CuPy: pip install 'cupy-cuda{version}x[ctk]'")
     return None
 
 
 def _why_no_cuda(runtime, number):
-    """The same, from what CUDA says of driver and devices."""
+    """Return None if CUDA has a suitable driver and GPU `number`, else the reason and the remedy."""
     driver, needed = runtime.driverGetVersion(), runtime.runtimeGetVersion()
     if driver == 0:
-        return "there is no NVIDIA driver, or it is not loaded; nvidia-smi has to list a GPU first"
+        return "there is no NVIDIA driver, or it is not loaded; nvidia-smi must list a GPU first"
     if driver // 1000 < needed // 1000:
-        return (f"CuPy is made for CUDA {needed // 1000}, the driver for CUDA {driver // 1000}; update the driver, or: "
-                f"pip uninstall cupy-cuda{needed // 1000}x && pip install 'cupy-cuda{driver // 1000}x[ctk]'")
+        return (f"CuPy needs CUDA {needed // 1000}, the driver supports CUDA {driver // 1000}; "
+                f"update the driver, or: pip uninstall cupy-cuda{needed // 1000}x && "
+                f"pip install 'cupy-cuda{driver // 1000}x[ctk]'")
     try:
         count = runtime.getDeviceCount()
     except runtime.CUDARuntimeError as error:
-        return f"CUDA finds no device ({_first_line(error)}); check it with nvidia-smi, and CUDA_VISIBLE_DEVICES"
+        return (f"CUDA finds no device ({_first_line(error)}); "
+                "check nvidia-smi and CUDA_VISIBLE_DEVICES")
     if count == 0:
-        return "CUDA finds no device; check it with nvidia-smi, and CUDA_VISIBLE_DEVICES"
+        return "CUDA finds no device; check nvidia-smi and CUDA_VISIBLE_DEVICES"
     if number is not None and number >= count:
-        return f"there is no GPU {number}; there are {count}, counted from 0"
+        return f"there is no GPU {number}; the number of GPUs is {count}, and the first is GPU 0"
     return None
 
 
 def require_device(device):
-    """Raise DeviceError unless device is "cpu", or "gpu" and one is usable."""
+    """Raise DeviceError unless device is "cpu", or is "gpu" and a GPU is usable."""
     if device == "cpu":
         return
     if device != "gpu":
-        raise DeviceError(f"unknown device {device!r}: cpu or gpu")
+        raise DeviceError(f"unknown device {device!r}: use cpu or gpu")
     reason = why_no_gpu()
     if reason:
         raise DeviceError(f"no usable GPU: {reason}")
 
 
 def choose_device(wanted, needed_bytes=0):
-    """The device to use, "cpu" or "gpu", and why, in a few words. From then on "gpu" is the GPU that was chosen.
+    """Choose the device to compute on. From then on, "gpu" means the GPU that was chosen.
 
-    Args     wanted: "auto" takes GPU 0 where it is usable; "cpu", "gpu" (GPU 0) and "gpu:N" are taken at their word;
-             needed_bytes: of GPU memory, an estimate
-    Raises   DeviceError, one line with the remedy
+    Args     wanted: "cpu", "gpu" (GPU 0), "gpu:N", or "auto": GPU 0 if it is usable, else the CPU;
+             needed_bytes: an estimate of the GPU memory that will be needed
+    Returns  "cpu" or "gpu", and the reason in a few words
+    Raises   DeviceError, one line with the remedy, if the GPU asked for cannot be used
     """
     if wanted == "cpu":
         return "cpu", "as asked"
     kind, _, number = ("gpu", "", "") if wanted == "auto" else wanted.partition(":")
     if kind != "gpu" or wanted == "gpu:" or number and not number.isdecimal():
-        raise DeviceError(f"unknown device {wanted!r}: auto, cpu, gpu or gpu:N")
+        raise DeviceError(f"unknown device {wanted!r}: use auto, cpu, gpu or gpu:N")
     number = int(number or 0)
     reason = why_no_gpu(number) or _why_too_small(number, needed_bytes)
     if reason and wanted == "auto":
@@ -133,8 +146,9 @@ def _why_too_small(number, needed_bytes):
     free, _ = _cupy().cuda.Device(number).mem_info
     if free >= needed_bytes:
         return None
-    return (f"about {needed_bytes / 2**30:.1f} GiB are needed, GPU {number} has {_free_and_total(number)} free; "
-            "lower --batch-size, or choose another with --device gpu:N")
+    return (f"about {needed_bytes / 2**30:.1f} GiB are needed, GPU {number} has "
+            f"{_free_and_total(number)} free; lower --batch-size, or choose another GPU with "
+            "--device gpu:N")
 
 
 def _free_and_total(number):
@@ -143,23 +157,24 @@ def _free_and_total(number):
 
 
 def available_bytes():
-    """Of the memory of the GPU in use: what is free, and what CuPy holds for this process already."""
+    """Return how much memory of the GPU in use this process can have: free, or held by its CuPy."""
     cupy = _cupy()
     return cupy.cuda.Device().mem_info[0] + cupy.get_default_memory_pool().total_bytes()
 
 
 def prefetch_to_device(batches, device):
-    """The same batches, the first array of each moved to device; the next one travels while this one is worked on.
+    """Yield the batches with their first array on device, and copy the next one in the meantime.
 
-    CuPy copies the array into page-locked memory, in a thread of ours, and the GPU fetches it from there on a stream of
-    its own: neither host nor GPU waits for the other. On the CPU batches are handed on as they come.
+    A thread lets CuPy copy the array into page-locked memory, and the GPU fetches it from there on
+    a stream of its own, so that neither the host nor the GPU waits for the other. With device "cpu"
+    the batches are passed on unchanged.
 
-    Args     batches: an iterable of (x, ...), arrays of the host; what follows x stays there
+    Args     batches: an iterable of (x, ...), NumPy arrays; the arrays after x stay on the host
     """
     if device == "cpu":
         yield from batches
         return
-    cupy = _cupy()  # here, not in the thread: an import is nothing for two threads to begin at a time
+    cupy = _cupy()  # here, not in the thread: two threads should not import it at the same time
     cuda = cupy.cuda
     number, copying = cuda.Device().id, cuda.Stream(non_blocking=True)
 
@@ -170,21 +185,24 @@ def prefetch_to_device(batches, device):
 
     def submitted():
         for batch in batches:
-            # Memory that batches before have left is used again: not before the GPU has done what it was told so far.
+            # The copy may reuse memory of an earlier batch, so it waits until the GPU has finished
+            # the work queued so far.
             yield thread.submit(copy, *batch, before=cuda.get_current_stream().record())
 
-    thread = ThreadPoolExecutor(1, initializer=cuda.Device(number).use)  # each thread has a GPU in use of its own
+    thread = ThreadPoolExecutor(1, initializer=cuda.Device(number).use)  # each thread has its own
     try:
         for copied in _one_ahead(submitted()):
             *batch, there = copied.result()
             cuda.get_current_stream().wait_event(there)
-            yield tuple(batch)  # and held until the next is there: that one did not wait for what happens to this one
-    finally:  # without waiting: an iterator that is left early may end in the garbage collector, at any moment
+            # `batch` keeps this array alive until the next one is complete: the next copy did not
+            # wait for the work on this one, so it must not get the same memory.
+            yield tuple(batch)
+    finally:  # no waiting: the garbage collector may run this, at any time
         thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _one_ahead(items):
-    """The same items; each is asked for before the one before it is handed out."""
+    """Yield the same items, but request each item before its predecessor is yielded."""
     items = iter(items)
     for ahead in items:
         for following in items:
@@ -194,14 +212,16 @@ def _one_ahead(items):
 
 
 def free_memory():
-    """Give back to the GPU what CuPy keeps for arrays to come; nvidia-smi counts it as used."""
+    """Free the GPU memory that CuPy keeps for future arrays; nvidia-smi shows it as used."""
     cupy = sys.modules.get("cupy")
     if cupy is not None:
         cupy.get_default_memory_pool().free_all_blocks()
         cupy.get_default_pinned_memory_pool().free_all_blocks()
 
 
-on_compile = None  # a function of one line of text, called before a kernel file is compiled: for showing progress
+# To show progress: None, or a function that is called with a line of text before a kernel file is
+# compiled.
+on_compile = None
 
 
 def _cupy():
