@@ -347,7 +347,7 @@ def test_mistakes_get_a_line():
          lambda: explain(traced, "flat", (0, 0), "update")),
         (ValueError, "update of fc needs an optimiser: Trace(net, x, labels, sgd=sgd)",
          lambda: explain(traced, "fc", (0, 0), "update")),
-        (ValueError, "dw of fc is not there yet: the trace needs labels or dy, and trace.run()",
+        (ValueError, "dw of fc is not there yet: the trace needs labels or dy, net.train() before, and trace.run()",
          lambda: explain(there, "fc", (0, 0), "update")),
         (TypeError, "fc.y takes a whole number for each axis as its index, not 1.5",
          lambda: explain(traced, "fc", (0, 1.5))),
@@ -358,7 +358,7 @@ def test_mistakes_get_a_line():
         (TypeError, "fc.y takes a whole number for each axis as its index, not '1'",
          lambda: explain(traced, "fc", (0, "1"))),
         (ValueError, "fc has no 'beta'; there is y, dx, w, b, dw, db", lambda: uses(traced, "fc", 0, "beta")),
-        (ValueError, "dx of fc is not there yet: the trace needs labels or dy, and trace.run()",
+        (ValueError, "dx of fc is not there yet: the trace needs labels or dy, net.train() before, and trace.run()",
          lambda: explain(there, "fc", (0, 0), "dx")),
         (ValueError, "it computes no dx: need_dx=False, its input is a picture",
          lambda: explain(walked(first), "it", (0, 0, 0, 0), "dx")),
@@ -375,7 +375,17 @@ def test_mistakes_get_a_line():
         assert str(raised.value) == message
     net.eval()
     with pytest.raises(ValueError, match="the backward pass needs training mode: call net.train"):
-        Trace(net, x, [0, 1, 2])
+        Trace(net, x, dy=x)
+
+
+def test_evaluation_ends_at_the_loss():
+    traced = logits_of()
+    traced.net.eval()
+    forward = Trace(traced.net, traced["flat"].x, [2, 0, 1])
+    assert [(step.name, step.direction) for step in forward] == [(name, "forward") for name in ("flat", "fc", "loss")]
+    assert explain(forward, "loss", ()).value == pytest.approx(float(traced["loss"].y))
+    with pytest.raises(ValueError, match="dx of fc is not there yet"):
+        explain(forward, "fc", (0, 0), "dx")
 
 
 def test_negative_indices_count_from_the_end():

@@ -40,7 +40,7 @@ def uses_of(trace, step, index, of, kinds):
     if of == "dx":
         return _of_gradient(trace, step, index, kinds)
     if of in step.layer.params:
-        return [_above(step, index, f"d{of}", kinds), *_updates(trace, step, index, of)]
+        return [users(step, index, f"d{of}", kinds), *_updates(trace, step, index, of)]
     return _updates(trace, step, index, of[1:])
 
 
@@ -51,10 +51,10 @@ def _of_activation(trace, step, index, of, kinds):
     following = trace.names[trace.names.index(step.name) + 1:]
     if not following or following[0] not in trace.steps:
         return []
-    return [_above(trace.steps[following[0]], index, "dx", kinds)]
+    return [users(trace.steps[following[0]], index, "dx", kinds)]
 
 
-def _above(step, index, of, kinds):
+def users(step, index, of, kinds):
     """The activations of step that are computed from x[index], w[index] or b[index]."""
     if step.name == "loss":
         return Use("loss", "probs", (np.array(index[0]), np.arange(step.x.shape[1])))

@@ -45,11 +45,11 @@ class Trace:
 
     Args     net: a Sequential, in the mode (train or eval) that you want to see;
              x (N, *net.in_shape);
-             labels (N,): go on through softmax and cross-entropy, called "loss", and all the way
-             back; dy: or go back from this gradient of the last layer's output;
+             labels (N,): go on through softmax and cross-entropy, called "loss", and in training
+             mode all the way back; dy: or go back from this gradient of the last layer's output;
              sgd: an SGD of this network, for explain(..., of="update"); nothing is updated
-    Raises   TypeError, ShapeError as the network's forward; ValueError for a backward pass in
-             evaluation mode
+    Raises   TypeError, ShapeError as the network's forward; ValueError for dy in evaluation mode,
+             which has no backward pass
     Memory   every activation and every gradient of the batch
     """
 
@@ -61,13 +61,14 @@ class Trace:
         if labels is not None and dy is not None:
             raise ValueError("give labels, for the gradient of the loss, or dy, for one of your "
                              "own; not both")
-        back = labels is not None or dy is not None
-        if back and not all(layer.training for layer in net.layers):
+        training = all(layer.training for layer in net.layers)
+        if dy is not None and not training:
             raise ValueError("the backward pass needs training mode: call net.train() first")
+        self._back = training and not (labels is None and dy is None)
         self.net, self.sgd, self.steps = net, sgd, {}
         self.names = [layer.name for layer in net.layers] + ["loss"] * (labels is not None)
         self.stops = [(name, "forward") for name in self.names]
-        self.stops += [(name, "backward") for name in reversed(self.names) if back]
+        self.stops += [(name, "backward") for name in reversed(self.names) if self._back]
         self.position = 0  # how many stops have been walked
         self._walk = self._there_and_back(x, labels, dy)
         self._computed = 0
@@ -138,8 +139,8 @@ class Trace:
         if of not in arrays:
             raise ValueError(f"{name} has no {of!r}; there is {', '.join(arrays)}")
         if arrays[of] is None and step.dy is None:
-            raise ValueError(f"{of} of {name} is not there yet: the trace needs labels or dy, and "
-                             "trace.run()")
+            raise ValueError(f"{of} of {name} is not there yet: the trace needs labels or dy, "
+                             "net.train() before, and trace.run()")
         if arrays[of] is None:
             raise ValueError(f"{name} computes no dx: need_dx=False, its input is a picture")
         return arrays[of]
@@ -170,6 +171,8 @@ class Trace:
             step = Step("loss", loss, x, loss.forward(x, labels), (to_numpy(labels),))
             self.steps["loss"] = step
             yield
+            if not self._back:
+                return
             step.dy, step.dx, step.grads = np.ones(()), loss.backward(), {}
             yield
             dy = step.dx

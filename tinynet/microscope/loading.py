@@ -1,0 +1,83 @@
+"""A run's network and checkpoints, and pictures: the only file here that knows what a run is."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+
+from tinynet import checkpoint, cifarnet, data, run as runs, trained
+from tinynet.data.embedded import CLASS_NAMES, draw_picture
+from tinynet.optim import SGD
+
+MISTAKES = (runs.RunError, checkpoint.CheckpointError, data.DataError)  # one line for the user
+
+
+@dataclasses.dataclass
+class Network:
+    """A trained network, and what trains it.
+
+    net, class_names, origin  as runs.load has them
+    mean                      float32 (3, H, W): what is subtracted from a picture of the net's size
+    sgd                       an SGD with the run's rate, and the velocity where it was saved
+    loaded                    the step whose parameters the network has; None: as the run ended
+    """
+
+    folder: pathlib.Path
+    net: object
+    class_names: list
+    origin: str
+    mean: np.ndarray
+    sgd: SGD
+    trained: object
+    loaded: int = None
+
+    def picture(self, file):
+        """Return the part of a picture that the network sees: uint8 (3, H, W)."""
+        return data.center_crop(self.trained.load_picture(file)[None], self.net.in_shape[-1])[0]
+
+    def drawn_picture(self, label, index):
+        """Return a picture of the drawn test set: uint8 (3, H, W)."""
+        size = self.trained.mean.shape[-1]
+        drawn = draw_picture(CLASS_NAMES[label], np.random.default_rng((0, 1, index)), size)
+        return data.center_crop(drawn[None], self.net.in_shape[-1])[0]
+
+    @property
+    def draws(self):
+        """Whether the network has learned from drawn pictures."""
+        return list(self.class_names) == CLASS_NAMES
+
+    def steps(self):
+        """Return the steps of training whose checkpoints the folder holds, the first one first."""
+        return [int(path.stem.rpartition("-")[2]) for path in runs.checkpoints(self.folder)]
+
+    def load(self, step):
+        """Take the parameters that the run had after `step`; None: those that it ended with."""
+        if step == self.loaded:
+            return
+        if step is None:
+            fresh = trained.load(self.folder)
+            arrays = {f"params/{name}": w for name, w in fresh.net.named_params().items()}
+            self.origin = fresh.origin
+        else:
+            path = self.folder / f"checkpoint-{step:06}.npz"
+            arrays = checkpoint.load_arrays(path)
+            self.origin = str(path)
+        for name, w in self.net.named_params().items():
+            w[...] = arrays[f"params/{name}"]
+            velocity = arrays.get(f"velocity/{name}")
+            self.sgd.velocity[name] = velocity if velocity is not None else np.zeros(w.shape, w.dtype)
+        if "state" in arrays:
+            self.sgd.lr = json.loads(arrays["state"].tobytes())["lr"]
+        self.loaded = step
+
+
+def load(folder):
+    """Return the Network of a run. Raises one of MISTAKES, one line for the user."""
+    found = trained.load(folder)
+    net, config = found.net, runs.read_config(folder)
+    net.layers[0].need_dx = True  # here, somebody asks for the gradient of the picture
+    decay = cifarnet.WEIGHT_DECAY if config["network"] == "CifarNet" else 0.0005
+    mean = data.center_crop(found.mean[None], net.in_shape[-1])[0].astype(net.dtype)
+    sgd = SGD(net, lr=config.get("lr", 0.01), momentum=0.9, weight_decay=decay)
+    return Network(pathlib.Path(folder), net, found.class_names, found.origin, mean, sgd, found)
