@@ -225,7 +225,8 @@ class Specimen:
         if isinstance(layer, SoftmaxCrossEntropy):
             return x
         if isinstance(layer, layers.Dropout):
-            return ops.dropout_forward(x, np.asarray(step.saved[0], np.float64))
+            mask = np.asarray(step.saved[0], np.float64)
+            return ops.dropout_forward(x, np.ascontiguousarray(np.broadcast_to(mask, x.shape)))
         params, rung, saved = layer.params, layer.ops, layer._saved
         layer.params = {name: np.asarray(array, np.float64) for name, array in params.items()}
         layer.ops = self.rung or ops
@@ -322,4 +323,3 @@ def _whole(name, of, index, shape):
     return tuple(index)
 
 
-__all__ = ["PICTURE", "Specimen", "Use", "facts", "progressions"]

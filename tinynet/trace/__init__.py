@@ -79,6 +79,8 @@ def uses(trace, name, index, of="y"):
     """
     _require_trace(trace)
     step = trace[name]
+    if of == "update":
+        return []  # the next batch will use it
     index = _whole(f"{name}.{of}", index, trace.array(name, of).shape)
     return uses_of(trace, step, index, of, KINDS)
 

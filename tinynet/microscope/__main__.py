@@ -1,0 +1,136 @@
+"""Look at every number of a trained network, forward, backward and in the update.
+
+    python -m tinynet.microscope runs/alexnet cat.jpg
+    python -m tinynet.microscope runs/alexnet cat.jpg dog.jpg --beside runs/paper
+    python -m tinynet.microscope export runs/alexnet cat.jpg --out page.html
+"""
+
+import argparse
+import errno
+import pathlib
+import sys
+import threading
+import webbrowser
+
+from tinynet import console, data
+from tinynet.microscope import export, loading, server
+
+
+def main():
+    """Serve the page until Ctrl-C, or write it to one file."""
+    if sys.argv[1:2] == ["export"]:
+        return write(parse_export(sys.argv[2:]))
+    args = parse_serve(sys.argv[1:])
+    networks = [loading.load(folder) for folder in [args.run, *args.beside]]
+    bench = server.Bench(networks, pictures(args.picture, networks[0]))
+    bench.specimen()  # a picture that cannot be read is better known now
+    try:
+        served = server.Server(bench, args.port)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise PortError(f"port {args.port} cannot be had ({error.strerror}): choose another with "
+                        "--port, or leave it out") from None
+    print(f"{served.address}   (Ctrl-C quits)", flush=True)
+    if not args.no_browser:
+        threading.Thread(target=open_browser, args=(served.address,), daemon=True).start()
+    try:
+        served.serve_forever()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        served.server_close()
+    return 0
+
+
+class PortError(ValueError):
+    """A port that cannot be had; one line for the user."""
+
+
+def write(args):
+    """Write the page to one file, and say what is in it."""
+    network = loading.load(args.run)
+    name, label, read = pictures(args.picture and [args.picture], network)[0]
+    size, bits = export.write(args.out, network, name, read(network), label, args.limit)
+    rounded = "" if bits == 32 else f"; weights of convolutions rounded to {bits} bits beforehand"
+    print(f"{args.out}: {size / 1e6:.1f} MB{rounded}")
+    return 0
+
+
+def pictures(paths, network):
+    """Return the pictures to look at: (name, label or None, function of a Network) of each.
+
+    The label is the class that the folder of a picture is named after. Without paths, a network
+    that learned from drawn pictures is shown one of each class.
+    """
+    if not paths and not network.draws:
+        raise data.DataError("PICTURE is missing: the run has not learned from drawn pictures")
+    if not paths:
+        return [(name, label, lambda network, label=label: network.drawn_picture(label, label))
+                for label, name in enumerate(network.class_names)]
+    found = []
+    for path in map(pathlib.Path, paths):
+        folder = path.resolve().parent.name
+        label = network.class_names.index(folder) if folder in network.class_names else None
+        found.append((path.name, label, named(path)))
+    return found
+
+
+def named(path):
+    """Return a function that reads a picture for a Network, and names the file in its errors."""
+    def read(network):
+        try:
+            return network.picture(path)
+        except (data.DataError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise data.DataError(f"{path}: {reason}") from None
+    return read
+
+
+def open_browser(address):
+    """Open the page, if there is a browser; the address has been printed."""
+    try:
+        opened = webbrowser.open(address)
+    except webbrowser.Error:
+        opened = False
+    if not opened:
+        print("no browser could be started: open the address in one", file=sys.stderr, flush=True)
+
+
+def port(text):
+    """An argparse type: the number of a port."""
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a whole number up to 65535")
+    return int(text)
+
+
+def parse_serve(argv):
+    parser = console.ArgumentParser(
+        "python -m tinynet.microscope", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", metavar="RUN", help="the folder of a run, finished or not")
+    parser.add_argument("picture", metavar="PICTURE", nargs="*",
+                        help="a file in any format that Pillow reads; without one, a network that "
+                             "learned from drawn pictures gets one of each class")
+    parser.add_argument("--beside", metavar="RUN", action="append", default=[],
+                        help="another run, of any recipe, to compare the first one with")
+    parser.add_argument("--port", type=port, default=0, metavar="N", help="default: any free one")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    return parser.parse_args(argv)
+
+
+def parse_export(argv):
+    parser = console.ArgumentParser(
+        "python -m tinynet.microscope export",
+        description="Write the page to one HTML file that computes for itself.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("run", metavar="RUN", help="the folder of a run, finished or not")
+    parser.add_argument("picture", metavar="PICTURE", nargs="?", help="the picture to show")
+    parser.add_argument("--out", required=True, metavar="FILE.html", help="where the page goes")
+    parser.add_argument("--limit", type=console.positive_float, default=15.0, metavar="MB",
+                        help="the largest file wanted; the weights are rounded to fit")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    console.run(main, (*loading.MISTAKES, PortError, export.ExportError), "microscope")

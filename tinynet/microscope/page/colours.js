@@ -1,0 +1,73 @@
+// The fixed colours of tinynet.figures: white is 0, blue negative, red positive; weights in purple and orange.
+
+const STOPS = {
+  activations: ["053061", "2065ab", "4393c3", "90c4dd", "d1e5f0", "f7f6f6", "fddbc7", "f3a481", "d6604d", "b1182b",
+    "67001f"],
+  weights: ["2d004b", "532687", "8073ac", "b1aad1", "d8daeb", "f7f7f6", "fee0b6", "fcb761", "e08214", "b25706",
+    "7f3b08"],
+};
+export const WINDOW = "#00a651";
+export const BROKEN = "#d4007f";
+
+const TABLES = Object.fromEntries(Object.entries(STOPS).map(([name, stops]) => [name, table(stops)]));
+
+function table(stops) {
+  const colours = stops.map(stop => [0, 2, 4].map(i => parseInt(stop.slice(i, i + 2), 16)));
+  const entries = new Uint8Array(256 * 3);
+  for (let i = 0; i < 256; i++) {
+    const at = i / 255 * (stops.length - 1), low = Math.min(stops.length - 2, Math.floor(at));
+    for (let c = 0; c < 3; c++) {
+      entries[3 * i + c] = Math.round(colours[low][c] + (at - low) * (colours[low + 1][c] - colours[low][c]));
+    }
+  }
+  return entries;
+}
+
+export function scheme(of) {
+  return of === "w" || of === "b" || of === "update" ? "weights" : "activations";
+}
+
+// The red, green and blue of a number, where +-top are the ends of the scale.
+export function colour(number, top, name) {
+  const level = Math.round(127.5 + 127.5 * Math.max(-1, Math.min(1, number / (top || 1))));
+  return TABLES[name].subarray(3 * level, 3 * level + 3);
+}
+
+export function css(number, top, name) {
+  return `rgb(${colour(number, top, name).join(" ")})`;
+}
+
+// Black or white, whichever is read more easily on the colour of a number.
+export function ink(number, top, name) {
+  const [r, g, b] = colour(number, top, name);
+  return 0.299 * r + 0.587 * g + 0.114 * b > 128 ? "#000" : "#fff";
+}
+
+// A picture (H, W) of numbers as a canvas of one pixel a number.
+export function paint(data, offset, H, W, top, name) {
+  const canvas = document.createElement("canvas");
+  canvas.width = W;
+  canvas.height = H;
+  const image = new ImageData(W, H);
+  for (let i = 0; i < H * W; i++) {
+    const level = Math.round(127.5 + 127.5 * Math.max(-1, Math.min(1, data[offset + i] / (top || 1))));
+    image.data.set(TABLES[name].subarray(3 * level, 3 * level + 3), 4 * i);
+    image.data[4 * i + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+// Three planes (3, H, W) as one picture in red, green and blue; scaled(number) gives 0 to 255.
+export function paintRgb(data, offset, H, W, scaled) {
+  const canvas = document.createElement("canvas");
+  canvas.width = W;
+  canvas.height = H;
+  const image = new ImageData(W, H);
+  for (let i = 0; i < H * W; i++) {
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = scaled(data[offset + c * H * W + i]);
+    image.data[4 * i + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
