@@ -54,6 +54,8 @@ ARROWS = {
     "weights": MIDDLE,
     "weights command line": {"weights", "console"},
     "trained": MIDDLE | {"run", "train"},
+    "microscope": MIDDLE | {"trace", "run", "trained"},
+    "microscope command line": {"microscope", "console", "data"},
     "__init__": MIDDLE | {"train", "gradcheck", "trace"},  # `import tinynet` brings no figures, and no rung but ops
 }
 OUTSIDE = {  # what a room may import from outside the standard library

@@ -105,6 +105,7 @@ def port(text):
 
 
 def parse_serve(argv):
+    """Return the arguments of the server."""
     parser = console.ArgumentParser(
         "python -m tinynet.microscope", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -120,6 +121,7 @@ def parse_serve(argv):
 
 
 def parse_export(argv):
+    """Return the arguments of the export."""
     parser = console.ArgumentParser(
         "python -m tinynet.microscope export",
         description="Write the page to one HTML file that computes for itself.",

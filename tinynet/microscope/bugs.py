@@ -22,7 +22,8 @@ class Bug(NamedTuple):
 
 
 BUGS = {
-    "kernel-turned": Bug("conv", "conv2d_forward", "= w.reshape(", "= w[:, :, ::-1, ::-1].reshape("),
+    "kernel-turned": Bug("conv", "conv2d_forward", "= w.reshape(",
+                         "= w[:, :, ::-1, ::-1].reshape("),
     "dw-turned": Bug("conv", "conv2d_backward", "dkernels.reshape(w.shape)",
                      "dkernels.reshape(w.shape)[:, :, ::-1, ::-1]"),
     "wrong-group": Bug("conv", "conv2d_forward", "matmul(kernels, cols)",
@@ -49,8 +50,8 @@ def plant(name):
     text = next(ast.get_source_segment(source, node) for node in ast.parse(source).body
                 if isinstance(node, ast.FunctionDef) and node.name == bug.function)
     code = text.rpartition('"""')[2]  # not what the docstring says of it
-    if code.count(bug.old) != 1:
-        raise RuntimeError(f"bug {name}: {bug.function} has {bug.old!r} {code.count(bug.old)} times")
+    if (times := code.count(bug.old)) != 1:
+        raise RuntimeError(f"bug {name}: {bug.function} has {bug.old!r} {times} times")
     module = types.ModuleType(f"bug_in_{bug.file}")
     changed = source.replace(text, text.removesuffix(code) + code.replace(bug.old, bug.new))
     exec(compile(changed, f"{bug.file}.py with a bug", "exec"), vars(module))

@@ -65,8 +65,9 @@ class Network:
             self.origin = str(path)
         for name, w in self.net.named_params().items():
             w[...] = arrays[f"params/{name}"]
-            velocity = arrays.get(f"velocity/{name}")
-            self.sgd.velocity[name] = velocity if velocity is not None else np.zeros(w.shape, w.dtype)
+            if (velocity := arrays.get(f"velocity/{name}")) is None:
+                velocity = np.zeros(w.shape, w.dtype)
+            self.sgd.velocity[name] = velocity
         if "state" in arrays:
             self.sgd.lr = json.loads(arrays["state"].tobytes())["lr"]
         self.loaded = step

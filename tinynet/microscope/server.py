@@ -20,9 +20,8 @@ import urllib.parse
 
 import numpy as np
 
-from tinynet import data
 from tinynet.microscope import bugs, loading
-from tinynet.microscope.specimen import PICTURE, Specimen, facts
+from tinynet.microscope.specimen import Specimen, facts
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 UPLOAD_BYTES = 32 << 20

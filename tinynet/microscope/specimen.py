@@ -11,7 +11,7 @@ from tinynet import backend, layers, ops
 from tinynet.losses import SoftmaxCrossEntropy
 from tinynet.microscope import bugs
 from tinynet.trace import KINDS, Disagreement, Trace, explain, uses
-from tinynet.trace.uses import Use, users
+from tinynet.trace.uses import users
 
 PICTURE = "picture"
 FACTS = ("size", "stride", "pad", "groups", "n", "k", "alpha", "beta", "slope", "inverted")
@@ -22,9 +22,10 @@ WRONG = 2e-5  # a number is broken if it differs by so much of the largest in it
 class Specimen:
     """A network that was shown one picture.
 
-    Args     network: a loading.Network, as it is now; pixels: uint8 (3, H, W); label: the class that
-             is taken to be right; None: the network's best guess; training: whether dropout draws
-             and gradients are computed; bug: a name in bugs.BUGS, or ""
+    Args     network: a loading.Network, as it is now; pixels: uint8 (3, H, W);
+             label: the class that is taken to be right; None: the network's best guess;
+             training: whether dropout draws and gradients are computed;
+             bug: a name in bugs.BUGS, or ""
     """
 
     def __init__(self, network, pixels, label=None, training=False, bug=""):
@@ -91,7 +92,7 @@ class Specimen:
 
     def _small(self, name, of, array):
         if array.size > LARGEST_PART:
-            raise ValueError(f"{name}.{of} has {array.size:,} numbers: ask for the part of one unit")
+            raise ValueError(f"{name}.{of} has {array.size:,} numbers: ask for one unit's part")
         return np.asarray(array, np.float32)
 
     # ---- one number -----------------------------------------------------------------------------
@@ -109,8 +110,8 @@ class Specimen:
             except Disagreement as error:
                 explanation = error.explanation
             message, arrays = self._explained(name, explanation)
-        message |= {"layer": name, "of": of, "index": list(index), "uses": self._uses(name, of, index)}
-        return message, arrays
+        place = {"layer": name, "of": of, "index": list(index)}
+        return message | place | {"uses": self._uses(name, of, index)}, arrays
 
     def _explained(self, name, explanation):
         shape = explanation.last.shape
@@ -161,7 +162,7 @@ class Specimen:
     # ---- where numbers are ----------------------------------------------------------------------
 
     def _owner(self, name, array):
-        """The place of a layer's x, y, dy or parameter: whose array it is, and what it is called."""
+        """Whose array a layer's x, y, dy or parameter is, and what it is called there."""
         names = [PICTURE, *self.trace.names]
         position = names.index(name)
         if array == "x":
@@ -270,16 +271,16 @@ def progressions(indices):
     Raises   ValueError for any other array
     """
     found = []
-    for indices in map(np.asarray, indices):
-        if not indices.ndim:
-            found.append(int(indices))
+    for array in map(np.asarray, indices):
+        if not array.ndim:
+            found.append(int(array))
             continue
-        axis = int(np.argmax(indices.shape))
-        flat = indices.ravel()
+        axis = int(np.argmax(array.shape))
+        flat = array.ravel()
         step = int(flat[1] - flat[0]) if flat.size > 1 else 1
-        if flat.size != indices.shape[axis] or (np.diff(flat) != step).any():
+        if flat.size != array.shape[axis] or (np.diff(flat) != step).any():
             raise ValueError("the indices are no arithmetic progression along one axis")
-        found.append([axis - indices.ndim, int(flat[0]) if flat.size else 0, step])
+        found.append([axis - array.ndim, int(flat[0]) if flat.size else 0, step])
     return found
 
 

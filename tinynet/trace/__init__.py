@@ -63,8 +63,8 @@ def explain(trace, name, index, of="y"):
         explanation, actual = function(step, index), array[index]
     explanation.name = f"{name}.{of}[{', '.join(map(str, index))}]".replace("[]", "")
     explanation.actual = float(to_numpy(actual))
-    terms = float(abs(explanation.last).sum())
-    explanation.tolerance = TOLERANCE[str(array.dtype)] * max(terms, trace.largest(name, source))
+    size = max(explanation.size, trace.largest(name, source))
+    explanation.tolerance = TOLERANCE[str(array.dtype)] * size
     return explanation.check()
 
 

@@ -36,6 +36,7 @@ class Explanation:
                inside
     picked     where only some terms count (the winner of a pool): a boolean array, True for these
     curve      (xs, ys) of an activation function, around x
+    size       the size of the numbers that are put together: rounding is judged by it
     actual     the layer's own number, which differs from the value by at most `tolerance`
     """
 
@@ -49,6 +50,7 @@ class Explanation:
     inside: np.ndarray = None
     picked: np.ndarray = None
     curve: tuple = None
+    size: float = None
     actual: float = math.nan
     tolerance: float = 0.0
 
@@ -126,6 +128,7 @@ def explanation(where, axes, start, terms, lines, sources, **rest):
     """Return an Explanation whose terms and lines are float64, for explain to name and check."""
     terms = {name: np.asarray(array, np.float64) for name, array in terms.items()}
     lines = [(text, float(number)) for text, number in lines]
+    rest.setdefault("size", float(abs([*terms.values()][-1]).sum()))
     return Explanation("", where, axes, start, terms, lines, sources, **rest)
 
 

@@ -45,7 +45,8 @@ def y(step, index):
                         (f"scale = {layer.k:g} + {layer.alpha:g} * energy", scale),
                         (f"scale^-{layer.beta:g}", scale**-layer.beta),
                         ("y = x * that", x * scale**-layer.beta)],
-                       {"x": ("x", _grid(index, start, squares.shape))})
+                       {"x": ("x", _grid(index, start, squares.shape))},
+                       size=float(abs(x * scale**-layer.beta)))
 
 
 def dx(step, index):
@@ -71,4 +72,4 @@ def dx(step, index):
                         (f"own = dy * scale^-{layer.beta:g}", own),
                         ("others = 2 * alpha * beta * x * sum", others),
                         ("dx = own - others", own - others)],
-                       {"dy": ("dy", at), "y": ("y", at)})
+                       {"dy": ("dy", at), "y": ("y", at)}, size=float(abs(own) + abs(others)))

@@ -15,7 +15,7 @@ def _window(layer, x, i, j):
 
 
 def _winner(window):
-    """The number of the largest pixel: the first of several equal ones; of several NaNs the last."""
+    """The number of the largest pixel: the first of equal ones; of several NaNs the last."""
     nans = np.flatnonzero(np.isnan(window))
     return nans[-1] if nans.size else np.argmax(window)
 

@@ -185,6 +185,7 @@ export function kernelsInColour(numbers, H, W) {
 
 export function readout(sheet, layer, of, index) {
   const [c, i, j] = sheet.at(index);
-  return h("p", { className: "readout" }, h("code", {}, format({ layer: layer.name, of, index })), " = ",
+  const place = format({ layer: layer.name, of: of === "update" ? "w" : of, index });
+  return h("p", { className: "readout" }, of === "update" ? `${t("changeOf")} ` : "", h("code", {}, place), " = ",
     h("strong", {}, digits(numberAt(sheet, c, i, j))));
 }

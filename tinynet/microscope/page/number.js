@@ -12,13 +12,15 @@ const USES = 24;          // links at once
 // view: what is looked at within the explanation, {slice, page, uses}; again: draw it again with another view
 export function numberPanel(bench, layer, place, explanation, view, again) {
   const link = (target, content, properties) => target
-    ? h("a", { href: bench.href(target), title: format(target), ...properties }, content)
+    ? h("a", { href: bench.href(target), ...properties, title: [format(target), properties?.title].filter(Boolean).join(" = ") },
+      content)
     : h("span", properties || {}, content);
-  const direction = place.of === "update" ? "update" : place.of.startsWith("d");
+  const direction = place.of.startsWith("d");
   const parts = [
     h("h2", {}, h("code", {}, format(place)), h("span", { className: "equals" }, " = "),
       h("span", { className: "value", "data-value": explanation.actual }, digits(explanation.actual))),
-    h("p", { className: "sentence" }, direction === "update" ? sentence("update") : sentence(layer.kind, direction)),
+    explanation.kind === "given" ? null : h("p", { className: "sentence" }, sentence(
+      ["update", "dw", "db"].includes(place.of) ? place.of : layer.kind, direction)),
   ];
   if (!explanation.agrees) parts.push(h("p", { className: "alarm", role: "alert" }, t("broken")));
   if (explanation.kind === "given") parts.push(given(place, explanation, link));
@@ -28,7 +30,7 @@ export function numberPanel(bench, layer, place, explanation, view, again) {
     if (explanation.curve) parts.push(curve(explanation));
     const total = size(explanation.shape);
     if (explanation.shape.length && total > 1) {
-      parts.push(overview(explanation, view, again));
+      parts.push(overview(explanation, view, again, bench.room));
       const grid = numberGrid(explanation, view, link, again);
       if (grid) parts.push(grid);
     }
@@ -36,7 +38,7 @@ export function numberPanel(bench, layer, place, explanation, view, again) {
     if (total) parts.push(table(explanation, view, link, again));
   }
   parts.push(usedBy(bench, explanation.uses, view, link, again));
-  return h("section", { className: "number", "aria-label": format(place) }, parts);
+  return h("section", { className: "number", "aria-label": format(place) }, parts.filter(Boolean));
 }
 
 function given(place, explanation, link) {
@@ -102,20 +104,21 @@ function schemeOf(explanation, name) {
 }
 
 // All terms in colour: a picture for x, one for w, one for the products.
-function overview(explanation, view, again) {
+function overview(explanation, view, again, wide) {
   const { count: C, shape } = slices(explanation);
   let [H, W] = shape;
   if (C === 1 && H === 1) W = Math.ceil(Math.sqrt(W)) * (W > 40 ? 1 : Math.ceil(Math.sqrt(W))); // a row, or folded
   const total = size(shape);
   W = Math.min(W, total);
   H = C === 1 && shape[0] === 1 ? Math.ceil(total / W) : H;
+  const room = Math.max(96, Math.min(210, wide / explanation.names.length - 24));
   const pictures = explanation.names.map((name, position) => {
     let data = explanation.terms[name];
     if (data.length < C * H * W) {
       data = new Float64Array(C * H * W);
       data.set(explanation.terms[name]);
     }
-    const top = largest(data), colours = schemeOf(explanation, name), room = 210, gap = C > 1 ? 2 : 0;
+    const top = largest(data), colours = schemeOf(explanation, name), gap = C > 1 ? 2 : 0;
     const side = Math.sqrt(room * room / C);
     const cell = Math.max(1, Math.min(22, (side - gap) / Math.max(H, W, 1) * (H === 1 ? 1.4 : 1)));
     const columns = Math.max(1, Math.min(C, Math.floor(room / (W * cell + gap)) || 1)), rows = Math.ceil(C / columns);
@@ -171,19 +174,27 @@ function numberGrid(explanation, view, link, again) {
       onclick: () => again({ ...view, array: i }) }, said(name))));
   const grids = names.map(name => {
     const data = explanation.terms[name], top = largest(data), colours = schemeOf(explanation, name);
+    const [unit, places] = unitOf(largest(data.subarray(view.slice * each, (view.slice + 1) * each)));
     const rows = [...Array(H).keys()].map(i => h("tr", {}, [...Array(W).keys()].map(j => {
       const flat = view.slice * each + i * W + j, number = data[flat];
       const outside = explanation.inside && !explanation.inside[flat] && name === "x";
       return h("td", { className: explanation.picked?.[flat] ? "picked" : "" },
-        link(sourceOf(explanation, name, flat), outside ? "\u00b7" : digits(number, 3),
+        link(sourceOf(explanation, name, flat), outside ? "\u00b7" : (number / unit).toFixed(places).replace("-", "\u2212"),
           outside ? { className: "cell padding", title: t("padding") }
-            : { className: "cell", style: { background: css(number, top, colours), color: ink(number, top, colours) } }));
+            : { className: "cell", title: digits(number), style: { background: css(number, top, colours), color: ink(number, top, colours) } }));
     })));
-    return h("figure", {}, h("figcaption", {}, said(name)),
+    return h("figure", {}, h("figcaption", {}, said(name), unit === 1 ? "" : ` \u00b7 ${t("inUnits", digits(unit))}`),
       h("div", { className: "scroll" }, h("table", { className: "grid" }, h("tbody", {}, rows))));
   });
   return h("div", { className: "window" }, h("div", { className: "windowhead" },
     h("h3", {}, t("window")), chooser, tabs), h("div", { className: wide ? "grids wide" : "grids" }, grids));
+}
+
+// In which unit, and with how many decimals, a grid of numbers up to top is short and can be compared.
+function unitOf(top) {
+  const power = top > 0 ? Math.floor(Math.log10(top)) : 0;
+  const unit = power < -2 || power > 4 ? 10 ** power : 1;
+  return [unit, Math.max(0, Math.min(4, 2 - (unit === 1 ? power : 0)))];
 }
 
 function order(explanation) {

@@ -9,7 +9,7 @@ import { arraysOf, counterpart, direction, format, parse, same, shapeOf } from "
 import { strip } from "./strip.js";
 
 const SETTINGS = ["run", "picture", "label", "mode", "step", "bug"];
-const WIDE = 560; // CSS pixels: a bench that is wider has two columns
+const TWO_COLUMNS = 840; // CSS pixels: a wider bench has its maps on the left (as in style.css)
 const EPS = [1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5];
 
 let source, about, state, drawing = 0, playing = null;
@@ -146,7 +146,7 @@ function show(head, drawn, first) {
 // One specimen: its tabs, its maps and its number.
 async function panels(bench, pair) {
   const { place } = state, layer = layerOf(bench, place.layer);
-  const caption = pair ? h("p", { className: "caption" }, captionOf(bench)) : null;
+  const caption = pair ? h("div", { className: "caption" }, captionOf(bench), await guesses(bench)) : null;
   const lost = line => h("article", { className: "bench" }, caption, h("p", { className: "alarm" }, line));
   if (!layer) return lost(t("absent"));
   let explanation;
@@ -156,7 +156,8 @@ async function panels(bench, pair) {
     if (!pair) throw error;
     return lost(t("absent"));
   }
-  const room = bench.width = roomFor(pair);
+  const [room, rest] = roomFor(pair);
+  bench.room = rest;
   const maps = await mapsPanel(bench, layer, place, explanation, room);
   const own = { slice: firstSlice(explanation), page: 0, array: Math.max(0, explanation.names?.length - 1), uses: {} };
   const holder = h("div", { className: "holder" });
@@ -172,8 +173,10 @@ async function panels(bench, pair) {
 
 function roomFor(pair) {
   const page = Math.min(document.documentElement.clientWidth, 1480) - 32;
-  const wide = pair && page > 760 ? page / 2 - 12 : page;
-  return wide > WIDE * 1.5 ? Math.min(430, wide * 0.36) : Math.min(wide - 34, 560);
+  const wide = pair && page > 728 ? page / 2 - 12 : page;
+  if (wide <= TWO_COLUMNS) return [Math.min(wide - 34, 560), wide - 34];
+  const maps = Math.min(430, wide * 0.34);
+  return [maps, wide - maps - 84];
 }
 
 function captionOf(bench) {
@@ -196,7 +199,8 @@ function tabs(layer) {
       && (of !== "update" || (name === "b") === (state.place.index.length === 1)) ? "true" : null }, name);
   const chips = now === "update" && layer.params.w ? [chip("update", null, "w"), chip("update", [0], "b")]
     : arrays[now].map(of => chip(of, null, of));
-  const facts = Object.entries(layer.facts).map(([name, value]) => `${name} ${Array.isArray(value) ? value.join("\u00d7") : digits(value)}`
+  const facts = Object.entries(layer.facts).filter(([name, value]) => !(name === "pad" && !value.some(Boolean)
+    || name === "groups" && value === 1)).map(([name, value]) => `${name} ${Array.isArray(value) ? value.join("\u00d7") : digits(value)}`
     .replace(/^inverted (true|false)$/, (_, yes) => yes === "true" ? "inverted" : "")).filter(Boolean).join(", ");
   return h("div", { className: "tabs" },
     h("h2", { className: "layername" }, layer.name === "picture" ? t("picture") : layer.name, " ",
@@ -215,12 +219,12 @@ async function mapsPanel(bench, layer, place, explanation, width) {
   const parameter = ["w", "dw", "update"].includes(of) && index.length > 1;
   const mask = state.bug && of !== "update" ? await source.brokenMask(bench.settings, layer.name, of, parameter ? unit : null) : null;
   const children = [];
-  const row = [];
+  const row = [], terms = [];
   for (const term of ["x", "dy"]) {
-    const below = await lit(bench, explanation, term, width);
-    if (below) row.push(below);
+    if (explanation.sources?.[term]?.index?.length === 4) terms.push(term);
   }
-  const half = row.length ? (width - 24 * row.length) / (row.length + 1) : Math.min(width, 300);
+  const half = terms.length ? (width - 26 * terms.length) / (terms.length + 1) : Math.min(width, 300);
+  for (const term of terms) row.push(await lit(bench, explanation, term, half));
   const title = own.C > 1 ? t("thisMap", `${layer.name === "picture" ? t("picture") : layer.name}.${of}`, c) : `${layer.name}.${of}`;
   const colour = layer.kind === "Picture" && (await pixelsOf(bench));
   row.push(h("figure", {}, h("figcaption", {}, title),
@@ -272,8 +276,7 @@ function stepper(label, value, count, choose) {
 
 // The array that a term is taken from, with the window lit, where it has maps.
 async function lit(bench, explanation, term, width) {
-  const block = explanation.sources?.[term];
-  if (!block || !block.index || block.index.length !== 4 || explanation.kind !== "explained") return null;
+  const block = explanation.sources[term];
   const layer = layerOf(bench, block.layer), slice = view.number.at === format(state.place)
     ? view.number.slice : firstSlice(explanation);
   const range = part => typeof part === "number" ? [part, 1]
@@ -282,7 +285,6 @@ async function lit(bench, explanation, term, width) {
   const part = block.index[1], c = typeof part === "number" ? part
     : part[1] + part[2] * (explanation.shape.length === 3 ? slice : Math.floor(explanation.shape.at(part[0]) / 2));
   const [[top, height], [left, wide]] = [range(block.index[2]), range(block.index[3])];
-  if (height < 1 || wide < 1) return null;
   const sheet = await sheetOf(bench, layer, block.of, [0, c, 0, 0]);
   const name = block.layer === "picture" ? t("picture") : `${block.layer}.${block.of}`;
   const colour = block.layer === "picture" ? await pixelsOf(bench) : null;
@@ -290,7 +292,7 @@ async function lit(bench, explanation, term, width) {
   const title = colour ? name : t("thisMap", name, c);
   return h("figure", {}, h("figcaption", {}, h("a", { href: bench.href({ layer: block.layer, of: block.of,
     index: [0, c, Math.max(0, Math.min(sheet.H - 1, top + (height >> 1))), Math.max(0, Math.min(sheet.W - 1, left + (wide >> 1)))] }) }, title)),
-  bigMap(sheet, c, { label: title, frames: [{ top, left, height, width: wide }], width: (width - 24) / 2, picture }));
+  bigMap(sheet, c, { label: title, frames: height > 0 && wide > 0 ? [{ top, left, height, width: wide }] : [], width, picture }));
 }
 
 function scale(sheet) {
