@@ -48,14 +48,17 @@ class Pretrained:
 
     def probabilities(self, pictures, ten_views=False):
         """Return (N, classes) for uint8 (N, 3, S, S), of the middle of each or of the paper's ten views."""
-        x = self.preprocessing.prepare(pictures, ten_views)
-        views = x.shape[1] if ten_views else 1
+        return self.predict(self.preprocessing.prepare(pictures, ten_views))
+
+    def predict(self, x):
+        """Return (N, classes) for x (N, 3, s, s), or (N, V, 3, s, s): the average over V views."""
+        N, views = len(x), x.shape[1] if x.ndim == 5 else 1
         x = backend.to_device(x.reshape(-1, *self.net.in_shape), self.net.device)  # (N*V, C, H, W)
         loss = SoftmaxCrossEntropy()
         self.net.eval()
         loss.forward(self.net.forward(x), np.zeros(len(x), np.int64))  # any labels: probs are wanted
         probs = backend.to_numpy(loss.probs)                              # (N*V, classes)
-        return probs.reshape(len(pictures), views, -1).mean(axis=1)
+        return probs.reshape(N, views, -1).mean(axis=1)                    # (N, classes)
 
 
 def load(path):

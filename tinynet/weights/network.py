@@ -149,7 +149,10 @@ def assemble(layers, found, image_size, expected_by):
             raise
         except ValueError as error:
             raise WeightsError(str(error)) from None
-    net = Sequential(layers, (3, image_size, image_size), np.random.default_rng(0))
+    try:
+        net = Sequential(layers, (3, image_size, image_size), np.random.default_rng(0))
+    except ValueError as error:  # a layer that is there twice
+        raise WeightsError(str(error)) from None
     fill(net, found)
     net.eval()
     return net
