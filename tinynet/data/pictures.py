@@ -1,90 +1,67 @@
-"""One picture file -> one square array."""
+"""Decode one picture file into one square array."""
 
+import contextlib
 import errno
 import io
+import logging
 import os
 import warnings
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-MAX_PIXELS = 100_000_000  # 300 MB once decoded; checked before memory is taken
-EXTENSIONS = {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # whatever the name says; Pillow's EPS runs a program
-# What a disk says that has gone or fails: no fault of the one picture, and the next will fare no better.
-LOST = {errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT,
-        errno.ENOTCONN, errno.EHOSTDOWN, errno.EREMOTEIO}
+from tinynet.threads import fork_safe_lock
 
-Image.MAX_IMAGE_PIXELS = None  # we refuse on our own account, in one line and at one size
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # damaged EXIF: the pixels are what counts
+MAX_PIXELS = 100_000_000  # 300 MB once decoded; checked before memory is taken
+EXTENSIONS = {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif",
+              ".tiff", ".webp"}
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # whatever the name of a file says
+# Errors of the disk, not of one picture: the file is gone or the disk fails, and so it will for the
+# next picture.
+LOST = {errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO,
+        errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EREMOTEIO}
 
 
 class DataError(ValueError):
-    """Data that cannot be used; one line for the user."""
+    """Data that cannot be used; the message is one line for the user."""
 
 
 class UnreadablePicture(DataError):
-    """A file that is no picture, or a damaged one; str() is the reason."""
+    """A damaged picture, or a file that is no picture; str() is the reason."""
 
 
 class DataLost(OSError):
-    """Data that was there at the start and is gone, or cannot be reached any more; one line for the user."""
+    """Data that has disappeared since the start, or cannot be reached; one line for the user."""
 
     def __init__(self, where, reason):
         self.where, self.reason = where, reason
-        super().__init__(f"{where}: {reason}; it was there at the start. Once the data is back, the run can go on with "
-                         "--resume")
+        super().__init__(f"{where}: {reason}; it was there at the start. Once the data is back, "
+                         "the run can go on with --resume")
 
 
 def any_format():
-    """All that Pillow reads by itself: not EPS, for which it runs a program."""
+    """Return all formats that Pillow decodes by itself. For EPS it would run a program."""
     Image.init()
     return [name for name in Image.ID if name != "EPS"]
 
 
-def load_picture(file, size, formats=FORMATS, fit=None):
-    """Read a picture, scale its shorter side to `size` pixels, cut out the middle.
-
-    Paper    2, with size = 256
-    Args     file: a path, or a picture in an archive, whose read() gives the bytes; of one of formats. Grey, palette,
-             CMYK, 16-bit and transparent pictures become RGB (on white), and a camera's rotation is undone;
-             fit: how the picture becomes a square, one of FITS if not as in the paper
-    Returns  uint8 (3, size, size)
-    Raises   UnreadablePicture; OSError where the disk is at fault, or the file is not there
-    """
-    if hasattr(file, "read"):
-        file = io.BytesIO(file.read())
-    elif os.path.exists(file) and not os.path.isfile(file):
-        raise UnreadablePicture("not a regular file")  # to open a pipe is to wait for ever
-    try:
-        with Image.open(file, formats=formats) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadablePicture(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
-            image = _to_rgb(ImageOps.exif_transpose(image))
-            return (fit or square)(image, size)
-    except (UnreadablePicture, MemoryError):
-        raise
-    except UnidentifiedImageError:  # its own words name the file, as the caller will
-        raise UnreadablePicture("cannot identify image file") from None
-    except Exception as error:  # on damaged files Pillow's readers raise anything, struct.error and IndexError too
-        if getattr(error, "errno", None) in LOST:
-            raise
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UnreadablePicture(reason.splitlines()[0]) from None
-
-
 def square(image, size):
-    """The middle of a picture as uint8 (3, size, size). Cut first, or a picture of 1 x 9999 pixels would explode."""
+    """Return the middle of a picture as uint8 (3, size, size).
+
+    It is cut before it is scaled: a picture of 1 x 9999 pixels would need too much memory scaled.
+    """
     side = min(image.width, image.height)
     left, top = (image.width - side) / 2, (image.height - side) / 2
-    scaled = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    scaled = image.resize((size, size), Image.Resampling.BICUBIC,
+                          box=(left, top, left + side, top + side))
     return np.ascontiguousarray(np.asarray(scaled).transpose(2, 0, 1))    # (3, size, size)
 
 
 def shorter_side(image, size):
-    """Scale the shorter side, bilinear with antialiasing, and cut out the middle: uint8 (3, size, size).
+    """Scale the shorter side, bilinear with antialiasing, and return the middle (3, size, size).
 
-    Differs  from square in the filter alone; torchvision prepares pictures like this, with size = 256
+    Source   torchvision's Resize and CenterCrop, with size = 256
+    Differs  from square in the filter alone
     """
     width, height = image.size
     if max(width, height) > 64 * min(width, height):
@@ -100,13 +77,16 @@ def shorter_side(image, size):
 
 
 def warp(image, size):
-    """Scale width and height to `size` pixels each, bilinear between four pixels: uint8 (3, size, size).
+    """Scale width and height to `size` pixels each, bilinear between four pixels: (3, size, size).
 
-    Differs  no antialiasing, and the proportions are lost: OpenCV's resize, with which Caffe's tutorial prepared its
-             pictures; that rounds in fixed point, so that one pixel in a thousand may differ by one grey level
+    Source   OpenCV's resize, with which Caffe's tutorial prepares its pictures. It rounds in fixed
+             point, so one pixel in a thousand may differ by one grey level
+    Differs  from the others in that nothing is cut off, proportions are lost, and there is no
+             antialiasing
     """
     pixels = np.asarray(image, np.float32)                                # (H, W, 3)
-    (top, bottom, down), (left, right, across) = (_neighbours(length, size) for length in pixels.shape[:2])
+    (top, bottom, down), (left, right, across) = (_neighbours(length, size)
+                                                  for length in pixels.shape[:2])
     down, across = down[:, None, None], across[:, None]                   # (size, 1, 1), (size, 1)
     rows = pixels[top] * (1 - down) + pixels[bottom] * down               # (size, W, 3)
     scaled = rows[:, left] * (1 - across) + rows[:, right] * across       # (size, size, 3)
@@ -114,20 +94,58 @@ def warp(image, size):
 
 
 def _neighbours(length, size):
-    """For each of `size` new pixels, the two old ones that its middle lies between, and how far from the first."""
+    """Return, for each of `size` new pixels, the two old pixels around its middle.
+
+    The third result is the distance of the middle from the first of them, in old pixels.
+    """
     place = ((np.arange(size) + 0.5) * (length / size) - 0.5).clip(0, length - 1)
     first = place.astype(np.int64)
     return first, np.minimum(first + 1, length - 1), (place - first).astype(np.float32)
 
 
-FITS = {"paper": square, "shorter side": shorter_side, "warp": warp}  # how a picture becomes a square
+FITS = {"paper": square, "shorter side": shorter_side, "warp": warp}  # ways to make a square
+
+
+def load_picture(file, size, formats=FORMATS, fit=square):
+    """Read a picture as a square: scale its shorter side to `size` pixels, cut out the middle.
+
+    Grey, palette, CMYK, 16-bit and transparent pictures become RGB (transparent ones on white), and
+    a picture that the camera has turned is turned back.
+
+    Paper    2, with size = 256
+    Args     file: a path, or an object whose read() returns the bytes, as a picture in an archive;
+             formats: names of Pillow, the only ones that are tried; fit: one of FITS
+    Returns  uint8 (3, size, size)
+    Raises   UnreadablePicture; OSError if the file is missing or the disk fails
+    """
+    if hasattr(file, "read"):
+        file = io.BytesIO(file.read())
+    elif os.path.exists(file) and not os.path.isfile(file):
+        raise UnreadablePicture("not a regular file")  # opening a pipe could wait for ever
+    try:
+        with _silence, Image.open(file, formats=formats) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadablePicture(f"{image.width} x {image.height} pixels are more than "
+                                        f"{MAX_PIXELS:,}")
+            image = _to_rgb(ImageOps.exif_transpose(image))
+            return fit(image, size)
+    except (UnreadablePicture, MemoryError):
+        raise
+    except UnidentifiedImageError:  # its message names the file, and so does the caller
+        raise UnreadablePicture("cannot identify image file") from None
+    except Exception as error:  # Pillow raises anything for damaged files, even struct.error
+        if getattr(error, "errno", None) in LOST:
+            raise
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UnreadablePicture(reason.splitlines()[0]) from None
 
 
 def _to_rgb(image):
-    if image.mode.startswith("I"):  # 16 bits a pixel, or where it is "I" perhaps 8; Pillow would clip them at 255
-        high = np.asarray(image).astype(np.int64)
-        high = high if image.mode == "I" and high.max(initial=0) <= 255 else high >> 8
-        image = Image.fromarray(high.clip(0, 255).astype(np.uint8))
+    if image.mode.startswith("I"):  # mostly 16 bits; Pillow would clip the values at 255
+        values = np.asarray(image).astype(np.int64)
+        if image.mode != "I" or values.max(initial=0) > 255:
+            values = values >> 8
+        image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
     if image.mode == "F":
         raise UnreadablePicture("its pixels are floating-point numbers of unknown range")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -135,3 +153,37 @@ def _to_rgb(image):
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+# ------------------------------------------------------------------------------- a silent Pillow
+
+class _Silence:
+    """Keep Pillow's warnings and log lines off the terminal while any thread decodes a picture.
+
+    A damaged file is reported by UnreadablePicture, and damage outside the pixels (EXIF) does not
+    matter. Warning filters and loggers belong to the whole process, and threads overlap: the first
+    one that comes in changes them, the last one that leaves changes them back.
+    """
+
+    def __init__(self):
+        self.lock, self.inside = fork_safe_lock(), 0
+        self.handler = logging.NullHandler()  # without a handler, Python prints to stderr
+
+    def __enter__(self):
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+                self.filter = warnings.filters[0]
+                logging.getLogger("PIL").addHandler(self.handler)
+
+    def __exit__(self, *_):
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                with contextlib.suppress(ValueError):  # somebody may have reset the filters
+                    warnings.filters.remove(self.filter)
+                logging.getLogger("PIL").removeHandler(self.handler)
+
+
+_silence = _Silence()
