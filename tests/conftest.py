@@ -26,7 +26,7 @@ def oracle():
         import torch
     except ImportError as error:
         skip_unless_required("TINYNET_REQUIRE_ORACLE", f"the oracle is missing ({error}); install it with: "
-                                                       "pip install 'tinynet[oracle]'")
+                                                       "pip install -e '.[oracle]'")
     return torch
 
 

@@ -127,7 +127,7 @@ def test_a_download_goes_on_where_it_stopped(put, server, tmp_path, capsys):
     download("some", tmp_path)
     is_there(tmp_path)
     assert server.asked == [("/0/some.tar", "bytes=300000-")]
-    assert "fetching some.tar: 0 MB, after the 0 MB that are there, from " in capsys.readouterr().err
+    assert "downloading some.tar: 0 MB, after the 0 MB that are there, from " in capsys.readouterr().err
 
 
 def test_a_whole_part_is_only_checked(put, server, tmp_path):
@@ -241,7 +241,7 @@ def test_an_answer_of_unknown_length_is_checked_too(put, tmp_path):
 def test_where_no_address_has_it_one_line_says_what_to_do_by_hand(put, server, tmp_path):
     put("nothing", "nothing")
     text = refused(tmp_path)
-    assert text.startswith("some.tar could not be fetched (")
+    assert text.startswith("some.tar could not be downloaded (")
     assert all(f"{server.url}/{i}/some.tar: HTTP 404 Not Found" in text for i in range(2))
     assert f"get it by hand, from there or elsewhere, and put it in {tmp_path}" in text
 
@@ -295,7 +295,7 @@ def test_progress_tells_the_size_first_and_then_the_time_left(put, tmp_path, mon
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     download("some", tmp_path)
     first, *others = capsys.readouterr().err.splitlines()
-    assert first.startswith("fetching some.tar: 6 MB, from http://127.0.0.1:") and others
+    assert first.startswith("downloading some.tar: 6 MB, from http://127.0.0.1:") and others
     assert all(re.fullmatch(r"some\.tar: \d/6 MB, \d+ s left", line) for line in others)
 
 

@@ -376,7 +376,7 @@ def test_the_covariance_is_that_of_all_pixels():
 
 def test_a_test_set_without_a_readable_picture_gets_one_line():
     split = Numbered(6, 8, unreadable=range(6))
-    assert "not one" in message(data.DataError, lambda: list(data.test_batches(split, 4, 6, zeros(8))))
+    assert "none of" in message(data.DataError, lambda: list(data.test_batches(split, 4, 6, zeros(8))))
 
 
 # ---- the mean image ------------------------------------------------------------------------------------------------

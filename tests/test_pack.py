@@ -34,12 +34,12 @@ UNREADABLE = {"text": b"no picture", "bomb": png_that_claims(60_000, 60_000)}
 def small_blocks(monkeypatch):
     """Blocks of 4 pictures, so that a few pictures are many blocks. The sums of statistics are taken over as many."""
     monkeypatch.setattr(module, "PIECE", 4)
-    monkeypatch.setattr("tinynet.data.batches.PIECE", 4)
+    monkeypatch.setattr("tinynet.data.statistics.PIECE", 4)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """18 pictures to learn from, each of noise of its own, two that cannot be read among them, and 6 to test."""
+    """18 training pictures, each of noise of its own, two that cannot be read among them, and 6 to test."""
     rng = np.random.default_rng(0)
     for part, count in (("train", 9), ("test", 3)):
         for name, i in itertools.product(("cat", "dog"), range(count)):
@@ -227,7 +227,7 @@ def test_nothing_that_can_be_read_is_no_pack(tmp_path):
     for part, name in itertools.product(("train", "test"), ("cat", "dog")):
         (tmp_path / "set" / part / name).mkdir(parents=True)
         (tmp_path / "set" / part / name / "x.png").write_text("no picture")
-    assert "not one of 2 pictures" in message(data.DataError, packed, tmp_path / "set", tmp_path / "pack")
+    assert "none of 2 pictures" in message(data.DataError, packed, tmp_path / "set", tmp_path / "pack")
     refused(tmp_path / "pack", "not finished")
 
 
@@ -237,7 +237,7 @@ import sys, time
 from tinynet import data
 from tinynet.data import files, pack
 pack.PIECE, load = 4, files.load_picture
-files.load_picture = lambda *args: time.sleep(0.004) or load(*args)
+files.load_picture = lambda *args, **more: time.sleep(0.004) or load(*args, **more)
 pack.pack(data.open_source(sys.argv[1], 16, quiet=True), sys.argv[2], 16, quiet=True)
 """
 
@@ -505,7 +505,7 @@ def test_smaller_pictures_are_scaled_and_larger_ones_refused(folder, tmp_path):
                         for picture in whole]).transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(read_all(source.train), by_hand)
     assert data.compute_statistics(source.train, quiet=True).mean.shape == (3, 10, 10)
-    refused(out, "its pictures are of 40 pixels and 41 are needed", "--size 41", size=41)
+    refused(out, "its pictures have 40 pixels and 41 are needed", "--size 41", size=41)
 
 
 # ---- reading while training ----------------------------------------------------------------------------------------
@@ -539,7 +539,7 @@ def command(monkeypatch, capsys):
 def test_pack_verify_and_info_from_the_command_line(folder, tmp_path, command):
     out = tmp_path / "new" / "pack"
     code, said, errors = command("pack", folder, out, "--size", 24, "--quiet")
-    line = "18 pictures to learn from and 6 held out, 24 x 24 pixels; 2 unreadable, left out and listed in report.txt"
+    line = "18 training and 6 test pictures, 24 x 24 pixels; 2 unreadable, left out and listed in report.txt"
     assert (code, said, errors) == (0, f"{out}: {line}\n", "")
     assert command("verify", out) == (0, f"{out}: whole; {line}\n", "")
     code, said, errors = command("info", out, tmp_path / "figures")
@@ -580,7 +580,7 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on(tmp_path, command, monkeypatch):
     assert child.returncode == 130 and errors.endswith("tinynet.data: stopped; the same command goes on from here\n")
     assert "Traceback" not in errors
     code, said, errors = command(*args)
-    assert code == 0 and "going on: " in errors and "480 pictures to learn from" in said
+    assert code == 0 and "going on: " in errors and "480 training and 120 test pictures" in said
 
 
 def test_info_of_many_classes_is_short(tmp_path, command):
@@ -588,7 +588,7 @@ def test_info_of_many_classes_is_short(tmp_path, command):
         make_classes(tmp_path / "set", {f"class {i:02}": 3 + i % 5})
     code, said, errors = command("info", tmp_path / "set", tmp_path / "figures")
     assert code == 0 and errors == ""
-    assert "25 classes of 2 to 6 pictures to learn from, 1 to 1 held out; the smallest and the largest:" in said
+    assert "25 classes, each with 2 to 6 training and 1 to 1 test pictures; the smallest and the largest:" in said
     assert said.count("\nclass ") == 20 and "contact-sheet.png, the first 20 classes" in said
 
 

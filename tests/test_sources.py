@@ -169,7 +169,7 @@ def test_a_long_list_shows_progress_and_a_short_one_does_not(capsys, monkeypatch
 def test_a_link_to_nothing_is_refused_at_the_start(tmp_path):
     make_classes(tmp_path, {"cat": 2, "dog": 2})
     (tmp_path / "cat" / "x.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    refused(tmp_path, f"{tmp_path}/cat/x.jpg: a link to nothing; remove it, or bring back what it leads to")
+    refused(tmp_path, f"{tmp_path}/cat/x.jpg: a link to nothing; remove it, or bring back the file that it leads to")
     save(tmp_path / "nowhere.jpg")
     assert len(data.open_source(str(tmp_path), 16).train) == 3
 
@@ -780,7 +780,7 @@ BROKEN = [
     ("folders flat devkit", lambda small: (small.root / META).write_bytes(b"no such thing" * 99), "meta.mat cannot "),
     ("folders flat devkit", remove(f"train/{WNIDS[1]}"), f"{WNIDS[1]} is not among the 3 classes of train"),
     ("folders folders", remove(f"val/{WNIDS[1]}"),
-     f"its classes are not those of train; only one of them has '{WNIDS[1]}'"),
+     f"train and val have different classes; only one of them has '{WNIDS[1]}'"),
     ("folders folders", remove(f"train/{WNIDS[1]}/{WNIDS[1]}_0.JPEG"), None),
     ("folders folders", lambda small: (small.root / "train" / "n09999999").mkdir(),
      "n09999999: a class without a picture"),
@@ -808,7 +808,7 @@ def test_a_half_unpacked_train_is_refused(small):
     small.val_folders()
     (small.root / "train").mkdir()
     (small.root / "train" / "n01440764.tar").write_bytes(b"")
-    refused(small.root, f"{small.root}/train/n01440764.tar: unpack this and its like, each into a folder of its name")
+    refused(small.root, f"{small.root}/train/n01440764.tar: unpack each of these files into a folder of its name")
 
 
 def test_one_of_the_tars_alone_is_refused(small):
@@ -820,7 +820,7 @@ def test_without_scipy_the_devkit_gets_one_line(small, monkeypatch):
     for piece in ("train_folders", "val_flat", "devkit"):
         getattr(small, piece)()
     monkeypatch.setitem(sys.modules, "scipy.io", None)
-    refused(small.root, "scipy is needed: pip install 'tinynet[imagenet]'")
+    refused(small.root, "scipy is needed: pip install -e '.[imagenet]'")
 
 
 def test_the_meta_mat_of_the_devkit_is_read_without_the_nodes_above(small):

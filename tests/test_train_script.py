@@ -311,7 +311,7 @@ def test_a_folder_of_nothing_readable_ends_before_training(colours, tmp_path, pa
     for file in (tmp_path / "set" / part).rglob("*.png"):
         file.write_text("this is no picture")
     code, _, err = run(*options("set", "out", steps=1), cwd=tmp_path)
-    assert code == 2 and err.endswith(f"\ntrain_alexnet.py: not one of {count} pictures can be read\n")
+    assert code == 2 and err.endswith(f"\ntrain_alexnet.py: none of {count} pictures can be read\n")
     assert sum(line.startswith("skipped ") for line in err.splitlines()) == count
     assert not (tmp_path / "out" / "weights.npz").exists()
 

@@ -19,8 +19,8 @@ from collections import deque
 
 import numpy as np
 
-from tinynet.cpu.parallel import fork_safe_lock
 from tinynet.shapes import ceil_div
+from tinynet.threads import fork_safe_lock
 
 STORE_BYTES = 1 << 28    # the store may always keep this much: enough for every layer of a few images
 SCRATCH_BYTES = 1 << 26  # a thread may keep this much

@@ -26,30 +26,11 @@ from contextlib import contextmanager
 
 import threadpoolctl
 
-from tinynet.backend import DeviceError
 from tinynet.shapes import ceil_div
+from tinynet.threads import ThreadCountError, default_thread_count, fork_safe_lock
 
 BLOCK = 1 << 16   # elements of a block: a few blocks of float32 fit in the second-level cache
 MOST_SHARES = 32  # parts of a sum: more take more memory, fewer leave cores idle on a big machine
-
-
-class ThreadCountError(DeviceError, ValueError):
-    """The number of threads asked for is not a whole number of at least 1."""
-
-
-def fork_safe_lock():
-    """Return a lock that a forked process finds free.
-
-    A fork copies the memory of the process but only the thread that forks. A lock that another
-    thread holds at that moment would stay locked in the child for ever. So the thread that forks
-    acquires the lock first, and releases it on both sides. It may hold the lock already, if it
-    forks in a signal handler; hence RLock.
-    """
-    lock = threading.RLock()
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release,
-                            after_in_child=lock.release)
-    return lock
 
 
 # --------------------------------------------------------------------------------- sharing out work
@@ -148,7 +129,7 @@ def thread_count():
     """
     global _thread_count
     if _thread_count is None:
-        _thread_count = _threads_in_environment() or _cores()
+        _thread_count = default_thread_count()
     return _thread_count
 
 
@@ -166,20 +147,6 @@ def set_thread_count(count):
         retired, _executor, _thread_count = _executor, None, count
     if retired:
         retired.shutdown(wait=False)
-
-
-def _threads_in_environment():
-    text = os.environ.get("TINYNET_THREADS", "")
-    if text and not (text.isdecimal() and int(text) >= 1):
-        raise ThreadCountError("TINYNET_THREADS must be a whole number of at least 1, "
-                               f"it is {text!r}")
-    return int(text or 0)
-
-
-def _cores():
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _pool():

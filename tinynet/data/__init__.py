@@ -1,48 +1,78 @@
 """Pictures with labels: where they come from, and how they become batches.
 
-A source is what open_source returns:
+open_source returns a source:
 
-    name         for people to read
-    class_names  a list; label 3 is class_names[3]
-    train, test  a split each:
-        names           (N,) a list: what each picture is called, e.g. "train/cat/x.jpg"; no two alike in a source
-        labels          (N,) int64
-        len(split)      N
-        read(indices)   -> pictures uint8 (M, 3, S, S), readable (len(indices),) bool: M of the pictures asked for, in
-                        order, without those that cannot be read. Several threads may call it at once; it has none
-        unreadable      {name: reason} of those met so far
-        statistics      where the source has kept them, as a pack has: what compute_statistics(split) then returns
+    name         the name of the data set, for messages
+    class_names  a list; label 3 means class_names[3]
+    train, test  two splits
 
-A picture that is damaged is left out and counted. Data that is gone altogether, or a disk that fails, is DataLost.
+A split:
+
+    names          (N,) a list, the name of each picture, as "train/cat/x.jpg"; unique in a source
+    labels         (N,) int64
+    len(split)     N
+    read(indices)  -> pictures uint8 (M, 3, S, S), readable bool (len(indices),): the M pictures
+                   that can be read, in order. Several threads may call it at the same time
+    unreadable     {name: reason} of the pictures that could not be read so far
+    digest()       a text that changes when the pictures change; for files, their sizes and times
+    statistics     optional: Statistics that the source has stored
+
+A damaged picture is left out and counted. If the whole data set disappears or the disk fails, read
+raises DataLost.
 """
 
 import hashlib
+import math
 import os
 
 from tinynet.data.archive import ENDINGS, Archive
-from tinynet.data.augment import AUGMENTATIONS, Augmentation, augment, center_crop, principal_axes, sample, ten_crops
-from tinynet.data.batches import Statistics, TrainingBatches, compute_statistics, load_statistics, test_batches
+from tinynet.data.augment import (
+    AUGMENTATIONS,
+    Augmentation,
+    Sample,
+    augment,
+    center_crop,
+    principal_axes,
+    sample,
+    ten_crops,
+)
+from tinynet.data.batches import TrainingBatches, test_batches
 from tinynet.data.cifar10 import CifarSource, find_cifar10
 from tinynet.data.embedded import EmbeddedSource
 from tinynet.data.folder import Folder, FolderSource
 from tinynet.data.imagenet import ImageNetSource, find_imagenet
 from tinynet.data.packed import PackSource, find_pack
-from tinynet.data.pictures import DataError, DataLost, UnreadablePicture, any_format, load_picture
+from tinynet.data.pictures import (
+    MAX_PIXELS,
+    DataError,
+    DataLost,
+    UnreadablePicture,
+    any_format,
+    load_picture,
+)
+from tinynet.data.statistics import Statistics, compute_statistics, load_statistics
 from tinynet.data.tiny_imagenet import TinyImageNetSource, find_tiny_imagenet
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "DataError", "DataLost", "Statistics", "TrainingBatches",
-           "UnreadablePicture", "any_format", "augment", "center_crop", "compute_statistics", "identity",
-           "load_picture", "load_statistics", "open_source", "principal_axes", "sample", "ten_crops", "test_batches"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "DataError", "DataLost", "Sample", "Statistics",
+           "TrainingBatches", "UnreadablePicture", "any_format", "augment", "center_crop",
+           "compute_statistics", "identity", "load_picture", "load_statistics", "open_source",
+           "principal_axes", "sample", "ten_crops", "test_batches"]
 
 
 def open_source(spec, size, seed=0, quiet=False):
-    """The pictures that `spec` names, as squares of `size` pixels. What kind of source it is shows in what it holds.
+    """Open a data set, whose pictures become squares of `size` pixels. Its kind is recognised.
 
-    Args     spec: "embedded"; or a path: a folder with a sub-folder for each class, a .tar or .tar.gz of such a folder,
-             the binary CIFAR-10, Tiny ImageNet, ILSVRC-2012, or a pack of any of them; seed: of the drawings, or of the
-             split where the folder has none; quiet: show no progress and name no unreadable picture
+    Args     spec: "embedded" for generated pictures; or the path of a folder with one sub-folder
+             per class, of a .tar or .tar.gz of such a folder, of CIFAR-10 (binary), Tiny ImageNet,
+             ILSVRC-2012, or a pack of any of them
+             seed: of the generated pictures, or of the random test set if a folder has none
+             quiet: no progress is shown, and unreadable pictures are not named
+    Returns  a source, as described at the top of this module
     Raises   DataError, one line for the user
     """
+    if not 1 <= size * size <= MAX_PIXELS:
+        raise DataError(f"pictures of {size} x {size} pixels cannot be read; the side must be from "
+                        f"1 to {math.isqrt(MAX_PIXELS):,}")
     if spec == "embedded":
         return EmbeddedSource(size, seed, quiet=quiet)
     if find_pack(spec):
@@ -53,14 +83,19 @@ def open_source(spec, size, seed=0, quiet=False):
         return TinyImageNetSource(spec, size, quiet)
     if find_imagenet(spec):
         return ImageNetSource(spec, size, quiet)
-    tree = Archive(spec, quiet) if os.path.isfile(spec) and os.fspath(spec).endswith(ENDINGS) else Folder(spec)
+    is_archive = os.path.isfile(spec) and os.fspath(spec).endswith(ENDINGS)
+    tree = Archive(spec, quiet) if is_archive else Folder(spec)
     return FolderSource(tree, size, seed, quiet)
 
 
 def identity(source):
-    """What tells one data set from another, wherever it lies: classes, counts, and a digest of names and labels."""
+    """Return what distinguishes data sets: counts, and a digest of the classes, names and labels.
+
+    It does not depend on where the files are, nor on their contents.
+    """
     sha = hashlib.sha256("\0".join(source.class_names).encode(errors="surrogateescape"))
     for split in (source.train, source.test):
-        sha.update("\0".join(split.names).encode(errors="surrogateescape") + split.labels.astype("<i8").tobytes())
-    return {"classes": len(source.class_names), "train": len(source.train), "test": len(source.test),
-            "digest of names and labels": sha.hexdigest()[:16]}
+        sha.update("\0".join(split.names).encode(errors="surrogateescape"))
+        sha.update(split.labels.astype("<i8").tobytes())
+    return {"classes": len(source.class_names), "train": len(source.train),
+            "test": len(source.test), "digest of names and labels": sha.hexdigest()[:16]}

@@ -110,10 +110,9 @@ def sample(rng, N, margin, how, axes):
     shifts = None
     if how.colour is not None:
         eigenvalues, vectors = axes                                       # (3,), (3, 3)
-        unit = eigenvalues / 255  # for pixels from 0 to 1 divided by 255**2; then grey levels: * 255
-        if how.colour == "deviations":
-            unit = np.sqrt(eigenvalues)
-        multiples = rng.normal(0, how.spread, (N, 3))                     # of the unit along each axis
+        unit = (np.sqrt(eigenvalues) if how.colour == "deviations" else
+                eigenvalues / 255)  # / 255**2 for pixels from 0 to 1; * 255 back to grey levels
+        multiples = rng.normal(0, how.spread, (N, 3))                     # (N, 3), along the axes
         shifts = (multiples * unit) @ vectors.T                           # (N, 3)
     return Sample(tops, lefts, flips, shifts)
 
@@ -157,7 +156,8 @@ def principal_axes(covariance):
 
     Paper    4.1, of the RGB values of all training pixels
     """
-    return np.linalg.eigh(covariance)
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    return eigenvalues.clip(min=0), vectors  # by rounding, a zero can come out below zero
 
 
 def require_crop(size, S):

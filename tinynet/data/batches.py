@@ -1,4 +1,4 @@
-"""Batches (x, labels) for training and testing: x float32 (N, 3, s, s), the mean image subtracted."""
+"""Batches for training and testing: x float32 (N, 3, s, s), mean image subtracted; labels (N,)."""
 
 import importlib
 import itertools
@@ -20,7 +20,7 @@ from tinynet.data.workers import in_order, pieces
 
 
 class TrainingBatches:
-    """Endless batches: in each epoch every picture once, in a new order, with a random augmentation.
+    """Endless batches: in each epoch every picture once, in a new order, randomly augmented.
 
     The last batch of an epoch may be smaller, and a picture that cannot be read is left out.
     Threads prepare a few batches ahead. All random numbers are drawn in the caller's thread, batch

@@ -1,4 +1,4 @@
-"""Fetch a data set by name: resumed where it broke off, checked, and nothing used that is not what it should be."""
+"""Download a data set by name: resumed where it broke off, and checked before it is used."""
 
 import errno
 import hashlib
@@ -17,11 +17,15 @@ from tinynet.data.pictures import DataError
 
 TIMEOUT = 30   # seconds without a byte
 PIECE = 2**18  # bytes read at once
-RETRIES = 5    # of one address that breaks off
+RETRIES = 5    # of an address whose connection breaks off
 
 
 class Remote(typing.NamedTuple):
-    """A file to fetch. size: in bytes, None where only the server knows; folder: what it unpacks to, if it must."""
+    """A file to download.
+
+    size    in bytes; None if only the server knows
+    folder  the folder that it unpacks to; "" if it is used as it is
+    """
 
     urls: tuple
     md5: str
@@ -36,7 +40,8 @@ class Remote(typing.NamedTuple):
 SETS = {
     "cifar10": Remote(("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
                        "https://cave.cs.toronto.edu/kriz/cifar-10-binary.tar.gz",
-                       "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/cifar-10-binary.tar.gz"),
+                       "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/"
+                       "cifar-10-binary.tar.gz"),
                       "c32a1d4ab5d03f1284b67883e8d87530", 170_052_171),
     "tiny-imagenet": Remote(("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
                             "90528d7ca1a48142e341f4ef8d21d0de", 248_100_043, "tiny-imagenet-200"),
@@ -50,24 +55,28 @@ SETS = {
 
 
 class DownloadError(OSError):
-    """A file that could not be fetched; one line that says why, and how to get it by hand."""
+    """A file that could not be downloaded; one line that says why, and how to get it by hand."""
 
 
 class _Failed(Exception):
-    """One address did not do; str() says why."""
+    """A file could not be had from one address; str() says why."""
 
 
 def download(name, folder, quiet=False):
-    """Fetch a data set into a folder, unless it is there. What arrived of it is kept, and the next call goes on.
+    """Download a data set into a folder, unless it is there already.
+
+    After an interruption the bytes that have arrived are kept, and the next call continues.
 
     Args     name: one of SETS
     Returns  the path for open_source
-    Raises   DataError for a name that cannot be fetched; DownloadError where no address has it, or the disk is full
+    Raises   DataError for a name that cannot be downloaded; DownloadError if no address has it, or
+             the disk is full
     """
     if name == "imagenet":
-        raise DataError("imagenet: not without an account; ask for access at https://image-net.org/download.php, put "
-                        "ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz into one "
-                        "folder as they are, and give that folder as --data")
+        raise DataError("imagenet: not without an account; ask for access at "
+                        "https://image-net.org/download.php, put ILSVRC2012_img_train.tar, "
+                        "ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz into one folder "
+                        "as they are, and give that folder as --data")
     if name not in SETS:
         raise DataError(f"{name}: no data set of that name; there are {', '.join(SETS)}")
     remote, folder = SETS[name], os.path.abspath(folder)
@@ -84,19 +93,21 @@ def download(name, folder, quiet=False):
     except DownloadError:
         raise
     except OSError as error:
-        remedy = "; make room and start again, it goes on where it stopped" if error.errno == errno.ENOSPC else ""
+        remedy = ""
+        if error.errno == errno.ENOSPC:
+            remedy = "; make room and start again, it goes on where it stopped"
         raise DownloadError(f"{path}: {error.strerror or error}{remedy}") from None
     return path
 
 
 def md5(path):
-    """Of a file, in hexadecimal."""
+    """Return the MD5 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _fetch(remote, path, quiet):
-    """Bring the file from the first address that has it. Raises DownloadError where none has."""
+    """Get the file from the first address that has it. Raises DownloadError if none has it."""
     part, reasons = f"{path}.part", []
     for url in remote.urls:
         try:
@@ -105,35 +116,39 @@ def _fetch(remote, path, quiet):
             return
         except _Failed as error:
             reasons.append(f"{url}: {error}")
-    raise DownloadError(f"{remote.file} could not be fetched ({'; '.join(reasons)}); get it by hand, from there or "
-                        f"elsewhere, and put it in {os.path.dirname(path)}")
+    raise DownloadError(f"{remote.file} could not be downloaded ({'; '.join(reasons)}); get it by "
+                        f"hand, from there or elsewhere, and put it in {os.path.dirname(path)}")
 
 
 def _complete(remote, url, part, quiet):
-    """Fill the part until it is whole, and check it. Raises _Failed."""
+    """Download from one address until the .part file is whole, and check it. Raises _Failed."""
     resumed = os.path.exists(part)
     for _ in range(RETRIES):
         if _pull(remote, url, part, quiet):
             break
     else:
-        raise _Failed(f"broke off {RETRIES} times, last after {_size(part):,} bytes, which are kept")
+        raise _Failed(f"broke off {RETRIES} times, last after {_size(part):,} bytes, which are "
+                      "kept")
     found = md5(part)
     if found == remote.md5:
         return
     os.unlink(part)
-    if resumed:  # what was there before may have been what was wrong
+    if resumed:  # perhaps the bytes that were there before are the wrong ones
         return _complete(remote, url, part, quiet)
     raise _Failed(f"what it sent has the md5 {found}, not {remote.md5}, and is not used")
 
 
 def _pull(remote, url, part, quiet):
-    """One request. Returns whether the part is whole now. Raises _Failed where the server does not have the file."""
+    """Make one request, and return whether the .part file is whole now.
+
+    Raises   _Failed if the server does not have the file
+    """
     have = _size(part)
     if have and have == remote.size:
         return True
     with _ask(url, have) as answer:
         if answer.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return True  # nothing follows; whether it is the right file the md5 will tell
+            return True  # nothing follows; the MD5 will show whether it is the right file
         start, total = _extent(answer, have)
         if remote.size is not None and total not in (None, remote.size):
             raise _Failed(f"has {total:,} bytes there, not {remote.size:,}")
@@ -141,7 +156,10 @@ def _pull(remote, url, part, quiet):
 
 
 def _ask(url, have):
-    """The server's answer, to a request for what comes after `have` bytes. Raises _Failed where that is an error."""
+    """Ask the server for the bytes after the first `have`, and return its answer.
+
+    Raises   _Failed for an error
+    """
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         return urllib.request.urlopen(request, timeout=TIMEOUT)
@@ -150,33 +168,37 @@ def _ask(url, have):
             return error
         raise _Failed(f"HTTP {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
-        raise _Failed(f"cannot be reached ({getattr(error.reason, 'strerror', None) or error.reason})") from None
+        reason = getattr(error.reason, "strerror", None) or error.reason
+        raise _Failed(f"cannot be reached ({reason})") from None
     except (http.client.HTTPException, OSError) as error:
         raise _Failed(f"no sensible answer ({type(error).__name__})") from None
 
 
 def _extent(answer, have):
-    """Where in the file the answer starts, and how long the file is, None where the server does not say."""
+    """Return where in the file an answer starts, and the length of the file, None if unknown."""
     if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
-        place, _, total = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+        content_range = answer.headers.get("Content-Range", "")
+        place, _, total = content_range.removeprefix("bytes ").partition("/")
         if place.partition("-")[0] != str(have):
-            raise _Failed(f"was asked for what follows byte {have:,} and sent {place or 'something else'!r}")
+            raise _Failed(f"was asked for the bytes after the first {have:,} and sent "
+                          f"{place or 'something else'!r}")
         return have, int(total) if total.isdecimal() else None
-    length = answer.headers.get("Content-Length", "")  # the server sends all of it, whatever was asked for
+    length = answer.headers.get("Content-Length", "")  # the server sends the whole file
     return 0, int(length) if length.isdecimal() else None
 
 
 def _write(answer, part, start, total, quiet):
-    """Append the answer to the part, or begin it anew. Returns whether it is whole."""
+    """Append an answer to the .part file, or write it anew. Returns whether it is whole."""
     left, name = (total or start) - start, os.path.basename(part).removesuffix(".part")
     room = shutil.disk_usage(os.path.dirname(part)).free + (0 if start else _size(part))
     if left > room:
-        raise OSError(errno.ENOSPC, f"{left / 1e6:.0f} MB are to come and there is room for {room / 1e6:.0f} MB")
+        raise OSError(errno.ENOSPC, f"{left / 1e6:.0f} MB are to come and there is room for "
+                                    f"{room / 1e6:.0f} MB")
     with (open(part, "ab" if start else "wb") as file,
           Progress(max(1, round(left / 1e6)), name, "MB", quiet) as progress):
         there = f", after the {start / 1e6:.0f} MB that are there" if start else ""
-        progress.say(f"fetching {name}: {f'{left / 1e6:.0f} MB' if total else 'nobody says how much'}{there}, "
-                     f"from {answer.url}")
+        amount = f"{left / 1e6:.0f} MB" if total else "an unknown size"
+        progress.say(f"downloading {name}: {amount}{there}, from {answer.url}")
         arrived = 0
         while content := _read(answer):
             file.write(content)
@@ -189,7 +211,7 @@ def _write(answer, part, start, total, quiet):
 
 
 def _read(answer):
-    """The next piece of an answer, nothing where it ends or breaks off: that shows in the length."""
+    """Return the next piece of an answer, or nothing if it ends or the connection breaks off."""
     try:
         return answer.read(PIECE)
     except (http.client.HTTPException, OSError):
@@ -201,15 +223,18 @@ def _size(path):
 
 
 def _unzip(path, target, quiet):
-    """Unpack the folder `target` of a zip; it appears once it is whole. Nothing is written outside it."""
+    """Unpack the folder `target` from a zip. It appears when it is whole; nothing else is."""
     parent, name = os.path.split(target)
-    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=parent) as temporary, _open_zip(path) as archive:
+    with (tempfile.TemporaryDirectory(prefix=f".{name}.", dir=parent) as temporary,
+          _open_zip(path) as archive):
         entries = archive.infolist()
         with Progress(len(entries), f"unpacking {name}", "files", quiet) as progress:
             for entry in entries:
                 parts = entry.filename.rstrip("/").split("/")
-                if parts[0] != name or ".." in parts or stat.S_ISLNK(entry.external_attr >> 16):
-                    raise DownloadError(f"{path}: {entry.filename!r} does not belong in {name}/; it is not unpacked")
+                is_link = stat.S_ISLNK(entry.external_attr >> 16)
+                if parts[0] != name or ".." in parts or is_link:
+                    raise DownloadError(f"{path}: {entry.filename!r} does not belong in {name}/; "
+                                        "it is not unpacked")
                 archive.extract(entry, temporary)
                 progress.update(1)
         if not os.path.isdir(os.path.join(temporary, name)):

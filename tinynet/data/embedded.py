@@ -1,43 +1,56 @@
-"""Ten classes of pictures that Pillow draws from a seed: data that needs no download."""
+"""Ten classes of pictures that are generated from a seed: data that needs no download."""
 
+import hashlib
 import math
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from tinynet.console import Progress
+from tinynet.data.pictures import DataError
 
-CLASS_NAMES = ["checkerboard", "columns", "cross", "disk", "dots", "ring", "rows", "spiral", "star", "triangle"]
+CLASS_NAMES = ["checkerboard", "columns", "cross", "disk", "dots", "ring", "rows", "spiral", "star",
+               "triangle"]
 TRAIN, TEST = 3000, 1000
 
 
 class EmbeddedSource:
-    """A figure of any colour, size and place, a little turned, before a ground of other colours, with litter and noise.
+    """Generated pictures: a figure of any colour, size and place, slightly rotated.
 
-    A linear classifier on the pixels has a held-out error of 79 % (README), guessing 90 %.
+    The background has other colours, clutter and noise. A linear classifier on the pixels has a
+    test error of 79 % (README), guessing has 90 %.
 
-    Each picture has a generator of its own, from (seed, split, index), so that it is the same in whatever order they
-    are drawn. All are drawn at once and kept: 4,000 pictures of 112 pixels take 150 MB.
+    Each picture has its own random generator, made from (seed, split, index), so it does not depend
+    on the pictures before it.
 
     Args     size: side of the pictures, in pixels
+    Raises   DataError if they need more memory than there is
+    Memory   all pictures: 150 MB for 4,000 of 112 pixels
     """
 
     def __init__(self, size, seed=0, quiet=False, counts=(TRAIN, TEST)):
         self.name = "embedded"
         self.class_names = CLASS_NAMES
-        with Progress(sum(counts), "drawing", "pictures", quiet) as progress:
+        with Progress(sum(counts), "generating", "pictures", quiet) as progress:
             self.train, self.test = (EmbeddedSplit(part, size, (seed, split), count, progress)
-                                     for split, (part, count) in enumerate(zip(("train", "test"), counts)))
+                                     for split, (part, count) in enumerate(
+                                         zip(("train", "test"), counts)))
 
 
 class EmbeddedSplit:
-    """Drawn pictures, each class in turn. See tinynet.data for the methods that every split has."""
+    """Generated pictures, of each class in turn. tinynet.data has the methods of a split."""
 
     def __init__(self, part, size, seed, count, progress):
         self.labels = np.arange(count) % len(CLASS_NAMES)                 # (N,)
-        self.names = [f"{part}/{CLASS_NAMES[label]}/{index}" for index, label in enumerate(self.labels)]
+        self.names = [f"{part}/{CLASS_NAMES[label]}/{index}"
+                      for index, label in enumerate(self.labels)]
         self.unreadable = {}
-        self._pictures = np.empty((count, 3, size, size), np.uint8)
+        try:
+            self._pictures = np.empty((count, 3, size, size), np.uint8)
+        except MemoryError:
+            raise DataError(f"{count:,} generated pictures of {size} x {size} pixels need "
+                            f"{3e-9 * count * size**2:,.0f} GB of memory, which is more than there "
+                            "is; choose smaller pictures") from None
         for index, label in enumerate(self.labels):
             rng = np.random.default_rng((*seed, index))
             self._pictures[index] = draw_picture(CLASS_NAMES[label], rng, size)
@@ -49,15 +62,19 @@ class EmbeddedSplit:
     def read(self, indices):
         return self._pictures[indices], np.ones(len(indices), bool)
 
+    def digest(self):
+        """Return the SHA-256 of all pictures."""
+        return hashlib.sha256(self._pictures).hexdigest()
+
 
 def draw_picture(name, rng, size):
-    """One picture of class `name`, uint8 (3, size, size)."""
-    ground = rng.integers(0, 256, 3)
-    shades = _clip(ground + rng.normal(0, 22, (3, 3, 3)))                 # nine shades, melted into each other
+    """Return a picture of class `name`, uint8 (3, size, size)."""
+    background = rng.integers(0, 256, 3)
+    shades = _clip(background + rng.normal(0, 22, (3, 3, 3)))                 # nine shades, blended
     picture = Image.fromarray(shades).resize((size, size), Image.Resampling.BICUBIC)
-    _scatter_litter(ImageDraw.Draw(picture), ground, rng, size)
+    _draw_clutter(ImageDraw.Draw(picture), background, rng, size)
     colour = rng.integers(0, 256, 3)
-    while np.abs(colour - ground).sum() < 280:                            # the figure stands out
+    while np.abs(colour - background).sum() < 280:  # until the figure stands out
         colour = rng.integers(0, 256, 3)
     picture.paste(tuple(colour.tolist()), mask=draw_figure(name, rng, size))
     noise = rng.normal(0, rng.uniform(4, 16), (size, size, 3))
@@ -65,7 +82,12 @@ def draw_picture(name, rng, size):
 
 
 def draw_figure(name, rng, size):
-    """The figure's silhouette: 255 inside, drawn at twice the size and halved, so that its edges are smooth."""
+    """Return the shape of a figure as a mask, 255 inside.
+
+    It is drawn at twice the size and then halved, which makes the edges smooth.
+
+    Raises   ValueError if there is no class `name`
+    """
     S = 2 * size
     radius = rng.uniform(0.30, 0.46) * S
     middle_x, middle_y = rng.uniform(0.85 * radius, S - 0.85 * radius, 2)
@@ -74,9 +96,10 @@ def draw_figure(name, rng, size):
     pen = ImageDraw.Draw(mask)
 
     def place(points):
-        """From the figure's own unit disk into the picture."""
+        """Move points from the unit disk of the figure into the picture."""
         return [(middle_x + radius * (x * math.cos(turn) - y * math.sin(turn)),
-                 middle_y + radius * (x * math.sin(turn) + y * math.cos(turn))) for x, y in points]
+                 middle_y + radius * (x * math.sin(turn) + y * math.cos(turn)))
+                for x, y in points]
 
     def disk(x, y, r, fill=255):
         (x, y), r = place([(x, y)])[0], r * radius
@@ -103,7 +126,8 @@ def draw_figure(name, rng, size):
             count = int(rng.integers(3, 6))
             for i in range(count):
                 start, end = 2 * i / count - 1, (2 * i + 1) / count - 1
-                box(*((-0.95, start, 0.95, end) if name == "rows" else (start, -0.95, end, 0.95)))
+                box(*((-0.95, start, 0.95, end) if name == "rows" else
+                      (start, -0.95, end, 0.95)))
         case "checkerboard":
             count = int(rng.integers(3, 6))
             for row, column in np.ndindex(count, count):
@@ -112,11 +136,12 @@ def draw_figure(name, rng, size):
         case "dots":
             count = int(rng.integers(3, 5))
             for row, column in np.ndindex(count, count):
-                disk(1.7 * (column + 0.5) / count - 0.85, 1.7 * (row + 0.5) / count - 0.85, 0.5 / count)
+                x, y = (1.7 * (place + 0.5) / count - 0.85 for place in (column, row))
+                disk(x, y, 0.5 / count)
         case "spiral":
             turns = rng.uniform(2.2, 3.2)
-            line = [(t * math.cos(2 * math.pi * turns * t), t * math.sin(2 * math.pi * turns * t))
-                    for t in np.linspace(0.05, 1, 90)]
+            line = [(t * math.cos(2 * math.pi * turns * t),
+                     t * math.sin(2 * math.pi * turns * t)) for t in np.linspace(0.05, 1, 90)]
             pen.line(place(line), 255, max(2, round(0.13 * radius)), joint="curve")
         case _:
             raise ValueError(f"no figure called {name!r}")
@@ -124,19 +149,19 @@ def draw_figure(name, rng, size):
 
 
 def _corners(radii):
-    """Points around the unit disk, evenly turned, at these distances from its middle."""
-    return [(r * math.cos(2 * math.pi * i / len(radii)), r * math.sin(2 * math.pi * i / len(radii)))
-            for i, r in enumerate(radii)]
+    """Return points at these distances from the middle, in directions spaced evenly."""
+    angles = [2 * math.pi * i / len(radii) for i in range(len(radii))]
+    return [(r * math.cos(angle), r * math.sin(angle)) for r, angle in zip(radii, angles)]
 
 
-def _scatter_litter(pen, ground, rng, size):
-    """A few short strokes, near in colour to the ground: something to overlook."""
+def _draw_clutter(pen, background, rng, size):
+    """Draw a few short strokes in colours near the one of the background."""
     for _ in range(rng.integers(3, 9)):
         x, y = rng.uniform(0, size, 2)
         angle, length = rng.uniform(0, math.pi), rng.uniform(0.05, 0.16) * size
-        colour = _clip(ground + rng.normal(0, 70, 3))
-        pen.line((x, y, x + length * math.cos(angle), y + length * math.sin(angle)), tuple(colour.tolist()),
-                 int(rng.integers(1, 4)))
+        colour = _clip(background + rng.normal(0, 70, 3))
+        end = x + length * math.cos(angle), y + length * math.sin(angle)
+        pen.line((x, y, *end), tuple(colour.tolist()), int(rng.integers(1, 4)))
 
 
 def _clip(values):

@@ -1,53 +1,86 @@
-"""Pictures in files, in a folder or in an archive: a split that reads them, and what listing them needs."""
+"""A split whose pictures are files, in a folder or in an archive; and what listing files needs."""
 
+import hashlib
 import os
 import sys
-import threading
 import time
 
 import numpy as np
 from tqdm import tqdm
 
 from tinynet.console import Progress
-from tinynet.data.pictures import EXTENSIONS, DataLost, UnreadablePicture, load_picture
+from tinynet.data.pictures import EXTENSIONS, DataLost, UnreadablePicture, load_picture, square
+from tinynet.data.workers import AHEAD, in_order
+from tinynet.shapes import ceil_div
+from tinynet.threads import default_thread_count, fork_safe_lock
 
 
 class FileSplit:
-    """Files and labels, read a few at a time. See tinynet.data for the methods that every split has.
+    """Picture files and their labels, decoded when they are read. tinynet.data has the methods.
 
     Args     tree: a Folder or an Archive; names: of pictures in it; labels: as many
     """
 
     def __init__(self, tree, names, labels, size, quiet=False):
-        self.tree, self.names, self.labels = tree, names, np.asarray(labels, dtype=np.int64)  # (N,)
+        self.tree, self.names = tree, names
+        self.labels = np.asarray(labels, dtype=np.int64)                  # (N,)
         self.size, self.quiet, self.unreadable = size, quiet, {}
-        self.fit = None  # one of pictures.FITS, where pictures are to become squares in another way than the paper's
-        self._lock = threading.Lock()
+        self.fit = square  # one of pictures.FITS, the way in which a picture becomes a square
+        self._lock = fork_safe_lock()
 
     def __len__(self):
         return len(self.names)
 
     def read(self, indices):
-        pictures = [self._load(self.names[i]) for i in indices]
+        names = [self.names[i] for i in indices]
+        threads = ceil_div(default_thread_count(), AHEAD)  # AHEAD calls at once then keep all busy
+        if threads == 1:
+            pictures = [self._load(name) for name in names]
+        else:
+            pictures = list(in_order(self._load, names, threads))
         readable = np.array([picture is not None for picture in pictures], dtype=bool)
-        whole = [picture for picture in pictures if picture is not None]
-        return np.stack(whole) if whole else np.empty((0, 3, self.size, self.size), np.uint8), readable
+        decoded = [picture for picture in pictures if picture is not None]
+        if not decoded:
+            return np.empty((0, 3, self.size, self.size), np.uint8), readable
+        return np.stack(decoded), readable
+
+    def digest(self):
+        """Return a digest of the sizes and times of all files: it changes when one is replaced."""
+        sha = hashlib.sha256()
+        with SlowProgress(len(self), f"looking at {self.tree.path}", "pictures", self.quiet) as bar:
+            for name in self.names:
+                try:
+                    sha.update(f"{self.tree.stamp(name)} ".encode())
+                except OSError as error:
+                    raise DataLost(self._path(name), error.strerror or error) from None
+                bar.update(1)
+        return sha.hexdigest()
 
     def _load(self, name):
+        """Return a picture (3, S, S), or None if it cannot be read. Other errors name the file."""
         try:
             return load_picture(self.tree.find(name), self.size, fit=self.fit)
         except UnreadablePicture as error:
-            with self._lock:  # named once, whichever thread meets it first
-                first, self.unreadable[name] = name not in self.unreadable, str(error)
-            if first and not self.quiet:
-                tqdm.write(f"skipped {os.path.join(self.tree.path, name)}: {error}", file=sys.stderr)
+            with self._lock:  # two threads may find the same file unreadable at the same moment
+                is_new = name not in self.unreadable
+                self.unreadable[name] = str(error)
+            if is_new and not self.quiet:
+                tqdm.write(f"skipped {self._path(name)}: {error}", file=sys.stderr)
             return None
         except OSError as error:
-            raise DataLost(os.path.join(self.tree.path, name), error.strerror or error) from None
+            raise DataLost(self._path(name), error.strerror or error) from None
+        except MemoryError:
+            raise MemoryError(f"{self._path(name)}: too little memory to decode it") from None
+        except Exception as error:  # a bug, then; the traceback says with which file
+            error.add_note(f"while {self._path(name)} was read")
+            raise
+
+    def _path(self, name):
+        return os.path.join(self.tree.path, name)
 
 
 class SlowProgress:
-    """console.Progress for what is mostly done at once: nothing shows in the first two seconds."""
+    """A console.Progress that shows nothing in the first two seconds, for what is often quick."""
 
     PATIENCE = 2.0
 
@@ -56,7 +89,7 @@ class SlowProgress:
         self.started, self.progress = time.monotonic(), None
 
     def update(self, count):
-        """`count` more units are done."""
+        """Report that `count` more units are done."""
         self.done += count
         if count == 0:
             return
@@ -76,6 +109,6 @@ class SlowProgress:
 
 
 def is_picture(name):
-    """Whether a file is a picture by its name; hidden ones are not."""
+    """Return whether the name of a file is that of a picture. Hidden files are none."""
     name = name.rpartition("/")[2]
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS

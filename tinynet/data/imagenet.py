@@ -1,4 +1,4 @@
-"""ILSVRC-2012 in the forms people have it in: the tars as they come, or unpacked, or Kaggle's tree."""
+"""ILSVRC-2012 as the published tar files, unpacked, or in the folders of Kaggle."""
 
 import csv
 import io
@@ -12,23 +12,25 @@ from tinynet.data.files import FileSplit
 from tinynet.data.folder import Folder, join_classes, list_classes
 from tinynet.data.pictures import DataError
 
-TRAIN_TAR, VAL_TAR, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12"
+TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
+DEVKIT = "ILSVRC2012_devkit_t12"
 KAGGLE = os.path.join("ILSVRC", "Data", "CLS-LOC")
 CSV, VAL_TXT = "LOC_val_solution.csv", "val.txt"
 SYNSETS = ("LOC_synset_mapping.txt", "synset_words.txt")  # lines of a wnid and words
 GROUND_TRUTH, META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
-MAX_TEXT = 2**26  # bytes of a list of labels or classes; the largest has 5 million
+MAX_TEXT = 2**26  # bytes of a list of labels or classes; the largest one has 5 million
 WNID = re.compile(r"n\d{8}")
 
 
 class ImageNetSource:
-    """train/WNID/*.JPEG or ILSVRC2012_img_train.tar, with val/WNID/*.JPEG, a flat val/ or ILSVRC2012_img_val.tar.
+    """train/WNID/*.JPEG or ILSVRC2012_img_train.tar; val/WNID/*.JPEG, val/ or the tar of val.
 
-    The labels of a flat val come from LOC_val_solution.csv, val.txt, or the devkit, a folder or a .tar.gz. Classes are
-    numbered in the order of their wnids, as everybody does, but not as the devkit does. They are called by their words
-    where there are any.
+    If val has no folders for the classes, its labels come from LOC_val_solution.csv, from val.txt,
+    or from the development kit, a folder or a .tar.gz. The classes are numbered in the order of
+    their wnids, as is usual; the numbers in the development kit are others. A class has the words
+    of its wnid as its name, if they are known.
 
-    Args     path: what find_imagenet knows; size: side of the square pictures, in pixels
+    Args     path: as for find_imagenet; size: side of the square pictures, in pixels
     Raises   DataError, one line for the user
     """
 
@@ -39,8 +41,8 @@ class ImageNetSource:
         classes = list_classes(tree, "train", quiet)
         wnids = sorted(classes)
         if odd := [name for name in wnids if not WNID.fullmatch(name)]:
-            raise DataError(f"{os.path.join(tree.path, 'train', odd[0])}: not a class of ImageNet, whose folders are "
-                            "called like n01440764")
+            raise DataError(f"{os.path.join(tree.path, 'train', odd[0])}: not a class of ImageNet, "
+                            "whose folders have names like n01440764")
         self.train = FileSplit(tree, *join_classes(classes), size, quiet)
         tree = _part(root, "val", VAL_TAR, quiet)
         self.test = FileSplit(tree, *_validation(tree, wnids, beside, quiet), size, quiet)
@@ -48,22 +50,24 @@ class ImageNetSource:
 
 
 def find_imagenet(path):
-    """The folder that has the pictures and the folders that may have labels; None where path is something else.
+    """Return the folder with the pictures, and a list of the folders that may have labels.
 
-    Raises   DataError where path is but one of the tars
+    Returns  None if `path` is something else
+    Raises   DataError if `path` is only one of the tars
     """
     if os.path.basename(path) in (TRAIN_TAR, VAL_TAR):
-        raise DataError(f"{path}: give the folder that holds it, together with {TRAIN_TAR}, {VAL_TAR} and "
-                        f"{DEVKIT}.tar.gz")
-    root = next((place for place in (os.path.join(path, KAGGLE), os.path.join(path, "Data", "CLS-LOC"), path)
-                 if os.path.isdir(place)), path)
-    if tar := next((name for name in _listing(os.path.join(root, "train")) if WNID.fullmatch(name[:-4])
-                    and name.endswith(".tar")), None):
-        tar = os.path.join(root, "train", tar)
-        raise DataError(f"{tar}: unpack this and its like, each into a folder of its name; or give the folder that "
-                        f"holds {TRAIN_TAR} as it came")
+        raise DataError(f"{path}: give the folder that holds it, together with {TRAIN_TAR}, "
+                        f"{VAL_TAR} and {DEVKIT}.tar.gz")
+    places = (os.path.join(path, KAGGLE), os.path.join(path, "Data", "CLS-LOC"), path)
+    root = next((place for place in places if os.path.isdir(place)), path)
+    tars = (name for name in _listing(os.path.join(root, "train"))
+            if name.endswith(".tar") and WNID.fullmatch(name.removesuffix(".tar")))
+    if tar := next(tars, None):
+        raise DataError(f"{os.path.join(root, 'train', tar)}: unpack each of these files into a "
+                        f"folder of its name; or give the folder that holds {TRAIN_TAR}")
     has_tars = any(os.path.isfile(os.path.join(root, name)) for name in (TRAIN_TAR, VAL_TAR))
-    has_folders = _has_wnids(os.path.join(root, "train")) and not _has_wnids(os.path.join(root, "test"))
+    has_folders = (_has_wnids(os.path.join(root, "train"))
+                   and not _has_wnids(os.path.join(root, "test")))
     if not (has_tars or has_folders):
         return None
     beside = [os.fspath(path), root, os.path.join(root, "val")]
@@ -74,9 +78,10 @@ def find_imagenet(path):
 
 
 def _has_wnids(folder):
-    """Whether a folder holds folders, and the first that comes is called like a class of ImageNet."""
+    """Return whether the first folder in a folder has the name of a class of ImageNet."""
     shown = (name for name in _listing(folder) if not name.startswith("."))
-    first = next((name for name in shown if os.path.isdir(os.path.join(folder, name))), "")
+    folders = (name for name in shown if os.path.isdir(os.path.join(folder, name)))
+    first = next(folders, "")
     return WNID.fullmatch(first) is not None
 
 
@@ -85,10 +90,11 @@ def _listing(folder):
 
 
 def _part(root, name, tar, quiet, inner=False):
-    """The tree that has train/ or val/, whether that is a folder or a tar."""
+    """Return the tree that has train/ or val/, a Folder or an Archive."""
     tar, folder = os.path.join(root, tar), os.path.join(root, name)
     if os.path.isfile(tar) and os.path.isdir(folder):
-        raise DataError(f"{root}: has both {name}/ and {os.path.basename(tar)}; move one of them away")
+        raise DataError(f"{root}: has both {name}/ and {os.path.basename(tar)}; move one of them "
+                        "away")
     if os.path.isfile(tar):
         return Archive(tar, quiet, at=name, inner=inner)
     if os.path.isdir(folder):
@@ -96,31 +102,34 @@ def _part(root, name, tar, quiet, inner=False):
     raise DataError(f"{root}: has neither {name}/ nor {os.path.basename(tar)}")
 
 
-# ---- labels of the validation pictures -----------------------------------------------------------------------------
+# --------------------------------------------------------------- labels of the validation pictures
+
 def _validation(tree, wnids, beside, quiet):
-    """names, labels of the validation pictures."""
+    """Return the names and labels of the pictures in val."""
     where = os.path.join(tree.path, "val") if isinstance(tree, Folder) else tree.path
     if tree.folders("val"):
         classes = list_classes(tree, "val", quiet)
         if odd := sorted(classes.keys() ^ set(wnids)):
-            raise DataError(f"{where}: its classes are not those of train; only one of them has {odd[0]!r}")
+            raise DataError(f"{where}: train and val have different classes; only one of them has "
+                            f"{odd[0]!r}")
         return join_classes(classes)
     names = tree.pictures("val")
     if not names:
-        raise DataError(f"{where}: no pictures; expected val/ILSVRC2012_val_00000001.JPEG or val/n01440764/*.JPEG")
+        raise DataError(f"{where}: no pictures; expected val/ILSVRC2012_val_00000001.JPEG or "
+                        "val/n01440764/*.JPEG")
     labels, origin = _labels(beside, wnids)
     stems = [os.path.splitext(os.path.basename(name))[0] for name in names]
     for name, stem in zip(names, stems):
         if stem not in labels:
             raise DataError(f"{origin}: no label for {name}")
     if len(names) < len(labels):
-        raise DataError(f"{where}: {len(names):,} pictures, but {origin} has labels for {len(labels):,}; "
-                        "some are missing")
+        raise DataError(f"{where}: {len(names):,} pictures, but {origin} has labels for "
+                        f"{len(labels):,}; some are missing")
     return names, [labels[stem] for stem in stems]
 
 
 def _labels(beside, wnids):
-    """{ILSVRC2012_val_00000001: rank of its wnid} and where that was found."""
+    """Return {"ILSVRC2012_val_00000001": label}, and the path of the file that says so."""
     ranks = {wnid: rank for rank, wnid in enumerate(wnids)}
     if path := _find(beside, CSV):
         return _from_csv(path, ranks), path
@@ -128,8 +137,8 @@ def _labels(beside, wnids):
         return _from_val_txt(path, len(wnids)), path
     if path := _find_devkit(beside):
         return _from_devkit(path, ranks), path
-    raise DataError(f"{beside[0]}: val has no folders for the classes, and there is none of {CSV}, {VAL_TXT}, "
-                    f"{DEVKIT}/ and {DEVKIT}.tar.gz to say which picture is what")
+    raise DataError(f"{beside[0]}: val has no folders for the classes, and there is none of {CSV}, "
+                    f"{VAL_TXT}, {DEVKIT}/ and {DEVKIT}.tar.gz with the labels of its pictures")
 
 
 def _from_csv(path, ranks):
@@ -149,20 +158,21 @@ def _from_val_txt(path, num_classes):
     for number, line in enumerate(read_text(path).splitlines(), 1):
         words = line.split()
         if len(words) != 2 or not words[1].isdecimal() or int(words[1]) >= num_classes:
-            raise DataError(f"{path}: line {number} is not a picture and a number from 0 to {num_classes - 1}, as in "
-                            "'ILSVRC2012_val_00000001.JPEG 65'")
+            raise DataError(f"{path}: line {number} is not a picture and a number from 0 to "
+                            f"{num_classes - 1}, as in 'ILSVRC2012_val_00000001.JPEG 65'")
         labels[os.path.splitext(os.path.basename(words[0]))[0]] = int(words[1])
     return labels
 
 
 def _from_devkit(path, ranks):
-    """Its line i is about picture i, and says an id that meta.mat translates: no rank among wnids."""
+    """Return the labels. Line i has the id of picture i, which meta.mat translates to a wnid."""
     truth = _devkit_file(path, GROUND_TRUTH).decode("ascii", "replace").split()
     wnid_of = {number: wnid for number, wnid, _ in read_meta(path)}
     labels = {}
     for number, text in enumerate(truth, 1):
         if not text.isdecimal() or int(text) not in wnid_of:
-            raise DataError(f"{path}: line {number} of {GROUND_TRUTH} is {text!r}, which is no class in {META}")
+            raise DataError(f"{path}: line {number} of {GROUND_TRUTH} is {text!r}, which is no "
+                            f"class in {META}")
         labels[f"ILSVRC2012_val_{number:08}"] = _rank(wnid_of[int(text)], ranks, path)
     return labels
 
@@ -173,33 +183,38 @@ def _rank(wnid, ranks, path):
     return ranks[wnid]
 
 
-# ---- the devkit ----------------------------------------------------------------------------------------------------
-def read_meta(devkit):
-    """(id, wnid, words) of the classes in a devkit's meta.mat, without the nodes above them in the hierarchy.
+# ------------------------------------------------------------------------- the development kit
 
-    Raises   DataError where it is damaged, or scipy is missing
+def read_meta(devkit):
+    """Return (id, wnid, words) of each class in the meta.mat of a development kit.
+
+    It also has the nodes above the classes in the hierarchy of WordNet, which are left out.
+
+    Raises   DataError if it is damaged, or scipy is missing
     """
     content = _devkit_file(devkit, META)
     try:
         from scipy.io import loadmat
     except ImportError:
-        raise DataError(f"{devkit}: to read its {META} scipy is needed: pip install 'tinynet[imagenet]'; or do "
-                        f"without the devkit: {SYNSETS[0]} has the classes, {CSV} the labels of val") from None
+        raise DataError(f"{devkit}: to read its {META} scipy is needed: pip install -e "
+                        f"'.[imagenet]'; or do without the devkit: {SYNSETS[0]} has the classes, "
+                        f"{CSV} the labels of val") from None
     try:
         synsets = np.atleast_1d(loadmat(io.BytesIO(content), squeeze_me=True)["synsets"])
-        rows = [(int(row["ILSVRC2012_ID"]), str(row["WNID"]), str(row["words"])) for row in synsets
-                if int(row["num_children"]) == 0]
-    except Exception as error:  # scipy's reader raises anything on a damaged file
+        rows = [(int(row["ILSVRC2012_ID"]), str(row["WNID"]), str(row["words"]))
+                for row in synsets if int(row["num_children"]) == 0]
+    except Exception as error:  # scipy raises anything for a damaged file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{devkit}: {META} cannot be read ({reason})") from None
     return rows
 
 
 def _devkit_file(devkit, name):
-    """The bytes of a file in the devkit's data/, or beside it."""
+    """Return the bytes of a file in the folder data/ of a development kit, or above it."""
     if os.path.isfile(devkit):
-        content = dict(compressed_members(devkit, lambda member: os.path.basename(member) == name, 4 * MAX_TEXT))
-        found = [content[member] for member in content if content[member] is not None]
+        members = compressed_members(devkit, lambda member: os.path.basename(member) == name,
+                                     4 * MAX_TEXT)
+        found = [content for _, content in members if content is not None]
         if found:
             return found[0]
     else:
@@ -213,15 +228,17 @@ def _find_devkit(beside):
     return _find(beside, DEVKIT, os.path.isdir) or _find(beside, f"{DEVKIT}.tar.gz")
 
 
-# ---- words for the classes -----------------------------------------------------------------------------------------
+# ---------------------------------------------------------------------------- words for the classes
+
 def name_classes(wnids, words):
-    """What classes are called: their words; two of the same words, as the crane and the crane, have wnids too."""
+    """Return the names of classes: their words, with the wnid if two have the same ("crane")."""
     names = [words.get(wnid) or wnid for wnid in wnids]
-    return [f"{name} ({wnid})" if names.count(name) > 1 else name for name, wnid in zip(names, wnids)]
+    return [f"{name} ({wnid})" if names.count(name) > 1 else name
+            for name, wnid in zip(names, wnids)]
 
 
 def read_words(path):
-    """{wnid: words} of a text with a wnid and its words on each line."""
+    """Return {wnid: words} of a text file with a wnid and its words in each line."""
     pairs = (line.split(maxsplit=1) for line in read_text(path).splitlines())
     return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
 
@@ -240,7 +257,7 @@ def _find(beside, name, exists=os.path.isfile):
 
 
 def read_text(path):
-    """A text file, its size checked before memory is taken. Raises DataError."""
+    """Return the text of a file. Raises DataError, for a large file before memory is taken."""
     return _bytes(path).decode("utf-8", "replace")
 
 

@@ -1,6 +1,7 @@
-"""Decode every picture of a source once, into a pack; and go on where that was stopped."""
+"""Make a pack: decode every picture of a source once. What was stopped can be continued."""
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import json
@@ -12,25 +13,32 @@ import numpy as np
 from tinynet.checkpoint import atomic_write, save_arrays
 from tinynet.console import Interrupt, Interrupted, Progress
 from tinynet.data import identity, packed
-from tinynet.data.batches import PIECE, Sums, in_order, pieces
 from tinynet.data.files import SlowProgress
 from tinynet.data.packed import BLOCKS, PACK, REPORT, SPLITS, STATISTICS, Block
 from tinynet.data.pictures import DataError, DataLost
+from tinynet.data.statistics import PIECE, Sums
+from tinynet.data.workers import in_order, pieces
 
 
 def pack(source, out, size, quiet=False):
-    """Write a pack of a source; see packed.py for what is in it. Where one was stopped, at whatever moment, go on.
+    """Write a pack of a source, or continue one that was stopped, at whatever moment.
 
-    Threads decode, as many as there are cores, and hash; this thread writes, so that the same source makes the same
-    bytes. A block is written, then its line in blocks.jsonl: a line whose block is not there, or not whole, is found by
-    its checksum and done again. Pictures that cannot be read are left out, and stand in the report.
+    packed.py describes the files. Threads decode and compute checksums, and this thread writes, so
+    the same source gives the same bytes. First a block is written and then its line in
+    blocks.jsonl. If a line has no block, or a damaged one, its checksum shows it, and the block is
+    made again. Pictures that cannot be read are left out and are listed in the report.
 
-    Args     source: opened at `size`; out: a folder, new, empty, or with a pack of the same source that was stopped
-    Raises   DataError where out holds something else; OSError where the disk is full or the source has gone;
-             Interrupted after Ctrl-C. Then the same call goes on
-    Memory   64 pictures a thread, and some more ready to be written, whatever there is to pack
+    Args     source: opened with `size`; out: a folder that is new or empty, or has a stopped pack
+             of the same source
+    Raises   DataError if out holds something else, or the pictures have changed since; OSError if
+             the disk is full or the source has disappeared; Interrupted after Ctrl-C. After the
+             last two, the same call continues
+    Memory   a few blocks of 64 pictures
     """
-    made_from = {"format": packed.FORMAT, "size": size, "block": PIECE, "source": identity(source)}
+    with _one_line(out):
+        content = {name: getattr(source, name).digest() for name in SPLITS}
+    made_from = {"format": packed.FORMAT, "size": size, "block": PIECE, "source": identity(source),
+                 "content": content}
     os.makedirs(out, exist_ok=True)
     with _alone(out):
         _begin(out, made_from)
@@ -43,21 +51,22 @@ def pack(source, out, size, quiet=False):
 
 @contextlib.contextmanager
 def _one_line(out):
-    """Say in one line what stopped it, and that it can go on."""
+    """Say in one line what stopped the packing, and that it can be continued."""
     try:
         yield
     except Interrupted:
         raise Interrupted("stopped; the same command goes on from here") from None
     except DataLost as error:
-        raise OSError(f"{error.where}: {error.reason}; once it is back, the same command goes on") from None
+        raise OSError(f"{error.where}: {error.reason}; once it is back, the same command goes "
+                      "on") from None
     except OSError as error:
-        raise OSError(f"{out}: cannot be written to ({error.strerror or error}); once that is mended, the same command "
-                      "goes on") from None
+        raise OSError(f"{out}: cannot be written to ({error.strerror or error}); once that is "
+                      "corrected, the same command goes on") from None
 
 
 @contextlib.contextmanager
 def _alone(out):
-    """Hold the folder, so that no other process packs into it. The system lets go of it when this one dies."""
+    """Lock the folder against other processes. The system unlocks it when this process ends."""
     folder = os.open(out, os.O_RDONLY)
     try:
         try:
@@ -70,8 +79,8 @@ def _alone(out):
 
 
 def _begin(out, made_from):
-    """See that the folder is new, or has what was begun with the same source."""
-    half_written = tuple(f".{name}." for name in (PACK, packed.STAMP, *packed.SMALL))  # by a process that was killed
+    """Make sure that the folder is new, or has a pack that was begun with the same source."""
+    half_written = tuple(f".{name}." for name in (PACK, packed.STAMP, *packed.SMALL))  # when killed
     for name in os.listdir(out):
         if name.startswith(half_written) and name.endswith(".tmp"):
             os.unlink(os.path.join(out, name))
@@ -80,16 +89,21 @@ def _begin(out, made_from):
             packed.write_line(file, made_from)
         return
     if not os.path.exists(os.path.join(out, BLOCKS)):
-        raise DataError(f"{out}: holds something else; a pack needs a folder of its own, empty or not there yet")
+        raise DataError(f"{out}: holds something else; a pack needs a folder of its own, a new or "
+                        "an empty one")
     before, _ = packed.read_blocks(out)
     if before != made_from:
-        changed = [key for key in made_from if not isinstance(before, dict) or before.get(key) != made_from[key]]
-        raise DataError(f"{out}: holds a pack of something else (its {changed[0]} is not the same); choose another "
+        changed = [key for key in made_from
+                   if not isinstance(before, dict) or before.get(key) != made_from[key]]
+        what = "a pack of something else"
+        if changed == ["content"]:
+            what = "a pack of these pictures as they were before some of them changed"
+        raise DataError(f"{out}: holds {what} (its {changed[0]} is not the same); choose another "
                         "folder, or remove this one")
 
 
 def _write(file, pictures):
-    """All of them, into an unbuffered file, which may take them bit by bit."""
+    """Write all pictures to an unbuffered file, which may take them in several parts."""
     left = memoryview(pictures.reshape(-1))
     while left:
         left = left[file.write(left):]
@@ -104,7 +118,8 @@ class _Packing:
         self.splits = {name: getattr(source, name) for name in SPLITS}
         self.todo = [(name, indices) for name, split in self.splits.items()
                      for indices in pieces(np.arange(len(split)), PIECE)]
-        self.files = {name: open(os.path.join(out, f"{name}.u8"), "a+b", buffering=0) for name in SPLITS}
+        self.files = {name: open(os.path.join(out, f"{name}.u8"), "a+b", buffering=0)
+                      for name in SPLITS}
         self.counts = dict.fromkeys(SPLITS, 0)
 
     def __enter__(self):
@@ -115,7 +130,7 @@ class _Packing:
             file.close()
 
     def check(self):
-        """Take over the blocks that are there, up to the first that is not whole; drop all after them."""
+        """Keep the blocks up to the first one that is damaged, and remove all after them."""
         _, blocks = packed.read_blocks(self.out)
 
         def read(block):
@@ -123,7 +138,8 @@ class _Packing:
             whole = pictures is not None and packed.sha256(pictures) == block.sha256
             return block, whole, Sums.of(pictures) if whole else None
 
-        with SlowProgress(len(blocks) * PIECE, f"checking what is in {self.out}", "pictures", self.quiet) as progress:
+        label = f"checking what is in {self.out}"
+        with SlowProgress(len(blocks) * PIECE, label, "pictures", self.quiet) as progress:
             for block, whole, sums in in_order(read, blocks):
                 if not whole:
                     break
@@ -136,15 +152,18 @@ class _Packing:
                 packed.write_line(file, line)
 
     def decode(self):
-        """Decode and write the others."""
+        """Decode and write the blocks that are missing."""
         todo = self.todo[len(self.blocks):]
         left = sum(len(indices) for _, indices in todo)
         self._require_room(left)
-        with (Interrupt() as interrupt, Progress(left, "packing", "pictures", self.quiet) as progress,
+        with (Interrupt() as interrupt,
+              Progress(left, "packing", "pictures", self.quiet) as progress,
               open(os.path.join(self.out, BLOCKS), "ab") as lines):
             if self.blocks:
-                progress.say(f"going on: {len(self.blocks):,} of {len(self.todo):,} blocks are there")
-            for name, pictures, digest, unreadable, sums in interrupt.watch(in_order(self._decode, todo)):
+                progress.say(f"going on: {len(self.blocks):,} of {len(self.todo):,} blocks are "
+                             "there")
+            decoded = interrupt.watch(in_order(self._decode, todo))
+            for name, pictures, digest, unreadable, sums in decoded:
                 block = Block(name, self.counts[name], len(pictures), digest, unreadable)
                 _write(self.files[name], pictures)
                 packed.write_line(lines, block)
@@ -168,38 +187,46 @@ class _Packing:
     def _require_room(self, pictures):
         needed, free = pictures * 3 * self.size**2, shutil.disk_usage(self.out).free
         if needed > free:
-            raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB are to come, there is room for {free / 1e6:,.0f} MB")
+            raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB are to come, there is room for "
+                                        f"{free / 1e6:,.0f} MB")
 
     def finish(self):
-        """All but the pictures; pack.json last of all."""
+        """Write the small files, pack.json last."""
         if not self.sums.count:
-            raise DataError(f"{self.source.name}: not one of {len(self.source.train)} pictures can be read")
+            raise DataError(f"{self.source.name}: none of {len(self.source.train)} pictures can be "
+                            "read")
         for file in self.files.values():
             os.fsync(file.fileno())
         left_out = {name: {} for name in SPLITS}
         for block in self.blocks:
             left_out[block.split] |= block.unreadable
         for name, split in self.splits.items():
-            kept = [i for i, picture in enumerate(split.names) if picture not in left_out[name]]
+            kept = [i for i, picture in enumerate(split.names)
+                    if picture not in left_out[name]]
             with atomic_write(os.path.join(self.out, f"{name}.csv")) as file:
                 packed.write_table(file, [split.names[i] for i in kept], split.labels[kept])
-        kept = self.sums.statistics()
-        save_arrays(os.path.join(self.out, STATISTICS), {"mean": kept.mean, "covariance": kept.covariance})
+        save_arrays(os.path.join(self.out, STATISTICS),
+                    dataclasses.asdict(self.sums.statistics()))
         with atomic_write(os.path.join(self.out, REPORT)) as file:
             file.write(self._report(left_out).encode("utf-8", "surrogateescape"))
-        contents = {"format": packed.FORMAT, "name": self.source.name, "size": self.size, "counts": self.counts,
+        contents = {"format": packed.FORMAT, "name": self.source.name, "size": self.size,
+                    "counts": self.counts,
                     "unreadable": {name: len(left_out[name]) for name in SPLITS},
-                    "sha256": {name: packed.digest_of_file(os.path.join(self.out, name)) for name in packed.SMALL},
+                    "sha256": {name: packed.digest_of_file(os.path.join(self.out, name))
+                               for name in packed.SMALL},
                     "class_names": self.source.class_names}
+        contents["digest"] = packed.digest_of(contents)
         with atomic_write(os.path.join(self.out, PACK)) as file:
-            file.write(json.dumps(contents | {"digest": packed.digest_of(contents)}, indent=1).encode() + b"\n")
+            file.write(json.dumps(contents, indent=1).encode() + b"\n")
 
     def _report(self, left_out):
-        """Lines of text: how many pictures there are, and each one that is not among them."""
-        lines = [f"{self.source.name}: {self.size} x {self.size} pixels, {len(self.source.class_names)} classes"]
+        """Return the text of the report: the counts, and a line for each unreadable picture."""
+        lines = [f"{self.source.name}: {self.size} x {self.size} pixels, "
+                 f"{len(self.source.class_names)} classes"]
         for name, split in self.splits.items():
-            lines.append(f"{name}: {self.counts[name]:,} of {len(split):,} pictures; {len(left_out[name]):,} cannot be "
-                         "read and are left out")
+            lines.append(f"{name}: {self.counts[name]:,} of {len(split):,} pictures; "
+                         f"{len(left_out[name]):,} cannot be read and are left out")
         for name in SPLITS:
-            lines += [f"{' '.join(picture.splitlines())}: {reason}" for picture, reason in left_out[name].items()]
+            lines += [f"{' '.join(picture.splitlines())}: {reason}"
+                      for picture, reason in left_out[name].items()]
         return "\n".join(lines) + "\n"

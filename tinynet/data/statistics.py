@@ -1,4 +1,4 @@
-"""What the training pictures have in common: their mean image and the covariance of their colours."""
+"""Statistics of the training pictures: their mean image and the covariance of their colours."""
 
 import dataclasses
 import hashlib

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tinynet.threads import default_thread_count
 
-AHEAD = 4  # the most tasks worked on at once: a batch of the paper takes 100 MB while it is prepared
+AHEAD = 4  # tasks worked on at once, at most: to prepare a batch as in the paper takes 100 MB
 
 
 def in_order(work, tasks, threads=None):
-    """Yield work(task) for each task, in the order of the tasks, while threads work on the next ones.
+    """Yield work(task) for each task in turn, while threads work on the tasks that follow.
 
     The caller's thread takes the tasks, so they may come from a generator that is not thread-safe,
     and may be without end. At most threads + 1 tasks have been taken and not yet been handed out.
