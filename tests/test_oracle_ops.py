@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
-from shape_table import CASES, RUNGS, Case, cases, conv, lrn, normal, pool, rung
+from hypothesis import given, settings, strategies as st
+from shape_table import CASES, RUNGS, Case, cases, conv, lrn, normal, pool, rung, some_nan
+
+from tinynet.shapes import ShapeError, output_size
 
 TOLERANCE = 1e-10  # of the largest value; both sides compute in float64
 
@@ -154,6 +157,54 @@ def test_sgd_walks_with_pytorch_at_a_constant_rate(oracle, name):
         (oracle.from_numpy(slopes) * theirs**2 / 2).sum().backward()
         optimiser.step()
     close("w after 20 steps", w, theirs)
+
+
+# ---- sizes that nobody thought of ---------------------------------------------------------------------------------
+# size, kernel, stride, pad
+AXIS = st.tuples(st.integers(1, 7), st.integers(1, 4), st.integers(1, 4), st.integers(0, 3))
+
+
+def count_of_pytorch(torch, size, kernel, stride, pad, ceil):
+    """How many windows PyTorch's pooling has, 0 where it has none; a convolution's where there is no ceil."""
+    x = torch.zeros(1, 1, 1, size)
+    try:
+        if ceil:
+            return torch.nn.functional.max_pool2d(x, (1, kernel), (1, stride), (0, pad), ceil_mode=True).shape[3]
+        return torch.nn.functional.conv2d(x, torch.zeros(1, 1, 1, kernel), None, (1, stride), (0, pad)).shape[3]
+    except RuntimeError:
+        return 0
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(axis=AXIS, ceil=st.booleans())
+def test_output_size_is_that_of_pytorch(oracle, axis, ceil):
+    size, kernel, stride, pad = axis
+    pad = min(pad, kernel // 2) if ceil else pad  # PyTorch pads a pooling by half the window at most
+    expected = count_of_pytorch(oracle, size, kernel, stride, pad, ceil)
+    if expected:
+        assert output_size(size, kernel, stride, pad, ceil) == expected
+    else:
+        with pytest.raises(ShapeError):
+            output_size(size, kernel, stride, pad, ceil)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(down=AXIS, across=AXIS, ceil=st.booleans(), data=st.data())
+def test_random_sizes_agree_with_pytorch(oracle, down, across, ceil, data):
+    (H, W), (KH, KW), stride, pad = zip(down, across)
+    half = min(pad[0], KH // 2), min(pad[1], KW // 2)
+    N, CG, KG, G = data.draw(st.tuples(*[st.integers(1, 2)] * 4), "N C/G K/G G")
+    for case in (conv("drawn", (N, CG * G, H, W), (KG * G, CG, KH, KW), stride, half if ceil else pad, G, ceil),
+                 pool("drawn", (N, CG, H, W), (KH, KW), stride, half, ceil),
+                 pool("drawn NaN", (N, CG, H, W), (KH, KW), stride, half, ceil, fill=some_nan),
+                 Case("avgpool", "drawn", normal(x=(N, CG, H, W)),
+                      {"size": (KH, KW), "stride": stride, "pad": half, "ceil": ceil})):
+        for name in RUNGS:
+            try:
+                oracle_check(oracle, rung(name), case)
+            except ShapeError:
+                padding = case.settings["pad"]
+                assert not all(count_of_pytorch(oracle, *axis[:3], P, ceil) for axis, P in zip((down, across), padding))
 
 
 def test_every_op_has_an_oracle():

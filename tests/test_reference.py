@@ -285,7 +285,7 @@ COUNTS = [
 def test_the_reference_refuses_what_nobody_would_wait_for(function, arguments, count):
     with pytest.raises(ValueError) as error:
         getattr(reference, function)(*arguments)
-    assert str(error.value) == (f"{function.rstrip('_')}: {count} one at a time is too slow to wait for "
+    assert str(error.value) == (f"{function.rstrip('_')}: {count} one at a time would take too long "
                                 '(limit 10,000,000); use tinynet.ops, or net.use("ops")')
 
 

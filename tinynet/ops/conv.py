@@ -1,27 +1,30 @@
-"""Convolution, vectorised: copy the windows into columns (im2col), then one matrix product per group.
+"""Convolution, vectorised: copy the windows into columns, then one matrix product per group.
 
-    N images  C channels  H W  |  K kernels  KH KW  |  OH OW output  |  G groups  |  M images of one piece of the batch
+    N images  C channels  H W  |  K kernels  KH KW  |  OH OW output  |  G groups
+    M images of one piece of the batch
 """
 
 from tinynet.backend import array_module
 from tinynet.shapes import conv2d_shape, pair, require_shape, windows_shape
 
-COLUMN_BYTES = 1 << 25  # columns of a piece of the batch; of a whole batch of 128 they would be 2.1 GiB
+COLUMN_BYTES = 1 << 25  # columns of one piece; for a whole batch of 128 they would take 2.1 GiB
 
 
 def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
-    """Slide K kernels over x: y[o, i, j] = b[o] + sum of w[o] * the window of x at (i, j). No kernel is flipped.
+    """Slide K kernels over x: y[o, i, j] = b[o] + sum of w[o] * the window of x at (i, j).
 
-    Paper    3.5; a kernel of group q sees only the channels of group q, as the maps of one GPU did
-    Args     x (N, C, H, W); w (K, C/G, KH, KW); b (K,); stride, pad: int or (height, width), in pixels;
-             ceil: the last window may reach past the end and reads zeros there
+    Paper    3.5; a kernel of group q sees only the channels of group q, as the maps of one GPU did.
+             No kernel is flipped
+    Args     x (N, C, H, W); w (K, C/G, KH, KW); b (K,); stride, pad: int or (height, width), in
+             pixels; ceil: the last window may reach past the end and reads zeros there
     Returns  y (N, K, OH, OW)
     Raises   ShapeError
-    Memory   y, and the columns of a piece of the batch: 32 MiB or one image
+    Memory   y, and the columns of one piece of the batch: 32 MiB or one image
     Differs  the 2012 code sizes with ceil, Caffe and PyTorch with floor
     """
     xp = array_module(x)
-    N, K, OH, OW = y_shape = conv2d_shape("conv2d_forward", x.shape, w.shape, stride, pad, groups, ceil)
+    y_shape = conv2d_shape("conv2d_forward", x.shape, w.shape, stride, pad, groups, ceil)
+    N, K, OH, OW = y_shape
     require_shape("conv2d_forward", "b", b.shape, (K,))
     KH, KW = w.shape[2:]
     kernels = w.reshape(groups, K // groups, -1)                          # (G, K/G, C/G*KH*KW)
@@ -36,15 +39,16 @@ def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
 
 
 def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
-    """The three gradients of conv2d_forward.
+    """Compute the three gradients of conv2d_forward.
 
-    Args     dy (N, K, OH, OW); the rest as given to conv2d_forward; need_dx=False for the first layer
+    Args     dy (N, K, OH, OW); the rest as for conv2d_forward; need_dx=False for the first layer
     Returns  dx (N, C, H, W) or None, dw like w, db (K,); each summed over the batch
     Raises   ShapeError
-    Memory   dx, and twice the columns of a piece: they are computed again, not kept
+    Memory   dx, and twice the columns of one piece: they are computed again, not saved
     """
     xp = array_module(x)
-    N, K, OH, OW = y_shape = conv2d_shape("conv2d_backward", x.shape, w.shape, stride, pad, groups, ceil)
+    y_shape = conv2d_shape("conv2d_backward", x.shape, w.shape, stride, pad, groups, ceil)
+    N, K, OH, OW = y_shape
     require_shape("conv2d_backward", "dy", dy.shape, y_shape)
     KH, KW = w.shape[2:]
     kernels = w.reshape(groups, K // groups, -1)                          # (G, K/G, C/G*KH*KW)
@@ -53,12 +57,13 @@ def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
     for piece in _pieces(x, w, OH * OW, groups):
         cols = im2col(x[piece], KH, KW, stride, pad, ceil)                # (C*KH*KW, M*OH*OW)
         cols = cols.reshape(groups, -1, cols.shape[1])                    # (G, C/G*KH*KW, M*OH*OW)
-        dproduct = dy[piece].transpose(1, 0, 2, 3).reshape(groups, K // groups, -1)  # (G, K/G, M*OH*OW)
+        dproduct = dy[piece].transpose(1, 0, 2, 3)                        # (K, M, OH, OW)
+        dproduct = dproduct.reshape(groups, K // groups, -1)              # (G, K/G, M*OH*OW)
         dkernels += xp.matmul(dproduct, cols.transpose(0, 2, 1))          # (G, K/G, C/G*KH*KW)
         if need_dx:
             dcols = xp.matmul(kernels.transpose(0, 2, 1), dproduct)       # (G, C/G*KH*KW, M*OH*OW)
             dx[piece] = col2im(dcols, x[piece].shape, KH, KW, stride, pad, ceil)
-    db = dy.reshape(N, K, OH * OW).sum(axis=2).sum(axis=0)                # (K,), each sum over a contiguous axis
+    db = dy.reshape(N, K, OH * OW).sum(axis=2).sum(axis=0)                # (K,)
     return dx, dkernels.reshape(w.shape), db
 
 
@@ -66,7 +71,8 @@ def im2col(x, kh, kw, stride, pad, ceil=False):
     """Copy every window of x into a column, so that a convolution becomes a matrix product.
 
     Args     x (N, C, H, W); kh, kw: the window, in pixels
-    Returns  cols (C*KH*KW, N*OH*OW): row = which pixel of the window, column = which window; zeros past the edges
+    Returns  cols (C*KH*KW, N*OH*OW), one row for each pixel of the window, one column for each
+             window; zeros past the edges
     """
     xp = array_module(x)
     OH, OW = windows_shape("im2col", x.shape, (kh, kw), stride, pad, ceil)
@@ -77,15 +83,16 @@ def im2col(x, kh, kw, stride, pad, ceil=False):
     cols = xp.empty((C, kh, kw, N, OH, OW), x.dtype)
     for i in range(kh):
         for j in range(kw):
-            seen = padded[:, :, i:i + SH * OH:SH, j:j + SW * OW:SW]       # (N, C, OH, OW): pixel (i, j) of each window
+            seen = padded[:, :, i:i + SH * OH:SH, j:j + SW * OW:SW]       # (N, C, OH, OW)
             cols[:, i, j] = seen.transpose(1, 0, 2, 3)                    # (C, N, OH, OW)
     return cols.reshape(C * kh * kw, N * OH * OW)
 
 
 def col2im(cols, in_shape, kh, kw, stride, pad, ceil=False):
-    """The transpose of im2col: add every column back to where its window was; overlapping windows add up.
+    """Add every column back to its window of x, where overlapping windows add up.
 
-    Args     cols, of C*KH*KW rows and N*OH*OW columns; in_shape (N, C, H, W)
+    Formula  the transpose of im2col
+    Args     cols, C*KH*KW rows and N*OH*OW columns; in_shape (N, C, H, W)
     Returns  x (N, C, H, W)
     """
     xp = array_module(cols)
@@ -101,14 +108,15 @@ def col2im(cols, in_shape, kh, kw, stride, pad, ceil=False):
 
 
 def _padded_shape(in_shape, kh, kw, OH, OW, stride, pad):
-    """Room for the padding, and with ceil sizing for what the last window reads past it."""
+    """The shape of x with its padding, and with what the last window reads past the end."""
     N, C, H, W = in_shape
     (SH, SW), (PH, PW) = pair(stride), pair(pad)
     return N, C, max(H + 2 * PH, (OH - 1) * SH + kh), max(W + 2 * PW, (OW - 1) * SW + kw)
 
 
 def _pieces(x, w, positions, groups):
-    """Slices of the batch whose columns take at most COLUMN_BYTES, one image at least."""
+    """Slices of the batch, of at least one image, whose columns take at most COLUMN_BYTES."""
     N, (_, CG, KH, KW) = x.shape[0], w.shape
-    M = max(1, COLUMN_BYTES // max(1, CG * groups * KH * KW * positions * x.dtype.itemsize))
+    column_bytes = CG * groups * KH * KW * positions * x.dtype.itemsize   # of one image
+    M = max(1, COLUMN_BYTES // max(1, column_bytes))
     return [slice(start, start + M) for start in range(0, N, M)]

@@ -4,7 +4,7 @@ from tinynet.shapes import linear_shape, require_shape
 
 
 def linear_forward(x, w, b):
-    """Every output unit weighs every input unit: y = x w^T + b.
+    """Compute y = x w^T + b: each output unit is a weighted sum of all input units.
 
     Paper    3.5, fc6 to fc8
     Args     x (N, IN); w (OUT, IN); b (OUT,)
@@ -17,13 +17,14 @@ def linear_forward(x, w, b):
 
 
 def linear_backward(dy, x, w):
-    """The three gradients of linear_forward.
+    """Compute the three gradients of linear_forward.
 
     Args     dy (N, OUT); x (N, IN); w (OUT, IN)
     Returns  dx (N, IN), dw (OUT, IN), db (OUT,); dw and db summed over the batch
     Raises   ShapeError
     """
-    require_shape("linear_backward", "dy", dy.shape, linear_shape("linear_backward", x.shape, w.shape))
+    y_shape = linear_shape("linear_backward", x.shape, w.shape)
+    require_shape("linear_backward", "dy", dy.shape, y_shape)
     dx = dy @ w                                                           # (N, IN)
     dw = dy.T @ x                                                         # (OUT, IN)
     db = dy.sum(axis=0)                                                   # (OUT,)

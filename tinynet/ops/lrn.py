@@ -10,9 +10,9 @@ from tinynet.shapes import lrn_shape, require_shape
 def lrn_forward(x, n, k, alpha, beta, groups=1):
     """Divide each activation by a power of the energy of its neighbours across channels.
 
-    Paper    3.3  y_c = x_c / (k + alpha * sum_j x_j^2)^beta, j within n // 2 of c and inside its group
-    Args     x (N, C, H, W) float32 or float64; n odd, in channels; groups: windows stop at the borders between them,
-             as they did between the two GPUs
+    Paper    3.3  y_c = x_c / (k + alpha * sum_j x_j^2)^beta, j within n // 2 of c and in its group
+    Args     x (N, C, H, W) float32 or float64; n odd, in channels; groups: windows stop at the
+             borders between groups, as they did between the two GPUs
     Returns  y, scale: (N, C, H, W); lrn_backward needs scale
     Raises   ShapeError unless x has 4 axes; ValueError unless n is odd
     Memory   four arrays the size of x
@@ -24,7 +24,7 @@ def lrn_forward(x, n, k, alpha, beta, groups=1):
 
 
 def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
-    """The gradient of lrn_forward: what x did to itself, less what it did to its neighbours.
+    """Compute the gradient of lrn_forward: x's effect on its own y minus that on its neighbours.
 
     Args     dy, x, y, scale (N, C, H, W): y and scale as lrn_forward returned them
     Returns  dx (N, C, H, W)
@@ -32,14 +32,15 @@ def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
     lrn_shape("lrn_backward", x.shape, n, groups)
     for name, array in (("dy", dy), ("y", y), ("scale", scale)):
         require_shape("lrn_backward", name, array.shape, x.shape)
-    cross = channel_window_sum(dy * y / scale, n, groups)                 # what each x did to its neighbours
+    cross = channel_window_sum(dy * y / scale, n, groups)                 # each x's neighbours
     return dy * scale**-beta - 2 * alpha * beta * x * cross
 
 
 def lrn_within_forward(x, n, k, alpha, beta):
-    """The same along height and width: each activation is divided by the energy of its n x n surroundings in its map.
+    """Divide each activation by a power of the energy of the n x n pixels around it in its map.
 
-    Source   the 2012 code has this layer after the second LRN (n=5, k=1, alpha=0.001/25); the paper does not mention it
+    Source   the 2012 code has this layer after the second LRN (n=5, k=1, alpha=0.001/25); the paper
+             does not mention it
     Args     x (N, C, H, W); n odd, in pixels
     Returns  y, scale: (N, C, H, W)
     Raises   ShapeError unless x has 4 axes; ValueError unless n is odd
@@ -50,7 +51,7 @@ def lrn_within_forward(x, n, k, alpha, beta):
 
 
 def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
-    """The gradient of lrn_within_forward: lrn_backward with the window in the map.
+    """Compute the gradient of lrn_within_forward: lrn_backward with the window inside the map.
 
     Args     dy, x, y, scale (N, C, H, W)
     Returns  dx (N, C, H, W)
@@ -63,22 +64,22 @@ def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
 
 
 def channel_window_sum(a, n, groups):
-    """Sum over the n channels around each channel. A group is summed as if it were an image of its own."""
+    """Sum over the n channels around each channel, each group like an image of its own."""
     N, C, H, W = a.shape
     return window_sum(a.reshape(N * groups, C // groups, H, W), n, axis=1).reshape(N, C, H, W)
 
 
 def map_window_sum(a, n):
-    """Sum over the n x n pixels around each pixel: first down, then across."""
+    """Sum over the n x n pixels around each pixel, first down, then across."""
     return window_sum(window_sum(a, n, axis=2), n, axis=3)
 
 
 def window_sum(a, n, axis):
-    """Sum over the n neighbours along one axis, itself included."""
+    """Sum over the n elements around each element along one axis, itself included."""
     xp = array_module(a)
     total = a.copy()
-    sums, terms = xp.moveaxis(total, axis, 0), xp.moveaxis(a, axis, 0)    # views with the summed axis in front
+    sums, terms = xp.moveaxis(total, axis, 0), xp.moveaxis(a, axis, 0)    # views: that axis first
     for step in range(1, n // 2 + 1):
         sums[:-step] += terms[step:]                                      # the neighbour above
-        sums[step:] += terms[:-step]                                      # the neighbour below; past the edge: none
+        sums[step:] += terms[:-step]                                      # the neighbour below
     return total

@@ -121,7 +121,7 @@ def argmax_dtype(size):
 
 
 def _positions(y_shape, size, stride):
-    """For each pixel of the window, in row-major order, the slice of x that holds it for all windows."""
+    """For each position in the window, in row-major order, the slice of all windows' pixels."""
     OH, OW = y_shape[2:]
     (KH, KW), (SH, SW) = pair(size), pair(stride)
     for i in range(KH):

@@ -4,13 +4,14 @@ from tinynet.shapes import require_shape
 
 
 def sgd_step(w, v, dw, lr, momentum, weight_decay):
-    """v <- momentum * v - weight_decay * lr * w - lr * dw;   w <- w + v.
+    """Update v <- momentum * v - weight_decay * lr * w - lr * dw, then w <- w + v.
 
     Paper    5
-    Args     w, v, dw: one shape; lr, momentum, weight_decay: numbers
+    Args     w, v, dw: arrays of one shape; lr, momentum, weight_decay: numbers
     Returns  w, v: new arrays
     Raises   ShapeError
-    Differs  PyTorch keeps b = -v / lr: the same steps until lr changes, but at a drop it shrinks the old velocity too
+    Differs  PyTorch stores b = -v / lr: it takes the same steps until lr changes, but when lr
+             drops, the old velocity shrinks too
     """
     w, v = w.copy(), v.copy()
     sgd_step_(w, v, dw, lr, momentum, weight_decay)
@@ -18,10 +19,10 @@ def sgd_step(w, v, dw, lr, momentum, weight_decay):
 
 
 def sgd_step_(w, v, dw, lr, momentum, weight_decay):
-    """sgd_step in place: writes to w and v, returns nothing."""
+    """Do what sgd_step does in place: write to w and v, return nothing."""
     require_shape("sgd_step", "v", v.shape, w.shape)
     require_shape("sgd_step", "dw", dw.shape, w.shape)
     v *= momentum
-    v -= (weight_decay * lr) * w                                          # the decay looks at the old w
+    v -= (weight_decay * lr) * w                                          # w is still the old w
     v -= lr * dw
     w += v

@@ -1,4 +1,4 @@
-"""Softmax and cross-entropy in one: apart, the logarithm of a probability that underflowed would be -inf.
+"""Softmax and cross-entropy in one op: a probability that underflowed to 0 has no logarithm.
 
     N images  C classes
 """
@@ -8,10 +8,11 @@ from tinynet.shapes import require_axes, require_shape
 
 
 def softmax_cross_entropy_forward(logits, labels):
-    """The mean over the batch of -log softmax(logits)[label].
+    """Compute the mean over the batch of -log softmax(logits)[label].
 
-    Paper    3.5, the multinomial logistic regression objective (there maximised: the same with the sign turned)
-    Args     logits (N, C), stable at any size: the largest of each row is taken off first; labels (N,) in [0, C)
+    Paper    3.5, the multinomial logistic regression objective, which the paper maximises
+    Args     logits (N, C), of any size: the largest of each row is subtracted first; labels (N,) in
+             [0, C)
     Returns  loss, 0 axes, in nats; probs (N, C), rows sum to 1
     Raises   ShapeError
     """
@@ -28,7 +29,7 @@ def softmax_cross_entropy_forward(logits, labels):
 
 
 def softmax_cross_entropy_backward(probs, labels):
-    """What is believed less what is true: (probs - onehot(labels)) / N.
+    """Compute the predicted probabilities minus the true ones: (probs - onehot(labels)) / N.
 
     Args     probs (N, C) as softmax_cross_entropy_forward returned them; labels (N,)
     Returns  dlogits (N, C)

@@ -1,4 +1,4 @@
-"""Non-linearities, one element at a time. Backward needs only y, the output."""
+"""Non-linearities, one element at a time. Backward needs the output y, not x."""
 
 import math
 
@@ -9,7 +9,7 @@ from tinynet.shapes import require_shape
 
 
 def relu_forward(x):
-    """max(0, x).
+    """Compute max(0, x).
 
     Paper    3.1
     Args     x, any shape
@@ -18,12 +18,12 @@ def relu_forward(x):
     require_small("relu_forward", x.size, "elements")
     y = np.empty(x.shape, x.dtype)
     for index in np.ndindex(x.shape):
-        y[index] = 0 if x[index] <= 0 else x[index]  # asked this way round, NaN stays NaN
+        y[index] = 0 if x[index] <= 0 else x[index]  # NaN <= 0 is false, so NaN stays NaN
     return y
 
 
 def relu_backward(dy, y):
-    """dy where the unit was on, 0 where it was off or at exactly 0."""
+    """Pass dy on where the unit was on; return 0 where it was off or exactly 0."""
     require_shape("relu_backward", "dy", dy.shape, y.shape)
     require_small("relu_backward", y.size, "elements")
     dx = np.empty(y.shape, dy.dtype)
@@ -33,7 +33,7 @@ def relu_backward(dy, y):
 
 
 def leaky_relu_forward(x, slope):
-    """x where positive, slope * x where not; 0 < slope < 1."""
+    """Return x where it is positive and slope * x elsewhere; 0 < slope < 1."""
     require_small("leaky_relu_forward", x.size, "elements")
     y = np.empty(x.shape, x.dtype)
     for index in np.ndindex(x.shape):
@@ -42,7 +42,7 @@ def leaky_relu_forward(x, slope):
 
 
 def leaky_relu_backward(dy, y, slope):
-    """dy where y is positive, slope * dy where not: y has the sign of x."""
+    """Return dy where y is positive and slope * dy elsewhere: y has the sign of x."""
     require_shape("leaky_relu_backward", "dy", dy.shape, y.shape)
     require_small("leaky_relu_backward", y.size, "elements")
     dx = np.empty(y.shape, dy.dtype)
@@ -52,16 +52,16 @@ def leaky_relu_backward(dy, y, slope):
 
 
 def tanh_forward(x):
-    """(exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
+    """Compute (exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
     require_small("tanh_forward", x.size, "elements")
     y = np.empty(x.shape, x.dtype)
     for index in np.ndindex(x.shape):
-        y[index] = math.tanh(x[index])  # as in the first line, but no exp overflows
+        y[index] = math.tanh(x[index])  # the formula above, without an exp that overflows
     return y
 
 
 def tanh_backward(dy, y):
-    """dy * (1 - y^2)."""
+    """Compute dy * (1 - y^2)."""
     require_shape("tanh_backward", "dy", dy.shape, y.shape)
     require_small("tanh_backward", y.size, "elements")
     dx = np.empty(y.shape, dy.dtype)
@@ -71,19 +71,19 @@ def tanh_backward(dy, y):
 
 
 def sigmoid_forward(x):
-    """1 / (1 + exp(-x))."""
+    """Compute 1 / (1 + exp(-x))."""
     require_small("sigmoid_forward", x.size, "elements")
     y = np.empty(x.shape, x.dtype)
     for index in np.ndindex(x.shape):
         if x[index] > 0:
             y[index] = 1 / (1 + math.exp(-x[index]))
-        else:
-            y[index] = math.exp(x[index]) / (1 + math.exp(x[index]))  # the same fraction, and exp cannot overflow
+        else:  # the same fraction, times exp(x) above and below: here this exp cannot overflow
+            y[index] = math.exp(x[index]) / (1 + math.exp(x[index]))
     return y
 
 
 def sigmoid_backward(dy, y):
-    """dy * y * (1 - y)."""
+    """Compute dy * y * (1 - y)."""
     require_shape("sigmoid_backward", "dy", dy.shape, y.shape)
     require_small("sigmoid_backward", y.size, "elements")
     dx = np.empty(y.shape, dy.dtype)

@@ -1,7 +1,9 @@
 """Convolution, index by index.
 
-    N images  C channels  H W  |  K kernels  KH KW  |  OH OW output  |  G groups  CG channels of one group
-    o kernel  c channel of the group  |  (i, j) output pixel  (u, v) kernel pixel  (row, column) image pixel
+    N images  C channels  H W  |  K kernels  KH KW  |  OH OW output
+    G groups  CG channels of one group  |  S stride  P pad
+    o kernel  q its group  c channel of the group
+    (i, j) output pixel  (u, v) kernel pixel  (row, column) image pixel
 """
 
 import numpy as np
@@ -11,12 +13,12 @@ from tinynet.shapes import conv2d_shape, pair, require_shape, windows_shape
 
 
 def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
-    """Lay each kernel over each window of x, multiply pixel by pixel, add up. No kernel is flipped.
+    """Lay each kernel over each window of x, multiply pixel by pixel, add up. Flip no kernel.
 
-    Paper    3.5  y[o, i, j] = b[o] + sum_c,u,v w[o, c, u, v] * x[q * C/G + c, i * S + u - P, j * S + v - P],
-             S stride, P pad, q the group of o; x is 0 past its edges
-    Args     x (N, C, H, W); w (K, C/G, KH, KW); b (K,); stride, pad: int or (height, width), in pixels;
-             ceil: the last window may reach past the end
+    Paper    3.5  y[o, i, j] = b[o] + sum_c,u,v w[o, c, u, v] * x[q * CG + c, row, column],
+             row = i * S + u - P, column = j * S + v - P; x is 0 past its edges
+    Args     x (N, C, H, W); w (K, C/G, KH, KW); b (K,); stride, pad: int or (height, width), in
+             pixels; ceil: the last window may reach past the end
     Returns  y (N, K, OH, OW)
     Raises   ShapeError; ValueError where it would take too long
     """
@@ -38,17 +40,19 @@ def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
                             for v in range(KW):
                                 row, column = i * SH + u - PH, j * SW + v - PW
                                 if 0 <= row < H and 0 <= column < W:
-                                    total = total + w[o, c, u, v] * x[image, q * CG + c, row, column]
+                                    pixel = x[image, q * CG + c, row, column]
+                                    total = total + w[o, c, u, v] * pixel
                     y[image, o, i, j] = total
     return y
 
 
 def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
-    """Go the same way again: each product w * x that went into y gives w its share by x, and x its share by w.
+    """Visit each product w * x of y again: add dy * x to the gradient of w, dy * w to that of x.
 
-    Formula  db[o] = sum dy[o, i, j];  dw[o, c, u, v] = sum dy[o, i, j] * x[c, row, column];
-             dx[c, row, column] = sum dy[o, i, j] * w[o, c, u, v]: each over all the products that it had a part in
-    Args     dy (N, K, OH, OW); the rest as given to conv2d_forward; need_dx=False for the first layer
+    Formula  dw[o, c, u, v] = sum dy[o, i, j] * x[q * CG + c, row, column];
+             dx[q * CG + c, row, column] = sum dy[o, i, j] * w[o, c, u, v];
+             db[o] = sum dy[o, i, j]; each sum over all products in which the number is a factor
+    Args     dy (N, K, OH, OW); the rest as for conv2d_forward; need_dx=False for the first layer
     Returns  dx (N, C, H, W) or None, dw like w, db (K,); each summed over the batch
     Raises   ShapeError; ValueError where it would take too long
     """
@@ -72,16 +76,18 @@ def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
                             for v in range(KW):
                                 row, column = i * SH + u - PH, j * SW + v - PW
                                 if 0 <= row < H and 0 <= column < W:
-                                    dw[o, c, u, v] += dy[image, o, i, j] * x[image, q * CG + c, row, column]
+                                    pixel = image, q * CG + c, row, column
+                                    dw[o, c, u, v] += dy[image, o, i, j] * x[pixel]
                                     if need_dx:
-                                        dx[image, q * CG + c, row, column] += dy[image, o, i, j] * w[o, c, u, v]
+                                        dx[pixel] += dy[image, o, i, j] * w[o, c, u, v]
     return dx, dw, db
 
 
 def im2col(x, kh, kw, stride, pad, ceil=False):
-    """Copy every window of x into a column: the rearrangement with which `ops` makes convolution a matrix product.
+    """Copy every window of x into a column, with which `ops` makes convolution a matrix product.
 
-    Formula  cols[(c, u, v), (image, i, j)] = x[image, c, i * stride + u - pad, j * stride + v - pad], 0 past the edges
+    Formula  cols[(c, u, v), (image, i, j)] = x[image, c, i * S + u - P, j * S + v - P],
+             0 past the edges
     Args     x (N, C, H, W); kh, kw: the window, in pixels
     Returns  cols (C*KH*KW, N*OH*OW), both axes numbered in row-major order
     """
@@ -98,22 +104,23 @@ def im2col(x, kh, kw, stride, pad, ceil=False):
                         for j in range(OW):
                             row, column = i * SH + u - PH, j * SW + v - PW
                             if 0 <= row < H and 0 <= column < W:
-                                cols[(c * kh + u) * kw + v, (image * OH + i) * OW + j] = x[image, c, row, column]
+                                place = (c * kh + u) * kw + v, (image * OH + i) * OW + j
+                                cols[place] = x[image, c, row, column]
     return cols
 
 
 def col2im(cols, in_shape, kh, kw, stride, pad, ceil=False):
-    """Go the way of im2col backwards: each pixel gets the sum of all its copies.
+    """Reverse im2col: add up all copies of each pixel.
 
-    Formula  x[image, c, i * stride + u - pad, j * stride + v - pad] += cols[(c, u, v), (image, i, j)]
-    Args     cols, of C*KH*KW rows and N*OH*OW columns; in_shape (N, C, H, W)
+    Formula  x[image, c, i * S + u - P, j * S + v - P] += cols[(c, u, v), (image, i, j)]
+    Args     cols, C*KH*KW rows and N*OH*OW columns; in_shape (N, C, H, W)
     Returns  x (N, C, H, W)
     """
     OH, OW = windows_shape("col2im", in_shape, (kh, kw), stride, pad, ceil)
     N, C, H, W = in_shape
     (SH, SW), (PH, PW) = pair(stride), pair(pad)
     require_small("col2im", N * C * OH * OW * kh * kw, "additions")
-    cols = cols.reshape(C * kh * kw, N * OH * OW)  # `ops` hands over the columns of each group by themselves
+    cols = cols.reshape(C * kh * kw, N * OH * OW)  # `ops` passes them as (G, C/G*KH*KW, N*OH*OW)
     x = np.zeros(in_shape, cols.dtype)
     for c in range(C):
         for u in range(kh):
@@ -123,5 +130,6 @@ def col2im(cols, in_shape, kh, kw, stride, pad, ceil=False):
                         for j in range(OW):
                             row, column = i * SH + u - PH, j * SW + v - PW
                             if 0 <= row < H and 0 <= column < W:
-                                x[image, c, row, column] += cols[(c * kh + u) * kw + v, (image * OH + i) * OW + j]
+                                place = (c * kh + u) * kw + v, (image * OH + i) * OW + j
+                                x[image, c, row, column] += cols[place]
     return x

@@ -7,9 +7,10 @@ from tinynet.shapes import require_shape
 
 
 def dropout_forward(x, mask):
-    """y = x * mask.
+    """Compute y = x * mask.
 
-    Paper    4.2: in training the mask is 1 with probability keep = 0.5, else 0; at test it is keep for every unit
+    Paper    4.2: in training the mask is 1 with probability keep = 0.5, else 0; at test it is keep
+             for every unit
     Args     x, any shape; mask: an array of x's shape, or one number for all units
     Returns  y, x's shape
     """
@@ -23,7 +24,7 @@ def dropout_forward(x, mask):
 
 
 def dropout_backward(dy, mask):
-    """dx = dy * mask."""
+    """Compute dx = dy * mask."""
     if not isinstance(mask, (int, float)):
         require_shape("dropout_backward", "mask", mask.shape, dy.shape)
     require_small("dropout_backward", dy.size)

@@ -1,10 +1,10 @@
-"""How much one loop per index may be asked to do."""
+"""The limit on the work of one Python loop per index."""
 
-LIMIT = 10_000_000  # some ten seconds of Python
+LIMIT = 10_000_000  # about ten seconds of Python
 
 
 def require_small(where, count, what="multiply-adds"):
-    """Refuse, on behalf of the op `where`, what nobody would wait for; the message says what to use instead."""
+    """Refuse work that takes too long; the message names the op `where` and a faster rung."""
     if count > LIMIT:
-        raise ValueError(f"{where}: {count:,} {what} one at a time is too slow to wait for (limit {LIMIT:,}); "
-                         f'use tinynet.ops, or net.use("ops")')
+        raise ValueError(f"{where}: {count:,} {what} one at a time would take too long "
+                         f'(limit {LIMIT:,}); use tinynet.ops, or net.use("ops")')

@@ -7,7 +7,7 @@ from tinynet.shapes import linear_shape, require_shape
 
 
 def linear_forward(x, w, b):
-    """Every output unit weighs every input unit.
+    """Compute for each output unit a weighted sum of all input units.
 
     Paper    3.5, fc6 to fc8  y[o] = b[o] + sum_i w[o, i] * x[i]
     Args     x (N, IN); w (OUT, IN); b (OUT,)
@@ -29,9 +29,10 @@ def linear_forward(x, w, b):
 
 
 def linear_backward(dy, x, w):
-    """Each product w * x that went into y gives w its share by x, and x its share by w.
+    """Visit each product w * x of y again: add dy * x to the gradient of w, dy * w to that of x.
 
-    Formula  db[o] = sum dy[o];  dw[o, i] = sum dy[o] * x[i], both over the images;  dx[i] = sum_o dy[o] * w[o, i]
+    Formula  dx[i] = sum_o dy[o] * w[o, i];  over the images: dw[o, i] = sum dy[o] * x[i],
+             db[o] = sum dy[o]
     Args     dy (N, OUT); x (N, IN); w (OUT, IN)
     Returns  dx (N, IN), dw (OUT, IN), db (OUT,); dw and db summed over the batch
     Raises   ShapeError; ValueError where it would take too long

@@ -9,10 +9,11 @@ from tinynet.shapes import lrn_shape, require_shape
 def lrn_forward(x, n, k, alpha, beta, groups=1):
     """Divide each activation by a power of the energy of its neighbours across channels.
 
-    Paper    3.3  y_c = x_c / (k + alpha * sum_j x_j^2)^beta, j within n // 2 of c and inside its group
+    Paper    3.3  y_c = x_c / (k + alpha * sum_j x_j^2)^beta, j within n // 2 of c and in its group
     Args     x (N, C, H, W) float32 or float64; n odd, in channels
     Returns  y, scale: (N, C, H, W); lrn_backward needs scale
-    Raises   ShapeError unless x has 4 axes; ValueError unless n is odd, or where it would take too long
+    Raises   ShapeError unless x has 4 axes; ValueError unless n is odd, or where it would take too
+             long
     """
     N, C, H, W = lrn_shape("lrn_forward", x.shape, n, groups)
     require_small("lrn_forward", N * C * H * W * n)
@@ -31,9 +32,10 @@ def lrn_forward(x, n, k, alpha, beta, groups=1):
 
 
 def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
-    """What x did to its own y, less what it did to every y whose energy it had a part in.
+    """Compute the effect of x on its own y minus its effect on each y whose energy contains it.
 
-    Formula  dx_c = dy_c / scale_c^beta - 2 * alpha * beta * x_c * sum_j dy_j * y_j / scale_j,  j as in lrn_forward
+    Formula  dx_c = dy_c / scale_c^beta - 2 * alpha * beta * x_c * sum_j dy_j * y_j / scale_j,
+             j as in lrn_forward
     Args     dy, x, y, scale (N, C, H, W): y and scale as lrn_forward returned them
     Returns  dx (N, C, H, W)
     """
@@ -44,7 +46,7 @@ def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
     dx = np.empty(x.shape, x.dtype)
     for image in range(N):
         for c in range(C):
-            first, last = _neighbours(c, n, C // groups)  # n is odd: whoever c looks at looks at c
+            first, last = _neighbours(c, n, C // groups)  # n is odd: c is a neighbour of each
             for h in range(H):
                 for w in range(W):
                     cross = 0
@@ -56,13 +58,15 @@ def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
 
 
 def lrn_within_forward(x, n, k, alpha, beta):
-    """The same along height and width: each activation is divided by the energy of its n x n surroundings in its map.
+    """Divide each activation by a power of the energy of the n x n pixels around it in its map.
 
     Source   the 2012 code; the paper does not mention it
-    Formula  y_h,w = x_h,w / (k + alpha * sum_i,j x_i,j^2)^beta, i and j within n // 2 of h and w and inside the map
+    Formula  y_h,w = x_h,w / (k + alpha * sum_i,j x_i,j^2)^beta, i and j within n // 2 of h and w
+             and inside the map
     Args     x (N, C, H, W); n odd, in pixels
     Returns  y, scale: (N, C, H, W)
-    Raises   ShapeError unless x has 4 axes; ValueError unless n is odd, or where it would take too long
+    Raises   ShapeError unless x has 4 axes; ValueError unless n is odd, or where it would take too
+             long
     """
     N, C, H, W = lrn_shape("lrn_within_forward", x.shape, n)
     require_small("lrn_within_forward", N * C * H * W * n * n)
@@ -83,9 +87,10 @@ def lrn_within_forward(x, n, k, alpha, beta):
 
 
 def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
-    """lrn_backward with the window in the map.
+    """Do what lrn_backward does, with the window inside the map.
 
-    Formula  dx_h,w = dy_h,w / scale_h,w^beta - 2 * alpha * beta * x_h,w * sum_i,j dy_i,j * y_i,j / scale_i,j
+    Formula  dx_h,w = dy_h,w / scale_h,w^beta
+                      - 2 * alpha * beta * x_h,w * sum_i,j dy_i,j * y_i,j / scale_i,j
     Args     dy, x, y, scale (N, C, H, W)
     Returns  dx (N, C, H, W)
     """
@@ -110,6 +115,6 @@ def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
 
 
 def _neighbours(c, n, size):
-    """First and last index within n // 2 of c, inside the group of `size` that c belongs to."""
+    """Return the first and last index within n // 2 of c, inside c's group of `size`."""
     start = c // size * size
     return max(start, c - n // 2), min(start + size - 1, c + n // 2)

@@ -7,10 +7,10 @@ from tinynet.shapes import require_shape
 
 
 def sgd_step(w, v, dw, lr, momentum, weight_decay):
-    """v <- momentum * v - weight_decay * lr * w - lr * dw;   w <- w + v.
+    """Update v <- momentum * v - weight_decay * lr * w - lr * dw, then w <- w + v.
 
     Paper    5
-    Args     w, v, dw: one shape; lr, momentum, weight_decay: numbers
+    Args     w, v, dw: arrays of one shape; lr, momentum, weight_decay: numbers
     Returns  w, v: new arrays
     Raises   ShapeError; ValueError where it would take too long
     """
@@ -20,7 +20,7 @@ def sgd_step(w, v, dw, lr, momentum, weight_decay):
 
 
 def sgd_step_(w, v, dw, lr, momentum, weight_decay):
-    """sgd_step in place: writes to w and v, returns nothing."""
+    """Do what sgd_step does in place: write to w and v, return nothing."""
     require_shape("sgd_step", "v", v.shape, w.shape)
     require_shape("sgd_step", "dw", dw.shape, w.shape)
     require_small("sgd_step", 3 * w.size)

@@ -9,9 +9,10 @@ from tinynet.shapes import require_axes, require_shape
 
 
 def softmax_cross_entropy_forward(logits, labels):
-    """The mean over the batch of -log softmax(logits)[label].
+    """Compute the mean over the batch of -log softmax(logits)[label].
 
-    Paper    3.5  probs[c] = exp(logits[c]) / sum_j exp(logits[j]);  loss = -1/N * sum log(probs[label])
+    Paper    3.5  probs[c] = exp(logits[c]) / sum_j exp(logits[j]);
+             loss = -1/N * sum log(probs[label])
     Args     logits (N, C); labels (N,) integers in [0, C)
     Returns  loss, 0 axes, in nats; probs (N, C), rows sum to 1
     Raises   ShapeError; ValueError where it would take too long
@@ -26,17 +27,18 @@ def softmax_cross_entropy_forward(logits, labels):
         largest = logits[image, 0]
         for c in range(C):
             largest = max(largest, logits[image, c])
-        total = 0
+        total = 0  # exp(largest) is divided out of numerator and denominator: no exp overflows
         for c in range(C):
-            total += math.exp(logits[image, c] - largest)  # less the largest, above and below: probs are the same,
-        for c in range(C):                                 # and no exp overflows
+            total += math.exp(logits[image, c] - largest)
+        for c in range(C):
             probs[image, c] = math.exp(logits[image, c] - largest) / total
-        loss -= logits[image, labels[image]] - largest - math.log(total)  # log of the fraction: it may underflow
+        # the logarithm of the fraction, not of probs, which may have underflowed to 0
+        loss -= logits[image, labels[image]] - largest - math.log(total)
     return logits.dtype.type(loss / N), probs
 
 
 def softmax_cross_entropy_backward(probs, labels):
-    """What is believed less what is true.
+    """Compute the predicted probabilities minus the true ones, divided by N.
 
     Formula  dlogits[c] = (probs[c] - (1 if c is the label else 0)) / N
     Args     probs (N, C) as softmax_cross_entropy_forward returned them; labels (N,)
