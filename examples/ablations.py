@@ -155,4 +155,4 @@ def parse_arguments():
 
 
 if __name__ == "__main__":
-    console.run(main, mistakes=(data.DataError,))
+    console.execute(main, mistakes=(data.DataError,))

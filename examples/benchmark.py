@@ -412,4 +412,4 @@ def names(option, text, known):
 
 
 if __name__ == "__main__":
-    console.run(main, mistakes=(Mistake, shapes.ShapeError, backend.DeviceError))
+    console.execute(main, mistakes=(Mistake, shapes.ShapeError, backend.DeviceError))

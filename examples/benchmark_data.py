@@ -69,4 +69,4 @@ def parse_arguments():
 
 
 if __name__ == "__main__":
-    console.run(main, mistakes=(data.DataError, ThreadCountError))
+    console.execute(main, mistakes=(data.DataError, ThreadCountError))

@@ -13,7 +13,7 @@ import unicodedata
 import numpy as np
 
 import tinynet
-from tinynet import console, data, figures, run as runs, trained
+from tinynet import console, data, figures, runs
 
 BATCH, DRAWN, BAR = 16, 40, 24  # pictures at once; pictures in the PNG; the width of a bar for 100 %
 
@@ -22,7 +22,7 @@ def main():
     """Classify what can be read, name what cannot; the exit code is 2 if there was any of that."""
     args = parse_arguments()
     out = pathlib.Path(args.out or os.path.join(args.run, "classified.png"))
-    network = trained.load(args.run)
+    network = runs.load(args.run)
     console.writable_folder(out.parent)
     print(f"{network.origin}; {'ten views' if args.ten_views else 'one view'}")
 
@@ -77,4 +77,4 @@ def parse_arguments():
 
 
 if __name__ == "__main__":
-    console.run(main, mistakes=(console.FolderError, data.DataError, tinynet.CheckpointError, runs.RunError))
+    console.execute(main, mistakes=(console.FolderError, data.DataError, tinynet.CheckpointError, runs.RunError))

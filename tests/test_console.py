@@ -19,7 +19,7 @@ def leave(monkeypatch, main):
     """console.run as a script called job.py would; returns its exit code."""
     monkeypatch.setattr(sys, "argv", ["/somewhere/job.py", "--option"])
     with pytest.raises(SystemExit) as left:
-        console.run(main, mistakes=(Mistake, console.FolderError))
+        console.execute(main, mistakes=(Mistake, console.FolderError))
     return left.value.code
 
 
@@ -57,7 +57,7 @@ def test_a_mistake_that_is_also_a_fault_is_a_mistake(monkeypatch, capsys):
 def test_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["job.py"])
     with pytest.raises(ValueError, match="^a bug$"):  # Mistake is a ValueError; not every ValueError is a mistake
-        console.run(raiser(ValueError("a bug")), mistakes=(Mistake,))
+        console.execute(raiser(ValueError("a bug")), mistakes=(Mistake,))
 
 
 # ---- the command line ----------------------------------------------------------------------------------------------

@@ -44,20 +44,18 @@ ARROWS = {
     "data": HELPERS | {"threads", "checkpoint", "console"},
     "data command line": {"data", "console", "figures", "threads"},
     "console": {"checkpoint"},
-    "train": MIDDLE,
+    "evaluation": {"backend", "metrics"},
     "gradcheck": MIDDLE,
     "trace": MIDDLE,
     "exercises": MIDDLE | {"gradcheck"},
     "figures": MIDDLE,
-    "figures command line": {"figures", "console", "run"},
-    "run": {"checkpoint", "backend"},
-    "report": MIDDLE | {"train", "figures"},
+    "figures command line": {"figures", "console", "runs"},
     "weights": MIDDLE,
     "weights command line": {"weights", "console"},
-    "trained": MIDDLE | {"run", "train"},
-    "microscope": MIDDLE | {"trace", "run", "trained"},
+    "runs": MIDDLE | {"evaluation", "figures", "__version__"},
+    "microscope": MIDDLE | {"trace", "runs"},
     "microscope command line": {"microscope", "console", "data"},
-    "__init__": MIDDLE | {"train", "gradcheck", "trace"},  # `import tinynet` brings no figures, and no rung but ops
+    "__init__": MIDDLE | {"evaluation", "gradcheck", "trace"},  # no figures, and no rung but ops
 }
 OUTSIDE = {  # what a room may import from outside the standard library
     "backend": {"numpy", "cupy"}, "cpu": {"numpy", "threadpoolctl"},

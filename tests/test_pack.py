@@ -372,7 +372,7 @@ def test_a_full_disk_is_noticed_before_anything_is_decoded(folder, tmp_path, mon
 def test_a_disk_that_fills_up_gets_a_line_and_it_goes_on_once_there_is_room(folder, tmp_path):
     expected = contents(packed(folder, tmp_path / "never stopped"))
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, -1))\n"  # of 13,824 bytes of train.u8
-    program = full + SLOWLY.replace("pack.pack(", "console.run(lambda: pack.pack(").strip() + ", ())"
+    program = full + SLOWLY.replace("pack.pack(", "console.execute(lambda: pack.pack(").strip() + ", ())"
     child = subprocess.run([sys.executable, "-c", program.replace("import data", "import console, data"), folder,
                             tmp_path / "pack"], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60)
     assert child.returncode == 1 and child.stderr.count("\n") == 1, child.stderr

@@ -1,6 +1,6 @@
 """tinynet: AlexNet from the formulas up. See README.md."""
 
-from tinynet import backend, checkpoint, gradcheck, layers, metrics, ops, shapes, trace, train
+from tinynet import backend, checkpoint, evaluation, gradcheck, layers, metrics, ops, shapes, trace
 from tinynet.alexnet import RECIPES, AlexNet
 from tinynet.backend import DeviceError
 from tinynet.checkpoint import CheckpointError
@@ -14,4 +14,4 @@ from tinynet.shapes import ShapeError
 __version__ = "0.1.0"
 __all__ = ["RECIPES", "SCHEDULES", "SGD", "AlexNet", "CheckpointError", "CifarNet", "DeviceError", "Plateau",
            "Sequential", "ShapeError", "SoftmaxCrossEntropy", "StepDecay", "Timetable", "backend", "checkpoint",
-           "gradcheck", "layers", "metrics", "ops", "shapes", "trace", "train"]
+           "evaluation", "gradcheck", "layers", "metrics", "ops", "shapes", "trace"]

@@ -1,4 +1,4 @@
-"""What the command lines share: one-line errors, exit codes, progress with and without a terminal."""
+"""What all command lines share: one-line errors, exit codes, progress, signals."""
 
 import argparse
 import os
@@ -6,13 +6,14 @@ import pathlib
 import signal
 import sys
 import tempfile
+import threading
 import time
 
 from tqdm import tqdm
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse, but a mistake gets one line."""
+    """An argparse.ArgumentParser that prints one line for a mistake."""
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}\n")
@@ -37,18 +38,18 @@ def positive_float(text):
 
 
 def seed(text):
-    """An argparse type: what a random generator starts from, a whole number from 0."""
+    """An argparse type: the seed of a random generator, a whole number from 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
 
 
 class FolderError(ValueError):
-    """A folder that results cannot be written to; one line for the user."""
+    """Results cannot be written to a folder; the message is one line for the user."""
 
 
 def writable_folder(path):
-    """Make a folder for results, and see that it can be written to. Raises FolderError."""
+    """Make a folder for results and check that files can be written there. Raises FolderError."""
     folder = pathlib.Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,37 +61,41 @@ def writable_folder(path):
 
 
 class Progress:
-    """A tqdm bar on a terminal; elsewhere a plain line every `every` seconds; nothing at all when quiet.
+    """A tqdm bar on a terminal; elsewhere a plain line every `every` seconds; nothing if quiet.
 
-    Args     total: how many units there will be; unit: what they are called; label: what is being done
+    Args     total: how many units there will be; label: what is being done; unit: the name of a unit;
+             done: how many units were done before; leave: whether the bar stays when it is complete
     """
 
-    def __init__(self, total, label, unit, quiet=False, every=10.0):
-        self.total, self.label, self.unit, self.quiet, self.every = total, label, unit, quiet, every
-        self.done, self.started = 0, time.monotonic()
-        self.printed = self.started
+    def __init__(self, total, label, unit, quiet=False, every=10.0, done=0, leave=True):
+        self.total, self.label, self.unit, self.quiet = total, label, unit, quiet
+        self.every, self.done, self.first = every, done, done
+        self.started = self.printed = time.monotonic()
         self.bar = None
         if not quiet and sys.stderr.isatty():
-            self.bar = tqdm(total=total, desc=label, unit=unit, dynamic_ncols=True)
+            self.bar = tqdm(total=total, initial=done, desc=label, unit=unit, dynamic_ncols=True,
+                            leave=leave)
 
     def update(self, count, note=""):
-        """`count` more units are done; note: what else to show."""
+        """Count `count` more units as done; note: what else to show."""
         self.done += count
         if self.bar is not None:
             self.bar.set_postfix_str(note, refresh=False)
             self.bar.update(count)
         elif not self.quiet and time.monotonic() - self.printed >= self.every:
             self.printed = time.monotonic()
-            left = (self.printed - self.started) / self.done * (self.total - self.done)
+            seconds_each = (self.printed - self.started) / max(1, self.done - self.first)
+            left = seconds_each * (self.total - self.done)
             note = f"{note}, " if note else ""
             self.say(f"{self.label}: {self.done}/{self.total} {self.unit}, {note}{left:.0f} s left")
 
     def say(self, line):
-        """A line of its own, above the bar."""
+        """Print a line of its own, above the bar."""
         if not self.quiet:
             tqdm.write(line, file=sys.stderr)
 
     def close(self):
+        """Leave the bar."""
         if self.bar is not None:
             self.bar.close()
 
@@ -102,53 +107,77 @@ class Progress:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, noticed at a place where everything can be saved."""
+    """A signal asked the program to stop, and was noticed at a place where everything can be saved.
+
+    signal  its number
+    """
+
+    def __init__(self, number):
+        super().__init__("stopped" if number == signal.SIGINT
+                         else f"stopped by {signal.Signals(number).name}")
+        self.signal = number
 
 
 class Interrupt:
-    """Ctrl-C, or SIGTERM, once: `watch` raises Interrupted between two of what it passes on. Twice: stop at once."""
+    """A context in which Ctrl-C, SIGTERM and SIGHUP wait for the next `check`. A second one stops at
+    once. Outside the main thread, where Python allows no signal handlers, it does nothing.
+    """
+
+    SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
     def __enter__(self):
-        self.requested = False
-        self._before = {number: signal.signal(number, self._notice) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.received, self._before = None, {}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._notice) for number in self.SIGNALS}
         return self
 
     def __exit__(self, *_):
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def check(self):
+        """Raise Interrupted if a signal has come."""
+        if self.received:
+            raise Interrupted(self.received)
+
     def watch(self, batches):
-        """Pass batches on, until the user wants to stop; one that has been taken is always passed on."""
-        self._raise_if_requested()
+        """Yield the batches, and check before each is asked for: one that was taken is passed on."""
+        batches = iter(batches)
+        self.check()
         for batch in batches:
             yield batch
-            self._raise_if_requested()
+            self.check()
 
-    def _raise_if_requested(self):
-        if self.requested:
-            raise Interrupted("stopped")
-
-    def _notice(self, *_):
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
+    def _notice(self, number, _frame):
+        if self.received:
+            raise Interrupted(number)
+        self.received = number
 
 
-def run(main, mistakes, name=None):
-    """Call main() and leave with its exit code. `mistakes`: the exceptions that mean a user's mistake;
-    name: how the program calls itself, if not as its file.
+def execute(main, mistakes, name=None):
+    """Call main() and exit with the code that its end deserves.
 
-    A mistake is one line and code 2, a fault of the run one line and code 1, Ctrl-C code 130.
+    What main returns is the code (None is 0). A mistake of the user is one line and code 2, a fault of
+    the run one line and code 1; Ctrl-C is 130, and another signal 128 + its number.
+
+    Args     mistakes: the exceptions that are a user's mistakes; name: of the program, if not its file's
     """
     name = name or os.path.basename(sys.argv[0])
-    sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show is no reason to stop
+    if hasattr(sys.stdout, "reconfigure"):  # not in a notebook
+        sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show is no fault
     try:
-        sys.exit(main())
+        code = main()
+        sys.stdout.flush()
+        sys.exit(code)
     except mistakes as error:
         code, text = 2, str(error)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        sys.exit(128 + signal.SIGPIPE)
     except (ArithmeticError, OSError, MemoryError) as error:
         code, text = 1, str(error) or type(error).__name__
     except KeyboardInterrupt as error:
-        code, text = 130, str(error) or "stopped"
+        code = 128 + getattr(error, "signal", signal.SIGINT)
+        text = str(error) or "stopped"
     print(f"{name}: {text}", file=sys.stderr)
     sys.exit(code)

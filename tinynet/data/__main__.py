@@ -143,5 +143,5 @@ def parse_arguments():
 
 
 if __name__ == "__main__":
-    console.run(main, mistakes=(console.FolderError, DataError, ThreadCountError),
+    console.execute(main, mistakes=(console.FolderError, DataError, ThreadCountError),
                 name="tinynet.data")

@@ -1,0 +1,140 @@
+"""The folder of a training run.
+
+    config.json              the options of the run, and the versions of Python, NumPy and tinynet
+    metrics.csv, .jsonl      one row a step, in two formats
+    checkpoint-000123.npz    everything that is needed to continue after step 123
+    statistics.npz           the mean image and the covariance of colours of the training set
+    weights.npz              the network at the end; curves.png, kernels.png, best_and_worst.png
+    summary.json             the result; a run that has this file is finished
+"""
+
+import json
+import os
+import pathlib
+import re
+import sys
+
+from tinynet import checkpoint, console
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+KEPT = 2  # checkpoints: if the newest is damaged, the one before it is used
+FILES = ("checkpoint-*.npz", "config.json", "metrics.csv", "metrics.jsonl", "statistics.npz",
+         "summary.json", "weights.npz", "curves.png", "kernels.png", "best_and_worst.png",
+         "classified.png")
+
+
+class RunError(ValueError):
+    """A run cannot be started, continued or loaded; the message is one line for the user."""
+
+
+def claim(path):
+    """Make the folder of a run and lock it until this process ends, so that no other process
+    trains into it.
+
+    Returns  the folder as a Path, and the open file that holds the lock: keep it
+    Raises   FolderError if nothing can be written there; RunError if another process has the lock
+    """
+    folder = console.writable_folder(path)
+    if fcntl is None:
+        print(f"{folder}: this system has no file locks; start no second run here", file=sys.stderr)
+        return folder, None
+    lock = os.open(folder, os.O_RDONLY)  # the folder itself is locked: no file is left behind
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise RunError(f"{folder}: another process is training there; choose another --out") from None
+    except OSError as error:
+        print(f"{folder}: cannot be locked ({error.strerror}); start no second run here",
+              file=sys.stderr)
+    return folder, lock
+
+
+def remove_unfinished(folder):
+    """Remove the temporary files of a process that was killed while it wrote."""
+    for name in FILES:
+        for path in folder.glob(f".{name}.*.tmp"):
+            path.unlink()
+
+
+def checkpoints(folder):
+    """Return the paths of the checkpoints in a folder, the newest last."""
+    found = [path for path in pathlib.Path(folder).glob("checkpoint-*.npz")
+             if re.search(r"-\d+\.npz$", path.name)]
+    return sorted(found, key=step_of)
+
+
+def step_of(path):
+    """Return the step after which a checkpoint was written: 123 for checkpoint-000123.npz."""
+    return int(path.stem.rpartition("-")[2])
+
+
+def is_finished(folder):
+    """Return whether the run in a folder has reached its end."""
+    return (pathlib.Path(folder) / "summary.json").exists()
+
+
+def load_newest(folder):
+    """Return the path and the state of the newest checkpoint that can be read.
+
+    Raises   RunError if there is none
+    """
+    found = checkpoints(folder)
+    for path in reversed(found):
+        try:
+            return path, checkpoint.load_state(path)
+        except checkpoint.CheckpointError as error:
+            print(f"{error}; trying the checkpoint before it", file=sys.stderr)
+    if not found:
+        raise RunError(f"{folder}: there is no checkpoint to continue from; start without --resume")
+    raise RunError(f"{folder}: none of its {len(found)} checkpoints can be read")
+
+
+def require_unused(folder):
+    """Raise RunError if a folder holds a run, finished or not: a new one would destroy it."""
+    if is_finished(folder):
+        raise RunError(f"{folder}: holds a finished run; choose another --out, or remove the folder")
+    if found := checkpoints(folder):
+        raise RunError(f"{folder}: holds a run that was stopped ({found[-1].name}); continue it with "
+                       "--resume, choose another --out, or remove the folder")
+
+
+def require_resumable(folder):
+    """Raise RunError if the run in a folder is finished."""
+    if is_finished(folder):
+        raise RunError(f"{folder}: the run is finished, there is nothing to continue")
+
+
+def require_same(path, kept, wanted, where=""):
+    """Raise RunError with the first entry in which two nested dicts differ."""
+    for key in [*kept, *wanted]:
+        before, now = kept.get(key), wanted.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            require_same(path, before, now, f"{where}{key} ")
+        elif before != now:
+            raise RunError(f"{path}: made by another run: {where}{key} was {before}, now it is {now}")
+
+
+def read_config(folder):
+    """Return config.json of a run as a dict. Raises RunError if there is none."""
+    path = os.path.join(folder, "config.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+        if not isinstance(config, dict):
+            raise ValueError("it is not a JSON object")
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}; {folder} is not the folder of a run") from None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path}: damaged ({error})") from None
+    return config
+
+
+def write_json(path, values):
+    """Write a dict as readable JSON; a fault leaves the old file as it was."""
+    with checkpoint.atomic_write(path) as file:
+        file.write(json.dumps(values, indent=2).encode() + b"\n")

@@ -1,0 +1,135 @@
+"""What all training scripts share: their options, and the preparations for a run.
+
+A script makes the network, the optimiser and the schedule; open_run does the rest.
+"""
+
+import argparse
+import dataclasses
+import os
+
+from tinynet import backend, checkpoint, console, data
+from tinynet.runs import folder as files
+from tinynet.runs.run import Run
+from tinynet.runs.stall import StallHint
+from tinynet.shapes import ShapeError, ceil_div
+
+SETTLED = ("recipe", "schedule", "epochs", "steps", "batch_size", "image_size", "lr", "seed")
+MISTAKES = (console.FolderError, data.DataError, ShapeError, backend.DeviceError,
+            checkpoint.CheckpointError, files.RunError)  # of a user: one line, exit code 2
+
+
+def parser(description, *, data, epochs, batch_size, lr, out):
+    """Return an ArgumentParser with the options that all training scripts share, and these defaults."""
+    parser = console.ArgumentParser(description=description,
+                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add = parser.add_argument
+    add("--data", default=data, metavar="embedded|PATH",
+        help="generated pictures; or a folder or archive of class folders, CIFAR-10, ImageNet, a pack")
+    add("--device", default="auto", metavar="auto|cpu|gpu|gpu:N", help="auto: a GPU if one can be used")
+    add("--epochs", type=console.positive_int, default=epochs, metavar="N",
+        help="how often the training set is gone through")
+    add("--batch-size", type=console.positive_int, default=batch_size, metavar="N",
+        help="pictures a step")
+    add("--lr", type=console.positive_float, default=lr, help="learning rate at the start")
+    add("--seed", type=console.seed, default=0, metavar="N", help="of all random numbers")
+    add("--out", default=out, metavar="DIR", help="folder for the results")
+    add("--resume", action="store_true", help="continue the run in --out, with its own options")
+    add("--checkpoint-minutes", type=console.positive_float, default=10.0, metavar="M",
+        help="time between two checkpoints; one is written after each epoch in any case")
+    add("--keep-checkpoints", action="store_true", help="keep the checkpoint of every epoch")
+    add("--quiet", action="store_true", help="print errors only")
+    return parser
+
+
+def parse(parser):
+    """Return the arguments. With --resume, the options of the run in --out are the defaults.
+
+    Raises   RunError or DeviceError, one line, for what is known to fail before the data are read
+    """
+    args = parser.parse_args()
+    if args.resume:
+        config = files.read_config(args.out)
+        files.require_resumable(args.out)
+        kept = {name: config[name] for name in (*SETTLED, "data", "ten_views") if name in config}
+        parser.set_defaults(**kept)
+        args = parser.parse_args()
+        files.require_same(os.path.join(args.out, "config.json"), {"options": options(config)},
+                           {"options": options(vars(args))})
+    else:
+        files.require_unused(args.out)
+    backend.choose_device(args.device)
+    return args
+
+
+def steps_per_epoch(args, source):
+    """Return how many batches make an epoch."""
+    return ceil_div(len(source.train), args.batch_size)
+
+
+def count_epochs(args, source):
+    """Return how many epochs --epochs or --steps make; the last one may be incomplete."""
+    steps = getattr(args, "steps", None)
+    return ceil_div(steps, steps_per_epoch(args, source)) if steps else args.epochs
+
+
+def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentation, hint=None):
+    """Move a network to its device, prepare the data, and begin or resume a run in --out.
+
+    Args     args: from parse; network: the key of trained.NETWORKS; net, sgd, schedule: fresh;
+             source: from data.open_source; batches_rng: numpy.random.Generator for the order and the
+             crops alone; augmentation: a data.Augmentation
+    Returns  a Run, ready for the training loop
+    Raises   MISTAKES, each with one line for the user
+    """
+    say = (lambda line: None) if args.quiet else print
+    summary = net.summary()
+    device, why = backend.choose_device(args.device, summary.training_bytes(args.batch_size))
+    say(f"device: {device} ({why})")
+    net.to(device)
+    size = net.in_shape[-1]
+    say(f"{network}{f' {args.recipe}' if 'recipe' in args else ''} at {size} pixels: "
+        f"{summary.params:,} parameters")
+    say(f"{source.name}: {len(source.class_names)} classes, {len(source.train)} training pictures, "
+        f"{len(source.test)} test pictures")
+    folder, lock = files.claim(args.out)
+    if not args.resume:
+        files.require_unused(folder)  # again, now that no other process can begin a run here
+    if args.resume and (folder / "statistics.npz").exists():
+        statistics = data.load_statistics(folder / "statistics.npz")
+    else:
+        statistics = data.compute_statistics(source.train, args.quiet)
+
+    def test_batches(ten_views=False):
+        batch_size = max(1, args.batch_size // 10) if ten_views else args.batch_size
+        return data.test_batches(source.test, batch_size, size, statistics.mean, ten_views)
+
+    next(test_batches())  # if no picture can be read, say so now
+    batches = data.TrainingBatches(source.train, args.batch_size, size, statistics, batches_rng,
+                                   augmentation, device=device, colour_epochs=schedule.colour_epochs)
+    per_epoch = steps_per_epoch(args, source)
+    steps = getattr(args, "steps", None) or args.epochs * per_epoch
+    run = Run(folder, net, sgd, schedule, batches, test_batches, len(source.test), steps=steps,
+              steps_per_epoch=per_epoch, identity=identity(args, summary, source, statistics),
+              hint=hint or StallHint(len(source.class_names)), minutes=args.checkpoint_minutes,
+              keep_checkpoints=args.keep_checkpoints, quiet=args.quiet)
+    run.lock = lock  # until the process ends
+    if args.resume:
+        say(f"continuing from {run.resume()}: step {run.step} of {steps}")
+        return run
+    checkpoint.save_arrays(folder / "statistics.npz", dataclasses.asdict(statistics))
+    run.begin(vars(args) | {"network": network, "device": device, "classes": source.class_names})
+    return run
+
+
+def identity(args, summary, source, statistics):
+    """Return everything that a run must share with the checkpoint that it continues."""
+    return {"network": {row.name: f"{row.kind} {row.output_shape}, {row.params} parameters"
+                        for row in summary.rows},
+            "data": data.identity(source),
+            "options": options(vars(args)),
+            "statistics.npz": {"digest": statistics.digest()}}
+
+
+def options(values):
+    """Return the entries of a dict that a run keeps from its beginning to its end."""
+    return {name: values[name] for name in SETTLED if name in values}

@@ -1,0 +1,79 @@
+"""Load the network of a run, with all that is needed to show it a picture."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from tinynet import checkpoint, data
+from tinynet.alexnet import AlexNet
+from tinynet.cifarnet import CifarNet
+from tinynet.evaluation import evaluating, predict
+from tinynet.losses import SoftmaxCrossEntropy
+from tinynet.network import Sequential
+from tinynet.runs import folder as files
+
+NETWORKS = {  # by the name in config.json
+    "AlexNet": lambda config, rng: AlexNet(config["recipe"], len(config["classes"]),
+                                           config["image_size"], rng=rng),
+    "CifarNet": lambda config, rng: CifarNet(len(config["classes"]), rng=rng),
+}
+
+
+@dataclasses.dataclass
+class Trained:
+    """A network that was trained, and how its pictures are prepared.
+
+    mean    (3, S, S) float32: the mean image of the training set; pictures are stored at S pixels
+    origin  a line that says where the weights are from
+    """
+
+    net: Sequential
+    class_names: list
+    mean: np.ndarray
+    origin: str
+
+    def load_picture(self, file):
+        """Return a picture file of any format as uint8 (3, S, S). Raises as data.load_picture."""
+        return data.load_picture(file, self.mean.shape[-1], data.any_format())
+
+    def prepare(self, pictures, ten_views=False):
+        """Return x (N, 3, s, s), or (N, 10, 3, s, s), for pictures uint8 (N, 3, S, S): the middle of
+        each, or the paper's ten views (4.1), minus the mean image.
+        """
+        size = self.net.in_shape[-1]
+        x = data.ten_crops(pictures, size) if ten_views else data.center_crop(pictures, size)
+        return x - data.center_crop(self.mean, size)
+
+    def probabilities(self, pictures, ten_views=False):
+        """Return probabilities (N, classes) for pictures uint8 (N, 3, S, S)."""
+        with evaluating(self.net):  # the loss asks for labels, but the probabilities do not need them
+            return predict(self.net, SoftmaxCrossEntropy(), self.prepare(pictures, ten_views),
+                           np.zeros(len(pictures), np.int64))[0]
+
+
+def load(folder, path=None):
+    """Load the network of a run: its final weights, or its newest checkpoint if it is not finished.
+
+    Args     path: one of checkpoints(folder), to load that one instead
+    Raises   RunError or CheckpointError, one line for the user
+    """
+    folder = pathlib.Path(folder)
+    config = files.read_config(folder)
+    try:
+        classes = config["classes"]
+        net = NETWORKS[config["network"]](config, np.random.default_rng(0))
+    except (KeyError, TypeError, ValueError) as error:
+        raise files.RunError(f"{folder / 'config.json'}: does not describe a network of tinynet "
+                             f"({error})") from None
+    mean = data.load_statistics(folder / "statistics.npz").mean
+    if path is None and files.is_finished(folder):
+        net.load(folder / "weights.npz")
+        return Trained(net, classes, mean, f"{folder / 'weights.npz'}, of a finished run")
+    path, state = (path, checkpoint.load_state(path)) if path else files.load_newest(folder)
+    try:
+        net.restore(state["network"])
+    except (checkpoint.CheckpointError, KeyError, TypeError) as error:
+        raise checkpoint.CheckpointError(f"{path}: made for another network ({error})") from None
+    return Trained(net, classes, mean, f"{path}, after {state['step']} steps of a run that is not finished"
+                   if not files.is_finished(folder) else f"{path}, after {state['step']} steps")
