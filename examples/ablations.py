@@ -18,9 +18,10 @@ import numpy as np
 
 import tinynet
 from tinynet import console, data
+from tinynet.evaluation import evaluate
 from tinynet.layers import LRN, Conv2d, Dropout, Flatten, Linear, MaxPool, ReLU, Tanh
 from tinynet.metrics import top_k_wrong
-from tinynet.train import evaluate, require_finite, train_step
+from tinynet.runs import require_finite
 
 STORED, SIZE, BATCH = 38, 33, 64
 COLUMNS = ("data", "pictures", "epochs", "seed", "variant", "epochs_to_25", "train_error", "held_out_error")
@@ -82,7 +83,9 @@ def train(source, pictures, variant, seed, epochs):
             else:
                 x = middles(chosen, statistics)
             step += 1
-            require_finite(train_step(net, loss, sgd, x, labels), step)
+            require_finite(loss.forward(net.forward(x), labels), step)
+            net.backward(loss.backward())
+            sgd.step()
             wrong += top_k_wrong(loss.probs, labels, 1).sum()
         if wrong <= 0.25 * len(order) and math.isnan(reached):
             reached = epoch

@@ -19,7 +19,6 @@ import tinynet
 from tinynet import data, exercises, figures, layers, metrics, ops
 from tinynet.data.embedded import EmbeddedSource
 from tinynet.trace import Trace, explain
-from tinynet.train import train_step
 
 rng = np.random.default_rng(0)
 
@@ -232,7 +231,9 @@ def training_errors(Kind, x, std1, lr, passes):
     while len(errors) < passes and (not errors or errors[-1] > 25):
         wrong = 0
         for batch in rng.permutation(500).reshape(20, 25):
-            train_step(net, loss, sgd, x[batch], labels[batch])
+            loss.forward(net.forward(x[batch]), labels[batch])
+            net.backward(loss.backward())
+            sgd.step()
             wrong += metrics.top_k_wrong(loss.probs, labels[batch], 1).sum()
         errors.append(wrong / 5)                           # of 500, in per cent
     return errors
@@ -244,9 +245,6 @@ def best(Kind, x, std1, rates, passes=36):
     return min(tried, key=lambda errors: (len(errors), errors[-1]))
 
 
-print(inspect.getsource(train_step))
-
-# %%
 as_2012 = {"ReLU": best(layers.ReLU, raw, 0.001, rates=(0.0003, 0.001)),
            "tanh": best(layers.Tanh, raw, 0.001, rates=(0.01, 0.03))}
 

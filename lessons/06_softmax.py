@@ -19,8 +19,8 @@ import numpy as np
 import tinynet
 from tinynet import data, exercises, figures, layers, ops
 from tinynet.data.embedded import EmbeddedSource
+from tinynet.evaluation import evaluate
 from tinynet.trace import Trace, explain
-from tinynet.train import evaluate, train_step
 
 rng = np.random.default_rng(0)
 
@@ -290,7 +290,9 @@ figures.draw_maps(-dw.reshape(10, 3, 16, 16)[:, 1], source.class_names, columns=
 loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net, lr=0.05, momentum=0.9, weight_decay=0.01)
 scaled = pictures / 64
 for _ in range(60):                                        # all 1,000 pictures in each step
-    train_step(net, loss, sgd, scaled, truth)
+    loss.forward(net.forward(scaled), truth)
+    net.backward(loss.backward())
+    sgd.step()
 held_out = (source.test.read(np.arange(500))[0] - mean).astype(np.float64) / 64
 seen_before = evaluate(net, loss, [(scaled, truth)]).top1_error
 unseen = evaluate(net, loss, [(held_out, source.test.labels)]).top1_error

@@ -19,7 +19,7 @@ import numpy as np
 import tinynet
 from tinynet import data, exercises, figures, init, layers, ops, reference
 from tinynet.data.embedded import EmbeddedSource
-from tinynet.train import StallHint, train_step
+from tinynet.runs import StallHint
 
 rng = np.random.default_rng(0)
 
@@ -402,7 +402,9 @@ def losses_of(net, hint, steps=250, seed=0):
     values, said = [], None
     for _ in range(steps):
         some = rng.choice(640, 64, replace=False)
-        values.append(float(train_step(net, loss, sgd, x[some], labels[some])))
+        values.append(float(loss.forward(net.forward(x[some]), labels[some])))
+        net.backward(loss.backward())
+        sgd.step()
         said = said or hint.update(values[-1])
     return np.array(values), said
 

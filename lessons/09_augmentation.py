@@ -19,7 +19,7 @@ import numpy as np
 from tinynet import data, exercises, figures, ops
 from tinynet.data.augment import Sample
 from tinynet.data.embedded import EmbeddedSource
-from tinynet.train import predict
+from tinynet.evaluation import predict
 
 rng = np.random.default_rng(0)
 

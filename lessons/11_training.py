@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 11 · Training (训练)
 #
-# *25 minutes. Before it: 08, the step; 09, augmentation. Beside it: the paper, sections 4 and 5, `tinynet/train.py`,
-# `tinynet/schedules.py`, `tinynet/run.py`.*
+# *25 minutes. Before it: 08, the step; 09, augmentation. Beside it: the paper, sections 4 and 5, `tinynet/schedules.py`,
+# `tinynet/evaluation.py`, `tinynet/runs/`.*
 #
 # After this lesson you can write the loop, read its curves (学习曲线), tell overfitting (过拟合) from a rate that is
 # too high or too low, cut the rate by the paper's rule, stop a run and go on with it, and say which error may be
@@ -18,10 +18,11 @@ import tempfile
 import numpy as np
 
 import tinynet
-from tinynet import data, exercises, figures, layers, run as runs
+from tinynet import data, exercises, figures, layers, runs
 from tinynet.data.embedded import EmbeddedSource
+from tinynet.evaluation import evaluate
 from tinynet.metrics import top_k_wrong
-from tinynet.train import NotFinite, evaluate, require_finite, train_step
+from tinynet.runs import NotFinite, require_finite
 
 rng = np.random.default_rng(0)
 
@@ -64,7 +65,12 @@ print(small_net(0).summary())
 # A step (步) is four lines, and they are the whole of learning: forward, the loss, backward, update.
 
 # %%
-print(inspect.getsource(train_step))
+def train_step(net, loss, sgd, x, labels):
+    value = loss.forward(net.forward(x), labels)
+    net.backward(loss.backward())
+    sgd.step()
+    return value
+
 
 net, loss = small_net(0), tinynet.SoftmaxCrossEntropy()
 sgd = tinynet.SGD(net, lr=0.01)
@@ -337,49 +343,58 @@ assert abs(reported - results["both"]["top1_error"][-1]) < 0.15  # 300 pictures:
 # draws dropout's masks. Leave one of them out, and the run that goes on is another run.
 
 # %%
-def set_up(folder):
+class PowerFailure(Exception):
+    pass
+
+
+def new_run(folder):
     net = small_net(0, dropout=True)
     sgd = tinynet.SGD(net, lr=0.01)
-    keepers = {"batches": varied(0), "schedule": tinynet.Plateau(sgd)}
-    return runs.Run(folder, {"lesson": 11}, net, sgd, keepers)
+    return runs.Run(runs.Lock(folder), net, sgd, tinynet.Plateau(sgd), varied(0), lambda ten_views: iter(validation), 300,
+                    steps=35, steps_per_epoch=STEPS, identity={"lesson": 11}, hint=runs.StallHint(10), quiet=True)
 
 
-def go_on(run, until):
-    while run.step < until:
-        x, labels = next(run.keepers["batches"])
-        value = train_step(run.net, loss, run.sgd, x, labels)
-        run.step += 1
-        run.record(step=run.step, epoch=-(-run.step // STEPS), lr=run.sgd.lr, loss=float(value))
+def train(run, save_after=None, fail_after=None):
+    with run:
+        for _ in run.epochs():
+            for x, labels in run.steps():
+                value = train_step(run.net, loss, run.sgd, x, labels)
+                run.record(value, loss.probs, labels)
+                if run.step == save_after:
+                    run.save()
+                if run.step == fail_after:
+                    raise PowerFailure
+            result = evaluate(run.net, loss, run.test_batches())
+            run.schedule.end_epoch(result.top1_error)
+            run.record_evaluation(result)
 
 
 with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-    whole = set_up(one)                                    # 35 steps without a break
+    whole = new_run(one)                                   # 35 steps without a break
     whole.begin({})
-    go_on(whole, 35)
+    train(whole)
 
-    stopped = set_up(two)                                  # 15 steps, in the middle of a pass, and a checkpoint
-    stopped.begin({})
-    go_on(stopped, 15)
-    stopped.save()
-    go_on(stopped, 18)                                     # three more, which nobody will have saved
-    stopped.close()
+    stopped = new_run(two)                                 # a checkpoint after 15 steps, in the middle of an epoch,
+    stopped.begin({})                                      # and three more steps, which are lost
+    try:
+        train(stopped, save_after=15, fail_after=18)
+    except PowerFailure:
+        print("stopped after step", stopped.step)
 
-    resumed = set_up(two)                                  # fresh weights, then what the checkpoint has
-    print("going on from", resumed.resume().name)
+    resumed = new_run(two)                                 # fresh weights, then those of the checkpoint
+    print("continuing from", resumed.resume().name)
     assert resumed.step == 15
-    go_on(resumed, 35)
+    train(resumed)
 
     for name, w in whole.net.named_params().items():
         assert (w == resumed.net.named_params()[name]).all()  # equal, to the last bit
-    assert list(whole.metrics["loss"]) == list(resumed.metrics["loss"])
+    assert list(whole.log["loss"]) == list(resumed.log["loss"])
 
-    resumed.save()
     print(*sorted(path.name for path in resumed.folder.iterdir()), sep="\n")
     kept = runs.read_metrics(two)
     assert kept["step"] == list(range(1, 36))              # the three lost steps are not there twice
     resumed.finish({"steps": 35})
     assert runs.is_finished(two) and not runs.checkpoints(two)
-    whole.close()
 
 # %% [markdown]
 # And if the dropout masks are forgotten? The same weights, velocities and pictures, but another generator for them:
@@ -431,5 +446,5 @@ exercises.check_honest_error(honest_error)
 # - Cut by 10 when the validation error stops improving, three times, and go on at the last rate.
 # - Choose by validation, report the test error. Keep all that changes, or a run cannot go on.
 #
-# Read next: [train.py](../tinynet/train.py), [run.py](../tinynet/run.py), and the loop of
+# Read next: [evaluation.py](../tinynet/evaluation.py), [runs/run.py](../tinynet/runs/run.py), and the loop of
 # [train_alexnet.py](../examples/train_alexnet.py), which has all of this in it.

@@ -15,7 +15,7 @@ import numpy as np
 import tinynet
 from tinynet import data, exercises, figures, layers
 from tinynet.data.embedded import EmbeddedSource
-from tinynet.train import evaluate, predict, train_step
+from tinynet.evaluation import evaluate, predict
 
 # %% [markdown]
 # ## A network to look into
@@ -74,7 +74,9 @@ for step in range(STEPS):
     if step == STEPS * 4 // 5:
         sgd.lr /= 10
     x, labels = next(batches)
-    train_step(net, loss, sgd, x / 64, labels)             # / 64: pixels of about -2 to 2
+    loss.forward(net.forward(x / 64), labels)              # / 64: pixels of about -2 to 2
+    net.backward(loss.backward())
+    sgd.step()
 
 # %% [markdown]
 # It has learned: guessing one of ten is wrong nine times of ten.
@@ -363,4 +365,4 @@ exercises.check_nearest_rows(nearest_rows)
 # - Whether two groups divide the work between them is a question to be measured, with a number per group, not to be
 #   read off a figure.
 #
-# Read next: [train.py](../tinynet/train.py), where `predict` and `evaluate` are.
+# Read next: [evaluation.py](../tinynet/evaluation.py), where `predict` and `evaluate` are.

@@ -11,7 +11,7 @@ from PIL import Image
 from test_train_script import ROOT, SIZE
 
 import tinynet
-from tinynet import checkpoint, data, run as runs, trained
+from tinynet import checkpoint, data, runs
 
 STORED, NAMES = 76, ["ant", "bee", "cat", "\u732b", "dog", "elk", "fox"]
 
@@ -29,11 +29,16 @@ def make_run(folder, finished=True):
         runs.write_json(folder / "summary.json", {})
         net.save(folder / "weights.npz")
     else:
-        stopped = runs.Run(folder, {}, net, tinynet.SGD(net), {})
+        sgd = tinynet.SGD(net)
+        statistics = data.Statistics(mean, np.eye(3))
+        batches = data.TrainingBatches(data.open_source("embedded", STORED, quiet=True).train, 1, SIZE, statistics,
+                                       np.random.default_rng(0))
+        stopped = runs.Run(runs.Lock(folder), net, sgd, tinynet.StepDecay(sgd, ()), batches, None, 0, steps=9, steps_per_epoch=9,
+                           identity={}, hint=runs.StallHint(7))
         stopped.begin(config)
         stopped.step = 7
         stopped.save()
-        stopped.close()
+        stopped.log.close()
     return net
 
 
@@ -111,12 +116,12 @@ def test_a_terminal_that_cannot_show_it_is_no_error(base):
 def test_a_run_that_is_not_finished_speaks_from_its_newest_checkpoint(base, tmp_path):
     net = make_run(tmp_path / "run", finished=False)
     (tmp_path / "run" / "weights.npz").write_text("of an earlier run in this folder")
-    network = trained.load(tmp_path / "run")
+    network = runs.load(tmp_path / "run")
     assert "checkpoint-000007.npz, after 7 steps of a run that is not finished" in network.origin
     for name, w in net.named_params().items():
         np.testing.assert_array_equal(network.net.named_params()[name], w)
     picture = network.load_picture(base / "a.png")[None]
-    np.testing.assert_array_equal(network.probabilities(picture), trained.load(base / "run").probabilities(picture))
+    np.testing.assert_array_equal(network.probabilities(picture), runs.load(base / "run").probabilities(picture))
 
 
 def test_what_is_no_run_is_said_in_a_line(base, tmp_path):
@@ -127,7 +132,7 @@ def test_what_is_no_run_is_said_in_a_line(base, tmp_path):
 
 
 @pytest.mark.parametrize("change, said", [
-    ({"network": "ResNet"}, "tells of no network that can be built ('ResNet')"),
+    ({"network": "ResNet"}, "does not describe a network of tinynet ('ResNet')"),
     ({"recipe": "vgg"}, "no recipe 'vgg'"), ({"image_size": 20}, "too small"), ({"classes": None}, "NoneType"),
     ({"recipe": "owt"}, "made for another network")])
 def test_a_config_that_does_not_fit_is_said_in_a_line(tmp_path, change, said):
@@ -135,5 +140,5 @@ def test_a_config_that_does_not_fit_is_said_in_a_line(tmp_path, change, said):
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     runs.write_json(tmp_path / "run" / "config.json", config | change)
     with pytest.raises((runs.RunError, tinynet.CheckpointError)) as error:
-        trained.load(tmp_path / "run")
+        runs.load(tmp_path / "run")
     assert said in str(error.value) and "\n" not in str(error.value)

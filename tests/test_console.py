@@ -209,9 +209,9 @@ def test_quiet_prints_nothing_anywhere(clock, monkeypatch, stream):
 def test_the_first_ctrl_c_is_noted_and_the_second_stops_at_once():
     before = signal.getsignal(signal.SIGINT)
     with console.Interrupt() as interrupt:
-        assert interrupt.requested is False
+        assert interrupt.received is None
         signal.raise_signal(signal.SIGINT)
-        assert interrupt.requested is True
+        assert interrupt.received == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
@@ -246,6 +246,6 @@ def test_an_interrupt_can_be_used_again():
     interrupt = console.Interrupt()
     for _ in range(2):
         with interrupt:
-            assert not interrupt.requested
+            assert not interrupt.received
             signal.raise_signal(signal.SIGINT)
-            assert interrupt.requested
+            assert interrupt.received

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from test_cuda_launchers import slim_alexnet, small_network
 from test_train_script import ROOT, SCRIPT, make_colours
+from training import train_step
 
 import tinynet
 from tinynet import backend
@@ -22,8 +23,7 @@ from tinynet.cuda.augment import augment
 from tinynet.data import Augmentation, principal_axes, sample
 from tinynet.layers import Conv2d
 from tinynet.network import WORKSPACE_BYTES
-from tinynet.run import read_metrics
-from tinynet.train import train_step
+from tinynet.runs import read_metrics
 
 
 # ---- the choice ----------------------------------------------------------------------------------------------------
@@ -294,15 +294,15 @@ def train(stand_in, monkeypatch, tmp_path, capsys):
 
 
 def ctrl_c_after(monkeypatch, steps):
-    done = []
+    done, sgd_step = [], tinynet.SGD.step
 
-    def step(*arguments):
-        done.append(train_step(*arguments))
+    def step(sgd):
+        sgd_step(sgd)
+        done.append(sgd)
         if len(done) == steps:
             os.kill(os.getpid(), signal.SIGINT)
-        return done[-1]
 
-    monkeypatch.setattr("tinynet.train.train_step", step)
+    monkeypatch.setattr(tinynet.SGD, "step", step)
 
 
 @pytest.mark.parametrize("first, then", [("cpu", "gpu"), ("gpu", "cpu"), ("gpu:0", "gpu")])
@@ -319,7 +319,7 @@ def test_a_run_that_was_stopped_on_one_device_goes_on_on_another(train, stand_in
         assert (f"compiling {file}.cu for float" in err) == (first != "cpu")
     launches = stand_in.meter.launches
     code, out, _ = train("--device", then, "--out", "moved", "--resume")
-    assert code is None and "going on from moved/checkpoint-000003.npz: step 3 of 8" in out
+    assert code is None and "continuing from moved/checkpoint-000003.npz: step 3 of 8" in out
     assert (stand_in.meter.launches > launches) == (then == "gpu")
     whole, moved = (read_metrics(folder) for folder in ("whole", "moved"))
     tolerance = 0 if first[:3] == then else 1e-3

@@ -19,13 +19,13 @@ from shape_table import CASES, Case, cases, conv, logits, lrn, lrn_within, norma
 from test_contract import MISFITS, a, contract_check
 from test_gradients import DIFFERENTIABLE, gradient_check
 from test_parity import parity_check
+from training import train_step
 
 import tinynet
 import tinynet.cuda
 from tinynet import backend, data
 from tinynet.backend import to_device, to_numpy
 from tinynet.cuda import augment, earlier, kernels
-from tinynet.train import train_step
 
 VERSIONS = {"conv": (1, 2, 3), "pool": (1, 2), "lrn": (1, 2), "activation": (1, 2), "dropout": (1, 2),
             "linear": (1, 2, 3), "softmax": (1, 2), "sgd": (1, 2), "augment": (1, 2)}

@@ -5,7 +5,7 @@ import pytest
 
 import tinynet
 from tinynet.layers import Dropout, Flatten, Linear
-from tinynet.train import evaluate
+from tinynet.evaluation import evaluate
 
 
 @pytest.fixture
@@ -49,5 +49,5 @@ def test_a_fault_in_the_middle_leaves_the_network_in_training(net):
 
 
 def test_not_one_picture_is_an_error(net):
-    with pytest.raises(ValueError, match="there is not one picture"):
+    with pytest.raises(ValueError, match="there is no picture"):
         evaluate(net, tinynet.SoftmaxCrossEntropy(), [])

@@ -6,9 +6,11 @@ import math
 import numpy as np
 import pytest
 from test_network import small_net
+from training import train_step
 
 import tinynet
-from tinynet.train import StallHint, evaluate, require_finite, train_step
+from tinynet.evaluation import evaluate
+from tinynet.runs import NotFinite, StallHint, require_finite
 
 
 class OneWeight:
@@ -116,7 +118,7 @@ def test_stall_hint_comes_once_and_only_at_chance():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("-inf")])
 def test_a_loss_that_is_not_finite_stops_the_run(value):
-    with pytest.raises(tinynet.train.NotFinite, match="step 7: the loss is"):
+    with pytest.raises(NotFinite, match="step 7: the loss is"):
         require_finite(value, 7)
     assert require_finite(np.float32(1.5), 7) == 1.5
 
@@ -165,7 +167,7 @@ def test_evaluate_counts_by_picture_and_gives_the_mode_back():
     assert [layer.training for layer in net.layers] == [False] + [True] * 8
     net.eval()
     assert whole.top1_error == np.mean(net.forward(x).argmax(axis=1) != labels)
-    with pytest.raises(ValueError, match="not one picture"):
+    with pytest.raises(ValueError, match="there is no picture"):
         evaluate(net, loss, [])
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from training import train_step
 
 import tinynet
 from tinynet.layers import LRN, Conv2d, Dropout, Flatten, LeakyReLU, Linear, LRNWithin, MaxPool, ReLU, Sigmoid, Tanh
@@ -110,7 +111,7 @@ def test_ten_steps_of_training(oracle, recipe, image_size):
     start = {name: array.copy() for name, array in net.named_params().items()}
     for step in range(10):
         x, labels = 60 * rng.standard_normal((4, 3, image_size, image_size)), rng.integers(10, size=4)
-        value = tinynet.train.train_step(net, loss, sgd, x, labels)
+        value = train_step(net, loss, sgd, x, labels)
         theirs.zero_grad()
         their_loss = torch.nn.functional.cross_entropy(
             torch_forward(torch, net, params, torch.from_numpy(x), masks), torch.from_numpy(labels))

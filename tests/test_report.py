@@ -6,11 +6,11 @@ from matplotlib import colors
 from matplotlib.figure import Figure
 
 import tinynet
-from tinynet import report
+from tinynet.evaluation import Evaluation, evaluate
 from tinynet.figures import runs
 from tinynet.layers import Flatten, Linear
 from tinynet.metrics import most_confused, nll
-from tinynet.train import Evaluation, evaluate, probabilities
+from tinynet.runs import report
 
 
 def test_the_worst_have_the_lowest_probability_of_the_right_class_and_the_best_the_highest():
@@ -63,25 +63,26 @@ def test_the_commonest_mistakes_come_first():
 
 
 @pytest.mark.parametrize("views", [1, 10])
-def test_all_probabilities_have_the_errors_that_evaluate_finds(views):
+def test_an_evaluation_keeps_the_probabilities_that_it_was_counted_from(views):
     rng = np.random.default_rng(0)
     net = tinynet.Sequential([Flatten("flatten"), Linear("fc1", 7, std=0.3)], (3, 4, 4), rng)
     x, labels = rng.standard_normal((9, views, 3, 4, 4), dtype=np.float32), rng.integers(0, 7, 9)
     x = x[:, 0] if views == 1 else x
     batches = [(x[:5], labels[:5]), (x[5:], labels[5:])]
-    loss = tinynet.SoftmaxCrossEntropy()
-    probs, found = probabilities(net, loss, batches)
-    np.testing.assert_array_equal(found, labels)
-    one, other = Evaluation.of(probs, found), evaluate(net, loss, batches)
-    assert (one.top1_error, one.top5_error, one.images) == (other.top1_error, other.top5_error, 9)
-    assert one.loss == pytest.approx(other.loss, rel=1e-5) and all(layer.training for layer in net.layers)
+    found = evaluate(net, tinynet.SoftmaxCrossEntropy(), batches)
+    np.testing.assert_array_equal(found.labels, labels)
+    assert found.probs.shape == (9, 7) and found.images == 9
+    assert found.top1_error == (found.probs.argmax(axis=1) != labels).mean()
+    assert found.loss == pytest.approx(nll(found.probs, labels), rel=1e-5)
+    assert all(layer.training for layer in net.layers)
 
 
 def test_the_summary_says_what_was_left_out_and_needs_no_mistakes_and_no_time():
-    one = Evaluation(0.0, 0.0, 0.01, 2)
+    one = Evaluation(0.0, 0.0, 0.01, 2, np.eye(2), np.arange(2))
+    wrong = Evaluation(0.0, 0.0, 0.01, 2, np.eye(2)[::-1], np.arange(2))
     facts = {"steps": 5, "images": 0, "seconds": 0.0, "device": "cpu"}
-    lines = list(report.summary(one, None, list("ab"), np.eye(2), np.arange(2), facts, None, 3))
+    lines = list(report.summary(one, None, list("ab"), facts, None, 3))
     assert [line.split()[0] for line in lines] == ["2", "one", "guessing", "3", "5"]
     assert lines[-2:] == ["3 pictures could not be read and were left out", "5 steps"]
-    lines = list(report.summary(one, one, list("ab"), np.eye(2)[::-1], np.arange(2), facts | {"images": 10}, 5.0, 0))
-    assert lines[4] == "most often mistaken: a for b (1 of 1), b for a (1 of 1)"
+    lines = list(report.summary(one, wrong, list("ab"), facts | {"images": 10}, 5.0, 0))
+    assert lines[4] == "most frequent mistakes: a taken for b (1 of 1), b taken for a (1 of 1)"

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from test_train_script import ROOT, SIZE, finish, make_colours, run, start
 
-from tinynet.run import COLUMNS, checkpoints
+from tinynet.runs import COLUMNS, checkpoints
 
 OPTIONS = ["--data", "colours", "--out", "out", "--device", "cpu", "--image-size", SIZE, "--batch-size", 16,
            "--epochs", 3, "--recipe", "code-2012", "--schedule", "recipe", "--checkpoint-minutes", 1e-6]
@@ -81,7 +81,7 @@ def test_killed_again_and_again_at_random_moments_it_ends_the_same(whole, place)
     assert kills >= 4
     (place / "out" / ".metrics.csv.x1y2.tmp").write_text("step,ep")        # as a kill may leave it
     code, out, err = run("--out", "out", "--resume", cwd=place)
-    assert code == 0 and "going on from out/checkpoint-" in out, err
+    assert code == 0 and "continuing from out/checkpoint-" in out, err
     assert not list((place / "out").glob(".*"))
     same(whole, place)
 
@@ -118,7 +118,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(whole, stopped
     before, newest = checkpoints(stopped / "out")
     flip(newest, np.random.default_rng().integers(newest.stat().st_size))
     code, out, err = run("--out", "out", "--resume", cwd=stopped)
-    assert code == 0 and f"out/{newest.name}: " in err and f"going on from out/{before.name}" in out
+    assert code == 0 and f"out/{newest.name}: " in err and f"continuing from out/{before.name}" in out
     same(whole, stopped)
 
 
@@ -126,7 +126,7 @@ def test_where_no_checkpoint_is_whole_it_says_so(stopped):
     for path in checkpoints(stopped / "out"):
         flip(path, path.stat().st_size // 2)
     code, _, err = run("--out", "out", "--resume", cwd=stopped)
-    assert code == 2 and err.splitlines()[-1] == "train_alexnet.py: out: not one of 2 checkpoints is whole"
+    assert code == 2 and err.splitlines()[-1] == "train_alexnet.py: out: none of its 2 checkpoints can be read"
 
 
 def test_damaged_statistics_are_named_not_computed_anew_in_silence(whole, stopped):
@@ -184,14 +184,15 @@ def test_a_disk_that_is_full_keeps_what_there_was(whole, place):
     code, _, err = finish(process)
     newest = checkpoints(place / "out")[-1]
     assert code == 1 and err.splitlines()[-1].endswith(
-        f"(File too large); {newest.name} is whole: make room and go on with --resume"), err
+        f"(File too large); {newest.name} is complete: make room and continue with --resume"), err
     assert not writes(place)
     assert run("--out", "out", "--resume", cwd=place)[0] == 0
     same(whole, place)
 
 
 @pytest.mark.parametrize("arguments, what", [
-    (["--recipe", "caffe"], "network "), (["--image-size", "83"], "network "),
+    (["--recipe", "caffe"], "options recipe was code-2012, now it is caffe"),
+    (["--image-size", "83"], "options image_size was 67, now it is 83"),
     (["--batch-size", "8"], "options batch_size was 16, now it is 8"),
     (["--lr", "0.02"], "options lr was 0.01, now it is 0.02"), (["--seed", "1"], "options seed was 0, now it is 1"),
     (["--schedule", "short"], "options schedule was recipe, now it is short"),
@@ -211,7 +212,7 @@ def test_data_may_move(whole, stopped):
 def test_a_stopped_run_is_not_written_over(stopped):
     before = {path: path.read_bytes() for path in (stopped / "out").iterdir()}
     code, _, err = run(*OPTIONS, cwd=stopped)
-    assert code == 2 and err.count("\n") == 1 and "go on with --resume" in err
+    assert code == 2 and err.count("\n") == 1 and "continue it with --resume" in err
     assert {path: path.read_bytes() for path in (stopped / "out").iterdir()} == before
 
 
@@ -221,7 +222,7 @@ def test_nothing_to_resume_is_said_in_a_line(whole, tmp_path):
     code, _, err = run("--resume", cwd=whole)
     assert code == 2 and "is not the folder of a run" in err                         # the default folder, not ours
     code, _, err = run("--resume", "--out", "out", cwd=whole)
-    assert code == 2 and err.endswith("out: the run is finished, there is nothing to go on with\n")
+    assert code == 2 and err.endswith("out: the run is finished, there is nothing to continue\n")
 
 
 def test_metrics_of_both_kinds_say_the_same(whole):

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_train_script import COLOURS, FILES, ROOT
+from training import train_step
 
 import tinynet
 from tinynet import data
-from tinynet.run import checkpoints
+from tinynet.runs import checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_its_first_steps_are_those_of_the_authors(base):
     centred = pictures - pictures.mean(axis=0, dtype=np.float64).astype(np.float32)
     order, losses = order_rng.permutation(60), []
     for batch in order.reshape(6, 10):
-        losses.append(float(tinynet.train.train_step(net, loss, sgd, centred[batch], source.train.labels[batch])))
+        losses.append(float(train_step(net, loss, sgd, centred[batch], source.train.labels[batch])))
     rows = [json.loads(line) for line in (base / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert [row["loss"] for row in rows[:6]] == losses  # to the last bit
     assert [row["lr"] for row in rows[::6]] == pytest.approx([1e-3] * 9 + [1e-4] + [1e-5] * 2)

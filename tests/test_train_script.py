@@ -18,8 +18,8 @@ from PIL import Image
 
 import tinynet
 from tinynet import data
-from tinynet.run import checkpoints
-from tinynet.train import evaluate
+from tinynet.evaluation import evaluate
+from tinynet.runs import checkpoints
 
 ROOT = pathlib.Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "train_alexnet.py"
@@ -138,7 +138,7 @@ def test_config_says_how_to_do_it_again(trained):
     assert config == {"data": "colours", "recipe": "caffe", "schedule": "short", "device": "cpu",
                       "epochs": config["epochs"], "steps": 36, "batch_size": 16, "image_size": SIZE, "lr": 0.01,
                       "ten_views": True, "seed": 0, "out": "results/first", "quiet": False, "resume": False,
-                      "checkpoint_minutes": 10.0, "network": "AlexNet", "classes": ["blue", "green", "red"],
+                      "checkpoint_minutes": 10.0, "keep_checkpoints": False, "network": "AlexNet", "classes": ["blue", "green", "red"],
                       "tinynet": tinynet.__version__, "numpy": np.__version__, "python": platform.python_version()}
 
 
@@ -194,11 +194,11 @@ def test_unreadable_files_are_named_once_skipped_and_counted(trained):
 
 def test_what_the_job_says(trained):
     *_, out, err, _ = trained
-    assert "device: cpu" in out and "colours: 3 classes, 80 pictures to learn from, 18 held out" in out
-    assert err.count("held-out error") == 8 and "\r" not in err  # plain lines, as stderr is no terminal
+    assert "device: cpu" in out and "colours: 3 classes, 80 training pictures, 18 test pictures" in out
+    assert err.count("test error") == 8 and "\r" not in err  # plain lines, as stderr is no terminal
     summary = json.loads((trained[1] / "summary.json").read_text())
     said = {line[:20].strip(): line[20:].split() for line in out.splitlines()}
-    assert said["18 held out"] == ["top-1", "error", "top-5", "error", "nll"]
+    assert said["18 test pictures"] == ["top-1", "error", "top-5", "error", "nll"]
     assert said["guessing"] == ["66.7%", "0.0%", "1.099"]
     for name, row in (("one view", summary), ("ten views", summary["ten_views"])):
         assert said[name] == [f"{row['top1_error']:.1%}", f"{row['top5_error']:.1%}", f"{row['loss']:.3f}"]
@@ -275,7 +275,7 @@ MISTAKES = {
     "no steps": (["--steps", "0"], "argument --steps: '0' is not a whole number from 1"),
     "no rate": (["--lr", "0"], "argument --lr: '0' is not a number above 0"),
     "negative seed": (["--seed", "-1"], "argument --seed: '-1' is not a whole number from 0"),
-    "image too small": (["--image-size", "51"], "pool5: "),
+    "image too small": (["--image-size", "35"], "pool5: "),
     "image of one pixel": (["--image-size", "1"], "conv1: "),
     "unknown option": (["--colour", "red"], "unrecognized arguments: --colour red"),
 }
@@ -294,7 +294,7 @@ def test_a_mistake_gets_one_line_and_code_2_and_nothing_is_written(colours, tmp_
 
 
 def test_what_is_said_of_a_picture_that_is_too_small(colours, tmp_path):
-    _, _, err = run(*options(colours, "out"), "--image-size", "51", cwd=tmp_path)
+    _, _, err = run(*options(colours, "out"), "--image-size", "35", cwd=tmp_path)
     assert err.endswith("pictures of 51 pixels are too small for code-2012, the smallest that fit are 52\n")
 
 
@@ -302,7 +302,7 @@ def test_a_picture_of_one_pixel_is_a_picture(colours, tmp_path):
     shutil.copytree(colours, tmp_path / "set")
     Image.new("RGB", (1, 1), COLOURS["red"]).save(tmp_path / "set" / "train" / "red" / "dot.png")
     code, out, err = run(*options("set", "out", steps=1), cwd=tmp_path)
-    assert code == 0 and "skipped" not in err and "61 pictures to learn from" in out
+    assert code == 0 and "skipped" not in err and "61 training pictures" in out
 
 
 @pytest.mark.parametrize("part, count", [("train", 60), ("test", 18)])
@@ -328,7 +328,7 @@ def test_a_loss_that_is_not_finite_ends_with_code_1_and_good_weights(colours, tm
     assert err.startswith(tuple(f"train_alexnet.py: step {len(rows) + i}: the loss is " for i in (0, 1)))
     assert err.count("\n") == 1, "the arithmetic has nothing to add"
     saved = weights(checkpoints(tmp_path / "out")[-1])
-    arrays = [array for name, array in saved.items() if name.startswith(("params/", "velocity/"))]
+    arrays = [array for name, array in saved.items() if name.startswith(("network/params/", "sgd/velocity/"))]
     assert len(arrays) == 32 and all(np.isfinite(array).all() for array in arrays)
     assert not (tmp_path / "out" / "summary.json").exists()
 
@@ -347,6 +347,6 @@ def test_ctrl_c_ends_with_code_130_and_a_checkpoint_of_the_last_step(colours, tm
     assert [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 2
     assert [path.name for path in checkpoints(out)] == ["checkpoint-000000.npz", f"checkpoint-{len(rows):06}.npz"]
     saved = weights(checkpoints(out)[-1])
-    assert all(np.isfinite(array).all() for name, array in saved.items() if name.startswith("params/"))
+    assert all(np.isfinite(array).all() for name, array in saved.items() if name.startswith("network/params/"))
     assert sorted(file.name for file in out.iterdir()) == sorted(
         ["config.json", "metrics.csv", "metrics.jsonl", "statistics.npz", *(path.name for path in checkpoints(out))])

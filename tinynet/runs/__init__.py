@@ -10,6 +10,7 @@
 """
 
 from tinynet.runs.folder import (
+    Lock,
     RunError,
     checkpoints,
     is_finished,
@@ -22,6 +23,6 @@ from tinynet.runs.run import NotFinite, Run, require_finite
 from tinynet.runs.stall import StallHint
 from tinynet.runs.trained import Trained, load
 
-__all__ = ["COLUMNS", "NotFinite", "Run", "RunError", "StallHint", "Trained", "checkpoints",
+__all__ = ["COLUMNS", "Lock", "NotFinite", "Run", "RunError", "StallHint", "Trained", "checkpoints",
            "is_finished", "load", "read_config", "read_metrics", "require_finite", "require_unused",
            "write_json"]

@@ -31,27 +31,35 @@ class RunError(ValueError):
     """A run cannot be started, continued or loaded; the message is one line for the user."""
 
 
-def claim(path):
-    """Make the folder of a run and lock it until this process ends, so that no other process
-    trains into it.
+class Lock:
+    """Keeps other processes from training into a folder until release(), or until this process ends.
 
-    Returns  the folder as a Path, and the open file that holds the lock: keep it
     Raises   FolderError if nothing can be written there; RunError if another process has the lock
     """
-    folder = console.writable_folder(path)
-    if fcntl is None:
-        print(f"{folder}: this system has no file locks; start no second run here", file=sys.stderr)
-        return folder, None
-    lock = os.open(folder, os.O_RDONLY)  # the folder itself is locked: no file is left behind
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise RunError(f"{folder}: another process is training there; choose another --out") from None
-    except OSError as error:
-        print(f"{folder}: cannot be locked ({error.strerror}); start no second run here",
-              file=sys.stderr)
-    return folder, lock
+
+    def __init__(self, path):
+        self.folder, self._handle = console.writable_folder(path), None
+        if fcntl is None:
+            self._warn("this system has no file locks")
+            return
+        self._handle = os.open(self.folder, os.O_RDONLY)  # the folder itself: no file is left behind
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise RunError(f"{self.folder}: another process is training there; "
+                           "choose another --out") from None
+        except OSError as error:
+            self._warn(f"cannot be locked ({error.strerror})")
+
+    def release(self):
+        """Let other processes have the folder."""
+        if self._handle is not None:
+            os.close(self._handle)
+        self._handle = None
+
+    def _warn(self, reason):
+        print(f"{self.folder}: {reason}; start no second run here", file=sys.stderr)
 
 
 def remove_unfinished(folder):

@@ -41,19 +41,19 @@ class Run:
     log         the metrics of every step
     images, seconds  trained on since this process began, and the time that the steps took
 
-    Args     folder: a Path, locked by folder.claim; net, sgd, schedule, batches, log and hint have
+    Args     lock: a folder.Lock on the folder of the run; net, sgd, schedule, batches, log and hint have
              state() and restore(state); test_batches(ten_views): an iterator over the test set;
              test_images: how many pictures it has; identity: a dict of everything that a run must
              share with the checkpoint it continues (JSON values); minutes: between two checkpoints;
              keep_checkpoints: keep the first one and that of every epoch, also after the end
     """
 
-    def __init__(self, folder, net, sgd, schedule, batches, test_batches, test_images, *, steps,
+    def __init__(self, lock, net, sgd, schedule, batches, test_batches, test_images, *, steps,
                  steps_per_epoch, identity, hint, minutes=10.0, keep_checkpoints=False,
                  quiet=False):
-        self.folder, self.identity, self.quiet = folder, identity, quiet
+        self.lock, self.folder, self.identity, self.quiet = lock, lock.folder, identity, quiet
         self.net, self.sgd, self.schedule, self.batches = net, sgd, schedule, batches
-        self.log, self.hint = Log(folder), hint
+        self.log, self.hint = Log(lock.folder), hint
         self.last_step, self.steps_per_epoch = steps, steps_per_epoch
         self.seconds_between_saves, self.keep_checkpoints = 60 * minutes, keep_checkpoints
         self.step, self.evaluated, self.evaluation = 0, True, None
@@ -80,6 +80,8 @@ class Run:
             self._interrupt.__exit__()
             backend.on_compile = None
             self.log.close()
+            if error is not None:
+                self.lock.release()
         if isinstance(error, MemoryError) and self._step_began is not None and self.net.device != "cpu":
             raise MemoryError(would_have_fitted(self.net, self.batches.batch_size)) from None
 
@@ -202,6 +204,7 @@ class Run:
         if not self.keep_checkpoints:
             for path in files.checkpoints(self.folder):
                 path.unlink()
+        self.lock.release()
 
     def _parts(self):
         """Everything that changes while the network trains; each part has state() and restore()."""

@@ -91,7 +91,8 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
         f"{summary.params:,} parameters")
     say(f"{source.name}: {len(source.class_names)} classes, {len(source.train)} training pictures, "
         f"{len(source.test)} test pictures")
-    folder, lock = files.claim(args.out)
+    lock = files.Lock(args.out)
+    folder = lock.folder
     if not args.resume:
         files.require_unused(folder)  # again, now that no other process can begin a run here
     if args.resume and (folder / "statistics.npz").exists():
@@ -108,11 +109,10 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
                                    augmentation, device=device, colour_epochs=schedule.colour_epochs)
     per_epoch = steps_per_epoch(args, source)
     steps = getattr(args, "steps", None) or args.epochs * per_epoch
-    run = Run(folder, net, sgd, schedule, batches, test_batches, len(source.test), steps=steps,
+    run = Run(lock, net, sgd, schedule, batches, test_batches, len(source.test), steps=steps,
               steps_per_epoch=per_epoch, identity=identity(args, summary, source, statistics),
               hint=hint or StallHint(len(source.class_names)), minutes=args.checkpoint_minutes,
               keep_checkpoints=args.keep_checkpoints, quiet=args.quiet)
-    run.lock = lock  # until the process ends
     if args.resume:
         say(f"continuing from {run.resume()}: step {run.step} of {steps}")
         return run
