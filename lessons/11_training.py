@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 11 · Training (训练)
 #
-# *25 minutes. Before it: 08, the step; 09, augmentation. Beside it: the paper, sections 4 and 5, `tinynet/schedules.py`,
-# `tinynet/evaluation.py`, `tinynet/runs/`.*
+# *25 minutes. Before it: 08, the step; 09, augmentation. Beside it: the paper, sections 4 and 5,
+# `tinynet/schedules.py`, `tinynet/evaluation.py`, `tinynet/runs/`.*
 #
 # After this lesson you can write the loop, read its curves (学习曲线), tell overfitting (过拟合) from a rate that is
 # too high or too low, cut the rate by the paper's rule, stop a run and go on with it, and say which error may be
@@ -350,8 +350,9 @@ class PowerFailure(Exception):
 def new_run(folder):
     net = small_net(0, dropout=True)
     sgd = tinynet.SGD(net, lr=0.01)
-    return runs.Run(runs.Lock(folder), net, sgd, tinynet.Plateau(sgd), varied(0), lambda ten_views: iter(validation), 300,
-                    steps=35, steps_per_epoch=STEPS, identity={"lesson": 11}, hint=runs.StallHint(10), quiet=True)
+    return runs.Run(runs.Lock(folder), net, sgd, tinynet.Plateau(sgd), varied(0),
+                    test_batches=lambda ten_views: iter(validation), test_images=300, steps=35,
+                    steps_per_epoch=STEPS, identity={"lesson": 11}, hint=runs.StallHint(10), quiet=True)
 
 
 def train(run, save_after=None, fail_after=None):

@@ -33,8 +33,8 @@ def make_run(folder, finished=True):
         statistics = data.Statistics(mean, np.eye(3))
         batches = data.TrainingBatches(data.open_source("embedded", STORED, quiet=True).train, 1, SIZE, statistics,
                                        np.random.default_rng(0))
-        stopped = runs.Run(runs.Lock(folder), net, sgd, tinynet.StepDecay(sgd, ()), batches, None, 0, steps=9, steps_per_epoch=9,
-                           identity={}, hint=runs.StallHint(7))
+        stopped = runs.Run(runs.Lock(folder), net, sgd, tinynet.StepDecay(sgd, ()), batches, None, 0, steps=9,
+                           steps_per_epoch=9, identity={}, hint=runs.StallHint(7))
         stopped.begin(config)
         stopped.step = 7
         stopped.save()

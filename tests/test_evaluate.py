@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tinynet
-from tinynet.layers import Dropout, Flatten, Linear
 from tinynet.evaluation import evaluate
+from tinynet.layers import Dropout, Flatten, Linear
 
 
 @pytest.fixture

@@ -135,4 +135,4 @@ def parse_export(argv):
 
 
 if __name__ == "__main__":
-    console.run(main, (*loading.MISTAKES, PortError, export.ExportError), "microscope")
+    console.execute(main, (*loading.MISTAKES, PortError, export.ExportError), "microscope")

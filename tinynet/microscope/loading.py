@@ -1,12 +1,11 @@
 """A run's network and checkpoints, and pictures: the only file here that knows what a run is."""
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
 
-from tinynet import checkpoint, cifarnet, data, run as runs, trained
+from tinynet import checkpoint, cifarnet, data, runs
 from tinynet.data.embedded import CLASS_NAMES, draw_picture
 from tinynet.optim import SGD
 
@@ -56,26 +55,23 @@ class Network:
         if step == self.loaded:
             return
         if step is None:
-            fresh = trained.load(self.folder)
-            arrays = {f"params/{name}": w for name, w in fresh.net.named_params().items()}
+            fresh = runs.load(self.folder)
+            self.net.restore(fresh.net.state())
+            self.sgd.velocity = {name: np.zeros(w.shape, w.dtype)
+                                 for name, w in self.net.named_params().items()}
             self.origin = fresh.origin
         else:
             path = self.folder / f"checkpoint-{step:06}.npz"
-            arrays = checkpoint.load_arrays(path)
+            state = checkpoint.load_state(path)
+            self.net.restore(state["network"])
+            self.sgd.restore(state["sgd"])
             self.origin = str(path)
-        for name, w in self.net.named_params().items():
-            w[...] = arrays[f"params/{name}"]
-            if (velocity := arrays.get(f"velocity/{name}")) is None:
-                velocity = np.zeros(w.shape, w.dtype)
-            self.sgd.velocity[name] = velocity
-        if "state" in arrays:
-            self.sgd.lr = json.loads(arrays["state"].tobytes())["lr"]
         self.loaded = step
 
 
 def load(folder):
     """Return the Network of a run. Raises one of MISTAKES, one line for the user."""
-    found = trained.load(folder)
+    found = runs.load(folder)
     net, config = found.net, runs.read_config(folder)
     net.layers[0].need_dx = True  # here, somebody asks for the gradient of the picture
     decay = cifarnet.WEIGHT_DECAY if config["network"] == "CifarNet" else 0.0005

@@ -56,4 +56,4 @@ def parse_arguments():
 
 
 if __name__ == "__main__":
-    console.run(main, mistakes=(console.FolderError, WeightsError), name="tinynet.weights")
+    console.execute(main, mistakes=(console.FolderError, WeightsError), name="tinynet.weights")
