@@ -88,7 +88,7 @@ def why_no_gpu(number=None):
 
 
 def _why_no_cuda(runtime, number):
-    """Return None if CUDA has a suitable driver and GPU `number`, else the reason and the remedy."""
+    """Return None if CUDA has a good driver and GPU `number`, else the reason and the remedy."""
     driver, needed = runtime.driverGetVersion(), runtime.runtimeGetVersion()
     if driver == 0:
         return "there is no NVIDIA driver, or it is not loaded; nvidia-smi must list a GPU first"

@@ -1,7 +1,10 @@
-"""Non-linearities on CPU cores: the formulas of `ops` on blocks, one core each.
+"""Non-linearities on CPU cores: the formulas of `ops`, applied block by block.
 
-What makes it fast: all cores, blocks whose temporaries stay in cache, results written where they belong. ReLU compares
-with an array of zeros instead of the number 0: for two arrays NumPy has a vectorised loop, here not for a number.
+Why it is fast:
+- All cores work, each on a block so small that the temporary arrays stay in its cache.
+- Results are written directly to their final place.
+- ReLU takes the maximum of x and an array of zeros. For two arrays NumPy's maximum has a vectorised
+  loop; for an array and the number 0 it has not.
 """
 
 import numpy as np
@@ -15,7 +18,7 @@ ZEROS = {dtype: np.zeros(BLOCK, dtype) for dtype in (np.dtype("float32"), np.dty
 
 
 def relu_forward(x):
-    """As ops.relu_forward."""
+    """Compute ops.relu_forward block by block on all cores."""
     zeros = ZEROS.get(x.dtype)
     if zeros is None:
         return ops.relu_forward(x)
@@ -23,45 +26,46 @@ def relu_forward(x):
 
 
 def relu_backward(dy, y):
-    """As ops.relu_backward."""
+    """Compute ops.relu_backward block by block on all cores."""
     require_shape("relu_backward", "dy", dy.shape, y.shape)
     return _by_blocks(ops.relu_backward, dy, y)
 
 
 def leaky_relu_forward(x, slope):
-    """As ops.leaky_relu_forward; slope is below 1, so the larger of x and slope * x is the right one."""
+    """Compute ops.leaky_relu_forward as the larger of x and slope * x, since slope is below 1."""
     return _by_blocks(lambda x: np.maximum(x, slope * x), x)
 
 
 def leaky_relu_backward(dy, y, slope):
-    """As ops.leaky_relu_backward."""
+    """Compute ops.leaky_relu_backward block by block on all cores."""
     require_shape("leaky_relu_backward", "dy", dy.shape, y.shape)
     return _by_blocks(lambda dy, y: ops.leaky_relu_backward(dy, y, slope), dy, y)
 
 
 def tanh_forward(x):
-    """As ops.tanh_forward."""
+    """Compute ops.tanh_forward block by block on all cores."""
     return _by_blocks(ops.tanh_forward, x)
 
 
 def tanh_backward(dy, y):
-    """As ops.tanh_backward."""
+    """Compute ops.tanh_backward block by block on all cores."""
     require_shape("tanh_backward", "dy", dy.shape, y.shape)
     return _by_blocks(ops.tanh_backward, dy, y)
 
 
 def sigmoid_forward(x):
-    """As ops.sigmoid_forward."""
+    """Compute ops.sigmoid_forward block by block on all cores."""
     return _by_blocks(ops.sigmoid_forward, x)
 
 
 def sigmoid_backward(dy, y):
-    """As ops.sigmoid_backward."""
+    """Compute ops.sigmoid_backward block by block on all cores."""
     require_shape("sigmoid_backward", "dy", dy.shape, y.shape)
     return _by_blocks(ops.sigmoid_backward, dy, y)
 
 
 def _by_blocks(function, *inputs):
+    """Return function(*inputs), computed block by block on all cores."""
     out = empty(inputs[0].shape, inputs[0].dtype)
 
     def work(out, *inputs):

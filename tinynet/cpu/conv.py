@@ -1,16 +1,21 @@
-"""Convolution on CPU cores: the columns of `ops`, but never more of them than a core's cache holds.
+"""Convolution on CPU cores: the columns of `ops`, but only as many at a time as a cache holds.
 
-    N images  C channels  H W  |  K kernels  KH KW  |  OH OW output  |  G groups  |  R output rows of a band
+    N images  C channels  H W  |  K kernels  KH KW  |  OH OW output  |  G groups
+    R output rows of a band
 
-What makes it fast, beside `ops/conv.py`:
-- The columns of one image's group are cut into bands of output rows: they are written to and read from a core's own
-  cache, in memory that is used again and again. Each core has its own band, and a matrix product of its own.
-- The bias is one more weight, of a pixel that is always 1: a last row of ones under the columns. The product then adds
-  it, and in backward the gradient of the bias is the last column of the kernels' gradient: no pass of its own.
-- With a stride of 4, a pixel's neighbours in a row of the columns are 4 apart in the image. The image is first sorted
-  into 4 phases (columns 0 4 8 ..., 1 5 9 ...), and every row of the columns becomes a copy of neighbours.
-- The product goes straight to its place in y; no piece of the batch is transposed.
-- Wide 3x3 and 5x5 layers go to `winograd.py`, which gets by with a half and a quarter of the multiplications.
+Why it is faster than `ops/conv.py`:
+- The columns of one group of one image are cut into bands of output rows. Each core works on a band
+  of its own, with a matrix product of its own, and writes every band to the same memory, which
+  stays in its cache.
+- The bias is treated as one more weight, for a pixel that is always 1: the columns get a last row
+  of ones. So the matrix product adds the bias, and in backward the gradient of the bias is the last
+  column of the kernels' gradient. Neither takes an operation of its own.
+- With a stride of 4, neighbours in a row of the columns are 4 pixels apart in the image. So the
+  image is first sorted into 4 phases (pixel columns 0 4 8 ..., 1 5 9 ..., and so on). Then
+  every row of the columns is copied from pixels that are adjacent in memory.
+- The matrix product is written directly to its place in y; nothing is transposed.
+- Layers with many channels and 3x3 or 5x5 kernels go to `winograd.py`, which needs half or a
+  quarter of the multiplications.
 """
 
 import numpy as np
@@ -20,22 +25,26 @@ from tinynet.cpu import winograd
 from tinynet.cpu.memory import empty, scratch
 from tinynet.cpu.parallel import chunks, for_each, shares, sum_in_order
 from tinynet.ops.conv import col2im, im2col
-from tinynet.shapes import conv2d_shape, pair, require_shape
+from tinynet.shapes import ceil_div, conv2d_shape, pair, require_shape
 
 __all__ = ["col2im", "conv2d_backward", "conv2d_forward", "im2col"]
 
-BAND_BYTES = 1 << 21  # columns of a band: most of them stay in the second-level cache
+BAND_BYTES = 1 << 21  # columns of a band: most of them fit in the second-level cache
 
 
 def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
-    """As ops.conv2d_forward. Memory: y, and a band of columns for each core."""
+    """Compute ops.conv2d_forward band by band on all cores.
+
+    Memory   y, and one band of columns per core
+    """
     y_shape = conv2d_shape("conv2d_forward", x.shape, w.shape, stride, pad, groups, ceil)
     require_shape("conv2d_forward", "b", b.shape, w.shape[:1])
     if winograd.pays(x, w, y_shape, stride):
         return winograd.forward(x, w, b, pad, groups, y_shape)
     N, K, OH, OW = y_shape
-    kernels = np.concatenate([w.reshape(K, -1), b.reshape(K, 1)], axis=1).reshape(groups, K // groups, -1)
-    kernels = kernels.astype(x.dtype, copy=False)                         # (G, K/G, C/G*KH*KW + 1)
+    kernels = np.concatenate([w.reshape(K, -1), b.reshape(K, 1)], axis=1)
+    kernels = kernels.reshape(groups, K // groups, -1)                    # (G, K/G, C/G*KH*KW + 1)
+    kernels = kernels.astype(x.dtype, copy=False)
     y = empty(y_shape, x.dtype)
     y_groups = y.reshape(N, groups, K // groups, OH * OW)
 
@@ -43,24 +52,33 @@ def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
         image, group, rows = piece
         cols = columns(_group(x[image], group, groups), w.shape[2:], rows, OW, stride, pad)
         positions = slice(rows.start * OW, rows.stop * OW)
-        np.matmul(kernels[group], cols, out=y_groups[image, group][:, positions])  # (K/G, R*OW)
+        product = y_groups[image, group][:, positions]                    # (K/G, R*OW), a view
+        np.matmul(kernels[group], cols, out=product)
 
     for_each(work, _pieces(x, w, y_shape, groups))
     return y
 
 
 def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
-    """As ops.conv2d_backward. Memory: dx, and for each core a band of columns and a gradient of the size of w."""
+    """Compute ops.conv2d_backward band by band on all cores.
+
+    Memory   dx, and per core one band of columns and one gradient of the size of w
+    """
     y_shape = conv2d_shape("conv2d_backward", x.shape, w.shape, stride, pad, groups, ceil)
     require_shape("conv2d_backward", "dy", dy.shape, y_shape)
     if winograd.pays(x, w, y_shape, stride):
         return winograd.backward(dy, x, w, pad, groups, need_dx)
     dw, db = _kernels_gradient(dy, x, w, stride, pad, groups)
-    return _input_gradient(dy, x, w, stride, pad, groups) if need_dx else None, dw, db
+    dx = _input_gradient(dy, x, w, stride, pad, groups) if need_dx else None
+    return dx, dw, db
 
 
 def _kernels_gradient(dy, x, w, stride, pad, groups):
-    """dw and db: dy times the transposed columns, added up over the bands of a share of the batch, then over shares."""
+    """Return dw and db: dy times the transposed columns, summed over all bands.
+
+    The bands are cut into shares. Each core adds up the bands of a share, and then the shares are
+    added in their order.
+    """
     N, K, OH, OW = dy.shape
     dy_groups = dy.reshape(N, groups, K // groups, OH * OW)
     pieces = _pieces(x, w, dy.shape, groups)
@@ -71,8 +89,8 @@ def _kernels_gradient(dy, x, w, stride, pad, groups):
         for image, group, rows in pieces[share]:
             cols = columns(_group(x[image], group, groups), w.shape[2:], rows, OW, stride, pad)
             positions = slice(rows.start * OW, rows.stop * OW)
-            np.matmul(dy_groups[image, group][:, positions], cols.T, out=product)   # (K/G, C/G*KH*KW + 1)
-            total[group] += product
+            np.matmul(dy_groups[image, group][:, positions], cols.T, out=product)
+            total[group] += product                                       # (K/G, C/G*KH*KW + 1)
         return [total]
 
     total = sum_in_order(work, shares(len(pieces)))[0].reshape(K, -1)     # (K, C/G*KH*KW + 1)
@@ -80,7 +98,11 @@ def _kernels_gradient(dy, x, w, stride, pad, groups):
 
 
 def _input_gradient(dy, x, w, stride, pad, groups):
-    """dx: transposed kernels times dy are the gradient of the columns, added back to where they were copied from."""
+    """Return dx.
+
+    The transposed kernels times dy give the gradient of the columns. It is added back to the pixels
+    that the columns were copied from.
+    """
     (N, K, OH, OW), KH, KW, CG = dy.shape, *w.shape[2:], w.shape[1]
     kernels = w.reshape(groups, K // groups, -1)                          # (G, K/G, C/G*KH*KW)
     dx = empty(x.shape, x.dtype)
@@ -93,11 +115,12 @@ def _input_gradient(dy, x, w, stride, pad, groups):
         for rows in bands:
             positions = slice(rows.start * OW, rows.stop * OW)
             dcols = scratch("columns", (CG * KH * KW, positions.stop - positions.start), x.dtype)
-            np.matmul(kernels[group].T, dy_groups[image, group][:, positions], out=dcols)  # (C/G*KH*KW, R*OW)
+            dproduct = dy_groups[image, group][:, positions]              # (K/G, R*OW)
+            np.matmul(kernels[group].T, dproduct, out=dcols)              # (C/G*KH*KW, R*OW)
             for pixels, row in _window_pixels(phases, dcols, (KH, KW), rows, OW, stride):
                 pixels += row
         dx_group = _group(dx[image], group, groups)
-        dx_group[...] = 0  # a pixel that no window saw
+        dx_group[...] = 0  # for pixels that are in no window
         for pixels, sorted_pixels in _phase_by_phase(dx_group, phases, 0, stride, pad):
             pixels[...] = sorted_pixels
 
@@ -106,13 +129,18 @@ def _input_gradient(dy, x, w, stride, pad, groups):
 
 
 def columns(x, kernel, rows, OW, stride, pad):
-    """im2col of one image, x (C, H, W), for some output rows, over a row of ones for the bias. In scratch memory."""
+    """Copy the windows of some output rows of one image into columns, in scratch memory.
+
+    Args     x (C, H, W); kernel (KH, KW); rows: slice of the output rows
+    Returns  (C*KH*KW + 1, R*OW): the columns of im2col, and a last row of ones for the bias
+    """
     (KH, KW), (SH, SW), C, R = kernel, pair(stride), x.shape[0], rows.stop - rows.start
     phases = _phases(C, x.shape[2], kernel, R, OW, stride, pad, x.dtype)
     for pixels, sorted_pixels in _phase_by_phase(x, phases, rows.start, stride, pad):
         sorted_pixels[...] = pixels
     cols = scratch("columns", (C * KH * KW + 1, R * OW), x.dtype)
-    windows = sliding_window_view(phases, (KH, -(-KW // SW)), axis=(1, 3))[:, ::SH, :, :OW]  # a view, 4 calls not 121
+    # A view of all windows: with it, conv1 takes 4 copies instead of 121.
+    windows = sliding_window_view(phases, (KH, ceil_div(KW, SW)), axis=(1, 3))[:, ::SH, :, :OW]
     for p in range(min(SW, KW)):
         row = cols[:-1].reshape(C, KH, KW, R, OW)[:, :, p::SW]
         row[...] = windows[:, :, p, :, :, :row.shape[2]].transpose(0, 3, 4, 1, 2)
@@ -121,46 +149,61 @@ def columns(x, kernel, rows, OW, stride, pad):
 
 
 def _phases(C, W, kernel, R, OW, stride, pad, dtype):
-    """Zeros for what R rows of windows see, padding and all: (C, rows, SW, width), pixel column SW*q + p at [p, q]."""
+    """Return zeros for all pixels and padding that R rows of windows cover, in scratch memory.
+
+    The shape is (C, rows, SW, width): pixel column SW*q + p is at [:, :, p, q].
+    """
     (KH, KW), (SH, SW) = kernel, pair(stride)
     width = max(W + 2 * pair(pad)[1], (OW - 1) * SW + KW)
-    phases = scratch("phases", (C, (R - 1) * SH + KH, SW, -(-width // SW)), dtype)
+    phases = scratch("phases", (C, (R - 1) * SH + KH, SW, ceil_div(width, SW)), dtype)
     phases[...] = 0
     return phases
 
 
 def _phase_by_phase(x, phases, first, stride, pad):
-    """The pixels of x that windows from output row `first` on see, and where they are among the phases."""
+    """Yield, phase by phase, pixels of x and their places in phases.
+
+    They are the pixels that the windows cover which begin at output row `first`.
+    """
     (SH, SW), (PH, PW), (H, W) = pair(stride), pair(pad), x.shape[1:]
-    skipped = first * SH - PH  # rows of x above the phases; negative: rows of padding inside them
+    skipped = first * SH - PH  # rows of x above the phases; if negative, rows of padding in them
     top = max(0, -skipped)
     bottom = max(top, min(phases.shape[1], H - skipped))
     for p in range(SW):
-        left, right = max(0, -(-(PW - p) // SW)), -(-(PW + W - p) // SW)
-        yield (x[:, skipped + top:skipped + bottom, left * SW + p - PW:W:SW], phases[:, top:bottom, p, left:right])
+        left, right = max(0, ceil_div(PW - p, SW)), ceil_div(PW + W - p, SW)
+        yield (x[:, skipped + top:skipped + bottom, left * SW + p - PW:W:SW],
+               phases[:, top:bottom, p, left:right])
 
 
 def _window_pixels(phases, cols, kernel, rows, OW, stride):
-    """For each pixel (i, j) of a window: where the windows of these output rows see it, and its rows of the columns."""
+    """Yield, for each pixel (i, j) of a window, its places in phases and its rows of the columns.
+
+    Both are views of shape (C, R, OW): pixel (i, j) of every window in these output rows.
+    """
     (KH, KW), (SH, SW) = kernel, pair(stride)
     cols = cols.reshape(phases.shape[0], KH, KW, -1, OW)                  # (C, KH, KW, R, OW)
     for i in range(KH):
         for j in range(KW):
-            yield phases[:, i + SH * rows.start:i + SH * rows.stop:SH, j % SW, j // SW:j // SW + OW], cols[:, i, j]
+            seen = slice(i + SH * rows.start, i + SH * rows.stop, SH)
+            yield phases[:, seen, j % SW, j // SW:j // SW + OW], cols[:, i, j]
 
 
 def _pieces(x, w, y_shape, groups):
-    """(image, group, output rows) of every band."""
+    """Return (image, group, output rows) of every band."""
     bands = _bands(x, w, y_shape)
-    return [(image, group, rows) for image in range(x.shape[0]) for group in range(groups) for rows in bands]
+    return [(image, group, rows)
+            for image in range(x.shape[0]) for group in range(groups) for rows in bands]
 
 
 def _bands(x, w, y_shape):
-    """Slices of the output rows whose columns, for one image and group, take at most BAND_BYTES; one row at least."""
+    """Cut the output rows into bands of at most BAND_BYTES of columns, but of at least one row.
+
+    Each band holds columns of one image and one group.
+    """
     return chunks(y_shape[2], w[0].size * y_shape[3] * x.dtype.itemsize, BAND_BYTES)
 
 
 def _group(image, group, groups):
-    """The channels of one group."""
+    """Return the channels of one group of an image (C, H, W), a view."""
     CG = image.shape[0] // groups
     return image[group * CG:(group + 1) * CG]

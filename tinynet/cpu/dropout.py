@@ -1,4 +1,4 @@
-"""Dropout on CPU cores: the product of `ops`, on blocks, one core each. It runs at the speed of memory."""
+"""Dropout on CPU cores: the product of `ops`, block by block; memory bandwidth limits its speed."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ from tinynet.shapes import require_shape
 
 
 def dropout_forward(x, mask):
-    """As ops.dropout_forward."""
+    """Compute ops.dropout_forward block by block on all cores."""
     return _masked("dropout_forward", x, mask)
 
 
 def dropout_backward(dy, mask):
-    """As ops.dropout_backward."""
+    """Compute ops.dropout_backward block by block on all cores."""
     return _masked("dropout_backward", dy, mask)
 
 

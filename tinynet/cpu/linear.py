@@ -1,7 +1,8 @@
-"""The fully connected layer on CPU cores: each product cut into a few that do not wait for each other.
+"""The fully connected layer on CPU cores: each matrix product is cut into independent products.
 
-What makes it fast: y is cut by output units, dw too, dx by input units, so that no two cores write to the same numbers
-and nothing has to be added up afterwards. Backward hands out the pieces of dw and dx together.
+Why it is fast: y and dw are cut along the output units and dx along the input units. So no two
+cores write to the same place, and no partial results have to be added. Backward shares out the
+pieces of dw and dx together, so that no core waits between them.
 
     N images  IN, OUT units
 """
@@ -10,13 +11,13 @@ import numpy as np
 
 from tinynet.cpu.memory import empty
 from tinynet.cpu.parallel import for_each, shares
-from tinynet.shapes import linear_shape, require_shape
+from tinynet.shapes import ceil_div, linear_shape, require_shape
 
-UNITS = 256  # of a piece
+UNITS = 256  # per piece
 
 
 def linear_forward(x, w, b):
-    """As ops.linear_forward."""
+    """Compute ops.linear_forward for up to 256 output units at a time, on all cores."""
     N, OUT = linear_shape("linear_forward", x.shape, w.shape)
     require_shape("linear_forward", "b", b.shape, (OUT,))
     y = empty((N, OUT), x.dtype)
@@ -30,8 +31,9 @@ def linear_forward(x, w, b):
 
 
 def linear_backward(dy, x, w):
-    """As ops.linear_backward."""
-    require_shape("linear_backward", "dy", dy.shape, linear_shape("linear_backward", x.shape, w.shape))
+    """Compute ops.linear_backward for up to 256 units at a time, on all cores."""
+    y_shape = linear_shape("linear_backward", x.shape, w.shape)
+    require_shape("linear_backward", "dy", dy.shape, y_shape)
     dx, dw, db = empty(x.shape, x.dtype), empty(w.shape, x.dtype), empty(w.shape[:1], x.dtype)
 
     def of_input(units):
@@ -42,10 +44,11 @@ def linear_backward(dy, x, w):
         np.sum(dy[:, units], axis=0, out=db[units])                       # (units,)
 
     OUT, IN = w.shape
-    pieces = [(of_weights, units) for units in _pieces(OUT)] + [(of_input, units) for units in _pieces(IN)]
+    pieces = [(of_weights, units) for units in _pieces(OUT)]
+    pieces += [(of_input, units) for units in _pieces(IN)]
     for_each(lambda piece: piece[0](piece[1]), pieces)
     return dx, dw, db
 
 
 def _pieces(units):
-    return shares(units, -(-units // UNITS))
+    return shares(units, ceil_div(units, UNITS))

@@ -22,12 +22,12 @@ import numpy as np
 from tinynet.shapes import ceil_div
 from tinynet.threads import fork_safe_lock
 
-STORE_BYTES = 1 << 28    # the store may always keep this much: enough for every layer of a few images
+STORE_BYTES = 1 << 28    # the store may always keep this much: all layers of a few images
 SCRATCH_BYTES = 1 << 26  # a thread may keep this much
-PAGE = 1 << 21           # bytes of a huge page; blocks are multiples, NumPy allocates smaller arrays
+PAGE = 1 << 21           # a huge page; blocks are multiples of it, smaller arrays are NumPy's
 
 
-# ----------------------------------------------------------------------------------- what ops return
+# ---------------------------------------------------------------------------------- what ops return
 
 def empty(shape, dtype):
     """Return an array with undefined contents, like np.empty; a large one in recycled memory."""
@@ -35,7 +35,7 @@ def empty(shape, dtype):
     if size < PAGE or not hasattr(mmap, "MAP_PRIVATE"):
         return np.empty(shape, dtype)
     block = _store.take(ceil_div(size, PAGE) * PAGE)
-    array = np.ndarray(shape, dtype, buffer=block)  # views keep it alive, since the block is no array
+    array = np.ndarray(shape, dtype, buffer=block)  # views keep it alive: the block is no array
     weakref.finalize(array, _store.returned.append, block).atexit = False
     return array
 
@@ -81,7 +81,7 @@ class _Store:
         return sum(len(block) for block in self.unused)
 
 
-# -------------------------------------------------------------------------- what ops need on the way
+# ------------------------------------------------------------------------- what ops need on the way
 
 class _Scratch(threading.local):
     """The buffers of one thread, by name. They are freed when the thread ends."""
@@ -119,7 +119,7 @@ def scratch(name, shape, dtype):
 # --------------------------------------------------------------------------------------------- both
 
 def free_memory():
-    """Free all memory that is not in use. It is safe at any time: a running op keeps what it uses."""
+    """Free all memory that is not in use. A running op keeps what it uses."""
     with _all_buffers_lock:
         for buffers in _all_buffers:
             buffers.clear()

@@ -1,15 +1,18 @@
-"""Overlapping pooling on CPU cores: whole arrays compared or added, as in `ops`, but every one without gaps.
+"""Overlapping pooling on CPU cores: arrays are compared or added as in `ops`, but without gaps.
 
-What makes it fast, beside `ops/pool.py`:
-- With a stride of 2, what is compared in `ops` is every second number of every second row. Here the maps are first
-  sorted into 2 x 2 phases: pixel (2p + a, 2q + b) goes to place (p, q) of phase (a, b). Pixel (i, j) of all windows is
-  then phase (i % 2, j % 2) shifted by (i // 2, j // 2), and read as one run of memory from the first map to the last.
-  At the end of a row and of a map such a run compares pixels that are in no window; they are not copied out.
-- argmax needs no selection: position * (candidate > largest so far) is 0 or the position, positions only grow, so the
-  largest of these bytes is the last position that was larger than all before it.
-- Backward spreads dy in the same way, with additions, and sorts back.
+Why it is faster than `ops/pool.py`:
+- With a stride of 2, `ops` compares every second number of every second row. Here the maps are
+  first sorted into 2 x 2 phases: pixel (2p + a, 2q + b) goes to place (p, q) of phase (a, b). Then
+  pixel (i, j) of all windows is phase (i % 2, j % 2), shifted by (i // 2, j // 2), and is read as
+  one run of adjacent numbers from the first map to the last. At the end of a row or a map, such a
+  run also compares pixels that are in no window; their results are not copied to the output.
+- argmax needs no np.where: position * (candidate > largest so far) is 0 or the position,
+  and the positions increase, so the largest of these numbers is the last position where a new
+  largest pixel was found.
+- Backward works in the same way: it adds dy to the phases, and then sorts them back.
 
-    N images  C channels  H W  |  KH KW window  |  OH OW output  |  M maps of a piece  |  QH QW phase
+    N images  C channels  H W  |  KH KW window  |  OH OW output  |  M maps of a piece
+    QH QW phase
 """
 
 import numpy as np
@@ -19,11 +22,14 @@ from tinynet.cpu.parallel import chunks, for_each
 from tinynet.ops.pool import argmax_dtype, first_positions, window_counts
 from tinynet.shapes import ceil_div, pair, pool_shape, require_shape
 
-PIECE_BYTES = 1 << 20  # of the maps of a piece
+PIECE_BYTES = 1 << 20  # bytes of the maps of a piece
 
 
 def maxpool_forward(x, size, stride, pad=0, ceil=False):
-    """As ops.maxpool_forward. Memory: y and argmax."""
+    """Compute ops.maxpool_forward for a few maps at a time, on all cores.
+
+    Memory   y and argmax
+    """
     y_shape = pool_shape("maxpool_forward", x.shape, size, stride, pad, ceil)
     OH, OW = y_shape[2:]
     y, argmax = empty(y_shape, x.dtype), empty(y_shape, argmax_dtype(size))
@@ -34,7 +40,7 @@ def maxpool_forward(x, size, stride, pad=0, ceil=False):
         maps = x_maps[piece]
         phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride, pad), x.dtype)
         if phases.size > maps.size:
-            phases[...] = -np.inf  # padding, and what lies past the end, is never the largest
+            phases[...] = -np.inf  # padding and pixels past the end are never the largest
         for pixels, sorted_pixels in _phase_by_phase(maps, phases, pad):
             sorted_pixels[...] = pixels
         largest = scratch("largest", phases.shape[2:], x.dtype)           # (M, QH, QW)
@@ -52,7 +58,7 @@ def maxpool_forward(x, size, stride, pad=0, ceil=False):
                 np.maximum(candidate, so_far, out=so_far)
                 np.multiply(larger[:n], won.dtype.type(position), out=position_won[:n])
                 np.maximum(won_flat[:n], position_won[:n], out=won_flat[:n])
-        if np.isnan(largest).any():  # NaN is never `greater`: find the last of each window
+        if np.isnan(largest).any():  # np.greater is False for NaN: find the last NaN of each window
             for position, candidate in _windows(phases, size, stride):
                 won_flat[:candidate.size][np.isnan(candidate)] = position
         y_maps[piece] = largest[:, :OH, :OW]
@@ -63,7 +69,11 @@ def maxpool_forward(x, size, stride, pad=0, ceil=False):
 
 
 def maxpool_backward(dy, argmax, in_shape, size, stride, pad=0, ceil=False):
-    """As ops.maxpool_backward. An inf in dy makes NaNs of its window's other pixels. Memory: dx."""
+    """Compute ops.maxpool_backward for a few maps at a time, on all cores.
+
+    Memory   dx
+    Differs  an inf in dy gives NaN for the other pixels of its window
+    """
     y_shape = pool_shape("maxpool_backward", in_shape, size, stride, pad, ceil)
     require_shape("maxpool_backward", "dy", dy.shape, y_shape)
     require_shape("maxpool_backward", "argmax", argmax.shape, y_shape)
@@ -75,9 +85,9 @@ def maxpool_backward(dy, argmax, in_shape, size, stride, pad=0, ceil=False):
         maps = dx_maps[piece]
         phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride, pad), dy.dtype)
         phases[...] = 0
-        gradient = scratch("largest", phases.shape[2:], dy.dtype)         # (M, QH, QW), zero where no window is
+        gradient = scratch("largest", phases.shape[2:], dy.dtype)         # (M, QH, QW)
         won = scratch("won", phases.shape[2:], argmax.dtype)
-        gradient[...] = 0
+        gradient[...] = 0  # where there is no window
         gradient[:, :OH, :OW] = dy_maps[piece]
         won[:, :OH, :OW] = argmax_maps[piece]
         here, share = scratch("larger", (won.size,), bool), scratch("share", (won.size,), dy.dtype)
@@ -88,7 +98,7 @@ def maxpool_backward(dy, argmax, in_shape, size, stride, pad=0, ceil=False):
             share[:n] = here[:n]
             share[:n] *= gradient[:n]
             receiver += share[:n]
-        maps[...] = 0  # a pixel that no window saw
+        maps[...] = 0  # for pixels that are in no window
         for pixels, sorted_pixels in _phase_by_phase(maps, phases, pad):
             pixels[...] = sorted_pixels
 
@@ -97,7 +107,10 @@ def maxpool_backward(dy, argmax, in_shape, size, stride, pad=0, ceil=False):
 
 
 def avgpool_forward(x, size, stride, pad=0, ceil=False):
-    """As ops.avgpool_forward. Memory: y."""
+    """Compute ops.avgpool_forward for a few maps at a time, on all cores.
+
+    Memory   y
+    """
     y_shape = pool_shape("avgpool_forward", x.shape, size, stride, pad, ceil)
     OH, OW = y_shape[2:]
     y = empty(y_shape, x.dtype)
@@ -122,7 +135,10 @@ def avgpool_forward(x, size, stride, pad=0, ceil=False):
 
 
 def avgpool_backward(dy, in_shape, size, stride, pad=0, ceil=False):
-    """As ops.avgpool_backward. Memory: dx."""
+    """Compute ops.avgpool_backward for a few maps at a time, on all cores.
+
+    Memory   dx
+    """
     y_shape = pool_shape("avgpool_backward", in_shape, size, stride, pad, ceil)
     require_shape("avgpool_backward", "dy", dy.shape, y_shape)
     OH, OW = y_shape[2:]
@@ -134,13 +150,13 @@ def avgpool_backward(dy, in_shape, size, stride, pad=0, ceil=False):
         maps = dx_maps[piece]
         phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride, pad), dy.dtype)
         phases[...] = 0
-        share = scratch("largest", phases.shape[2:], dy.dtype)            # (M, QH, QW), zero where no window is
-        share[...] = 0
+        share = scratch("largest", phases.shape[2:], dy.dtype)            # (M, QH, QW)
+        share[...] = 0  # where there is no window
         np.divide(dy_maps[piece], counts, out=share[:, :OH, :OW])
         share = share.reshape(-1)
         for _, receiver in _windows(phases, size, stride):
             receiver += share[:receiver.size]
-        maps[...] = 0  # a pixel that no window saw
+        maps[...] = 0  # for pixels that are in no window
         for pixels, sorted_pixels in _phase_by_phase(maps, phases, pad):
             pixels[...] = sorted_pixels
 
@@ -149,7 +165,10 @@ def avgpool_backward(dy, in_shape, size, stride, pad=0, ceil=False):
 
 
 def _windows(phases, size, stride):
-    """For each pixel of the window, in row-major order: its number, and where all windows have it, as a flat run."""
+    """Yield the position and the pixels of each place in the window, in row-major order.
+
+    The position is KW * i + j; the pixels, of all windows at once, are a flat view of a phase.
+    """
     (KH, KW), (SH, SW), QW = pair(size), pair(stride), phases.shape[4]
     for i in range(KH):
         for j in range(KW):
@@ -157,7 +176,10 @@ def _windows(phases, size, stride):
 
 
 def _phases_shape(maps_shape, output, size, stride, pad):
-    """(SH, SW, M, QH, QW): room for the maps, the padding before them, and what the last window reads past them."""
+    """Return (SH, SW, M, QH, QW), the shape of the phases.
+
+    They hold the maps, the padding before them, and what the last window reads past their end.
+    """
     (M, H, W), (OH, OW) = maps_shape, output
     (KH, KW), (SH, SW), (PH, PW) = pair(size), pair(stride), pair(pad)
     QH = max(ceil_div(PH + H, SH), OH + (KH - 1) // SH)
@@ -166,7 +188,7 @@ def _phases_shape(maps_shape, output, size, stride, pad):
 
 
 def _phase_by_phase(maps, phases, pad):
-    """The pixels of the maps and their places among the phases."""
+    """Yield, phase by phase, pixels of the maps and their places in phases."""
     (SH, SW), (PH, PW) = phases.shape[:2], pair(pad)
     for a in range(SH):
         for b in range(SW):
@@ -177,7 +199,7 @@ def _phase_by_phase(maps, phases, pad):
 
 
 def _maps(a):
-    """(N, C, H, W) -> (N*C, H, W)"""
+    """Reshape (N, C, H, W) to (N*C, H, W)."""
     return a.reshape(-1, *a.shape[2:])
 
 

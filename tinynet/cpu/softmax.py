@@ -1,4 +1,4 @@
-"""Softmax and cross-entropy: nothing to gain on CPU cores, 128 x 1000 numbers are done in a millisecond by `ops`."""
+"""Softmax and cross-entropy of `ops`, unchanged: 128 x 1000 numbers take it only a millisecond."""
 
 from tinynet.ops.softmax import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 

@@ -1,29 +1,37 @@
-"""Winograd's convolution: a tile of 2 x 2 outputs of a 3x3 kernel with 16 multiplications instead of 36.
+"""Winograd's convolution: 2 x 2 outputs of a 3x3 kernel from 16 multiplications instead of 36.
 
-    N images  C channels  |  K kernels  |  G groups  |  TH TW tiles down and across  |  M images of a piece
+    N images  C channels  |  K kernels  |  G groups  |  TH TW tiles down and across
+    M images of a piece  |  m outputs and t = m + r - 1 pixels of a tile, r weights of a kernel,
+    each in one direction
 
-In one dimension: two outputs of a kernel g of 3 weights, over 4 pixels d, are
+In one dimension, the two outputs of a kernel g of 3 weights over 4 pixels d are
 
     y0 = d0 g0 + d1 g1 + d2 g2                m0 = (d2 - d0) (-g0)           y0 = m0 + m1 + m2
     y1 = d1 g0 + d2 g1 + d3 g2                m1 = (d1 + d2) (g0+g1+g2)/2    y1 =      m1 - m2 + m3
                                               m2 = (d2 - d1) (g0-g1+g2)/2
     6 multiplications                         m3 = (d3 - d1) g2              4 multiplications
 
-or y = A^T [(G g) * (B^T d)] with three small matrices (Winograd 1980; for networks Lavin and Gray 2015). In two
-dimensions the same is done down and across: Y = A^T [(G g G^T) * (B^T d B)] A. The product * is pixel by pixel, and
-between channels and kernels it is a matrix product: 16 of them, each over all tiles of some images. The products with
-A, G and B cost little, since each is over many tiles at once, with the channels last, next to each other in memory.
+which is y = A^T [(G g) * (B^T d)] with three small matrices (Winograd 1980; for neural networks
+Lavin and Gray 2015). In two dimensions it is done down and across:
+Y = A^T [(G g G^T) * (B^T d B)] A. The product * multiplies element by element. With many channels
+and kernels, each of the 16 elements becomes a matrix product, of kernels and channels, over all
+tiles of some images. The products with A, G and B cost little, because each is computed for many
+tiles at once, with the channels last, next to each other in memory.
 
-The gradients go through the same matrices transposed, in reverse order; what was overlapped is added up.
+The gradients are computed with the same matrices, transposed and in reverse order. Where the tiles
+of the input overlap, their gradients are added.
 
-Larger tiles save more and round worse: their points 2 and 1/2 make large and small numbers that cancel. Relative error
-in float32, measured on AlexNet's layers against float64 (tests/test_cpu.py holds these bounds):
+Larger tiles save more multiplications but have larger rounding errors: their points 2 and 1/2 lead
+to large and small numbers that cancel. Relative errors in float32, measured on AlexNet's layers
+against float64 (tests/test_cpu.py checks such bounds):
 
-    direct sum                       y 3e-7    dx 4e-7    dw 3e-7    multiplications per output: 9 or 25
-    2 x 2 tiles of a 3x3 kernel      y 5e-7    dx 6e-7    dw 4e-7    4
-    3 x 3 tiles of a 5x5 kernel      y 3e-6    dx 4e-6    dw 4e-6    5.4
+                                     y         dx         dw         multiplications per output
+    direct sum                       3e-7      4e-7       3e-7       9 or 25
+    2 x 2 tiles of a 3x3 kernel      5e-7      6e-7       4e-7       4
+    3 x 3 tiles of a 5x5 kernel      3e-6      4e-6       4e-6       5.4
 
-An inf or NaN in x spreads over its tile. TILES = {} does without, for all kernels; without 5, for 5x5 kernels.
+An inf or NaN in x spreads over its whole tile. To compute all layers without Winograd's method, set
+TILES = {}; to compute only 5x5 kernels without it, remove the key 5.
 """
 
 import numpy as np
@@ -31,28 +39,34 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tinynet.cpu.memory import empty, scratch
 from tinynet.cpu.parallel import MOST_SHARES, chunks, for_each, shares, sum_in_order
-from tinynet.shapes import pair
+from tinynet.shapes import ceil_div, pair
 
 TILES = {3: 2, 5: 3}   # kernel size: outputs of a tile, down and across
-LEAST_CHANNELS = 32    # of a group, in and out: below, the transforms cost more than they save
-LEAST_IMAGES = 4       # below, so does that of the kernels
-SHARE_IMAGES = 4       # whose dU is added up at a time
+LEAST_CHANNELS = 32    # of a group, in and out; with fewer, the transforms cost more than they save
+LEAST_IMAGES = 4       # with fewer, transforming the kernels costs more than it saves
+SHARE_IMAGES = 4       # of a share, at least: their dU are summed, then the shares in order
 PIECE_BYTES = 1 << 23  # of B^T d B
 POINTS = (0, 1, -1, 2, -2, 0.5, -0.5)
 
 
 def pays(x, w, y_shape, stride):
-    """Whether this is faster than columns: square kernels moved by 1, wide enough, over enough images."""
+    """Return whether Winograd's method is faster than columns for these arrays.
+
+    It is for square kernels of a size in TILES with stride 1, enough channels and enough images.
+    """
     K, CG, KH, KW = w.shape
     return (KH == KW and KH in TILES and pair(stride) == (1, 1) and x.shape[0] >= LEAST_IMAGES
             and CG >= LEAST_CHANNELS and K * CG // x.shape[1] >= LEAST_CHANNELS)
 
 
 def matrices(m, r, dtype):
-    """A (m + r - 1, m), G (m + r - 1, r), B (m + r - 1, m + r - 1) for m outputs of r weights.
+    """Return Winograd's matrices for m outputs of a kernel of r weights.
 
-    Two polynomials of degrees m - 1 and r - 1 are multiplied by evaluating both at m + r - 1 points, one of them
-    infinity, and interpolating (Toom and Cook). Convolution by a kernel is that multiplication transposed.
+    Toom and Cook multiply two polynomials of degrees m - 1 and r - 1 by evaluating both at
+    m + r - 1 points, one of them infinity, and interpolating. Convolution with a kernel is the
+    transpose of that multiplication.
+
+    Returns  A (m + r - 1, m), G (m + r - 1, r), B (m + r - 1, m + r - 1)
     """
     points = POINTS[:m + r - 2]
     A = np.array([[p**i for i in range(m)] for p in points] + [[0.0] * (m - 1) + [1.0]])
@@ -60,17 +74,17 @@ def matrices(m, r, dtype):
     B = np.zeros((m + r - 1, m + r - 1))
     for k, p in enumerate(points):
         others = [q for q in points if q != p]
-        B[:-1, k] = np.poly(others)[::-1]                                 # zero at all other points
+        B[:-1, k] = np.poly(others)[::-1]                                 # 0 at all other points
         G[k] /= np.prod([p - q for q in others])
     B[:, -1] = np.poly(points)[::-1]
     return A.astype(dtype), G.astype(dtype), B.astype(dtype)
 
 
 def forward(x, w, b, pad, groups, y_shape):
-    """conv2d_forward with stride 1."""
+    """Compute conv2d_forward for stride 1."""
     (N, K, OH, OW), m, r = y_shape, TILES[w.shape[2]], w.shape[2]
     A, G, B = matrices(m, r, x.dtype)
-    U = _transformed_kernels(w, G, groups)                                # (t*t, G, K/G, C/G), t = m + r - 1
+    U = _transformed_kernels(w, G, groups)                                # (t*t, G, K/G, C/G)
     y = empty(y_shape, x.dtype)
 
     def work(images):
@@ -86,7 +100,7 @@ def forward(x, w, b, pad, groups, y_shape):
 
 
 def backward(dy, x, w, pad, groups, need_dx):
-    """conv2d_backward with stride 1: forward's steps transposed, last to first."""
+    """Compute conv2d_backward for stride 1: the transposed steps of forward, from last to first."""
     (N, K), m, r, (PH, PW) = dy.shape[:2], TILES[w.shape[2]], w.shape[2], pair(pad)
     A, G, B = matrices(m, r, x.dtype)
     U = _transformed_kernels(w, G, groups)                                # (t*t, G, K/G, C/G)
@@ -105,9 +119,10 @@ def backward(dy, x, w, pad, groups, need_dx):
             np.matmul(dproducts_by_group.swapaxes(2, 3), V_by_group, out=product)
             dU += product                                                 # (t*t, G, K/G, C/G)
             if need_dx:
-                np.matmul(dproducts_by_group, U, out=V_by_group)          # (t*t, G, M*TH*TW, C/G); V has served
-                seen = _added_up(V, B, m)[:, PH:PH + x.shape[2], PW:PW + x.shape[3]]    # (M, H, W, C)
-                dx[images] = seen.transpose(0, 3, 1, 2)
+                # V is no longer needed: its memory takes the gradient with respect to V.
+                np.matmul(dproducts_by_group, U, out=V_by_group)          # (t*t, G, M*TH*TW, C/G)
+                seen = _added_up(V, B, m)[:, PH:PH + x.shape[2], PW:PW + x.shape[3]]
+                dx[images] = seen.transpose(0, 3, 1, 2)                   # (M, C, H, W)
         return [dU, db]
 
     dU, db = sum_in_order(work, shares(N, min(MOST_SHARES, N // SHARE_IMAGES)))
@@ -115,15 +130,19 @@ def backward(dy, x, w, pad, groups, need_dx):
 
 
 def _transformed_kernels(w, G, groups):
-    """G g G^T for every kernel g: (t*t, G, K/G, C/G). Down and across in one product, with the Kronecker product."""
+    """Return G g G^T for every kernel g: (t*t, G, K/G, C/G).
+
+    The Kronecker product of G with itself does both directions in one matrix product.
+    """
     K, CG, r, _ = w.shape
-    U, w, GG = np.empty((len(G) ** 2, K * CG), w.dtype), w.reshape(K * CG, r * r), np.kron(G, G)  # GG (t*t, r*r)
+    U, w = np.empty((len(G) ** 2, K * CG), w.dtype), w.reshape(K * CG, r * r)
+    GG = np.kron(G, G)                                                    # (t*t, r*r)
     for_each(lambda piece: np.matmul(GG, w[piece].T, out=U[:, piece]), shares(K * CG))
     return U.reshape(-1, groups, K // groups, CG)
 
 
 def _kernels_gradient(dU, G, w_shape):
-    """The transpose of _transformed_kernels: G^T dU G, (K, C/G, r, r)."""
+    """Return dw (K, C/G, r, r): G^T dU G, the transpose of _transformed_kernels."""
     (K, CG, r, _), GG = w_shape, np.kron(G, G)                            # (t*t, r*r)
     dU, dw = dU.reshape(-1, K * CG), np.empty((K * CG, r * r), dU.dtype)
     for_each(lambda piece: np.matmul(dU[:, piece].T, GG, out=dw[piece]), shares(K * CG))
@@ -131,13 +150,16 @@ def _kernels_gradient(dU, G, w_shape):
 
 
 def _transformed_images(x, B, pad, y_shape, m):
-    """B^T d B for every tile d of x (M, C, H, W), m apart and overlapping: (t, t, M, TH, TW, C), in scratch memory."""
-    TH, TW = -(-y_shape[2] // m), -(-y_shape[3] // m)
+    """Return B^T d B for every tile d of x (M, C, H, W): (t, t, M, TH, TW, C), in scratch memory.
+
+    The tiles are t x t pixels and m pixels apart, so they overlap.
+    """
+    TH, TW = ceil_div(y_shape[2], m), ceil_div(y_shape[3], m)
     return _spread(_padded(x, pair(pad), TH * m + len(B) - m, TW * m + len(B) - m), B, m, "V")
 
 
 def _padded(x, pad, height, width):
-    """x (M, C, H, W) as (M, height, width, C) among zeros, in scratch memory."""
+    """Return x (M, C, H, W) as (M, height, width, C), padded with zeros, in scratch memory."""
     (M, C, H, W), (PH, PW) = x.shape, pad
     padded = scratch("padded", (M, height, width, C), x.dtype)
     padded[...] = 0
@@ -146,20 +168,27 @@ def _padded(x, pad, height, width):
 
 
 def _spread(a, matrix, m, name):
-    """matrix^T d matrix for every window d of a (M, height, width, C), m apart: (t, t, M, TH, TW, C), in scratch."""
+    """Return matrix^T d matrix for every window d of a (M, height, width, C), in scratch memory.
+
+    The windows are m pixels apart. The result has the shape (t, t, M, TH, TW, C).
+    """
     (M, height, width, C), (size, t) = a.shape, matrix.shape
     TH, TW = (height - size) // m + 1, (width - size) // m + 1
     rows = scratch("rows", (M, TH, t, width, C), a.dtype)
     down = sliding_window_view(a.reshape(M, height, width * C), size, axis=1)[:, ::m].swapaxes(2, 3)
     np.matmul(matrix.T, down, out=rows.reshape(M, TH, t, width * C))
     spread = scratch(name, (t, t, M, TH, TW, C), a.dtype)
-    across = sliding_window_view(rows, size, axis=3)[:, :, :, ::m].swapaxes(4, 5)   # (M, TH, t, TW, size, C)
+    across = sliding_window_view(rows, size, axis=3)[:, :, :, ::m]        # (M, TH, t, TW, C, size)
+    across = across.swapaxes(4, 5)                                        # (M, TH, t, TW, size, C)
     np.matmul(matrix.T, across, out=spread.transpose(2, 3, 0, 4, 1, 5))
     return spread
 
 
 def _gathered(products, A):
-    """A^T p A for every tile, put together: (t, t, M, TH, TW, K) -> (M, TH*m, TW*m, K), in scratch memory."""
+    """Return A^T p A for every tile p, joined into images, in scratch memory.
+
+    (t, t, M, TH, TW, K) -> (M, TH*m, TW*m, K)
+    """
     (t, _, M, TH, TW, K), m = products.shape, A.shape[1]
     rows = scratch("rows", (m, t, M, TH, TW, K), products.dtype)
     np.matmul(A.T, products.reshape(t, -1), out=rows.reshape(m, -1))
@@ -169,15 +198,20 @@ def _gathered(products, A):
 
 
 def _added_up(dV, B, m):
-    """_spread transposed: B d B^T for every tile, added up where tiles overlap: (M, height, width, C), in scratch."""
+    """Return B d B^T for every tile d, summed where tiles overlap, in scratch memory.
+
+    This is the transpose of _spread: (t, t, M, TH, TW, C) -> (M, height, width, C).
+    """
     t, _, M, TH, TW, C = dV.shape
     height, width = TH * m + t - m, TW * m + t - m
-    tiles = np.matmul(B, dV.reshape(t, -1), out=scratch("rows", (t, dV.size // t), dV.dtype)).reshape(dV.shape)
+    tiles = scratch("rows", dV.shape, dV.dtype)
+    np.matmul(B, dV.reshape(t, -1), out=tiles.reshape(t, -1))             # (t, t*M*TH*TW*C)
     down = scratch("down", (t, M, height, TW, C), dV.dtype)
     down[...] = 0
     for i in range(t):
         down[:, :, i:i + TH * m:m] += tiles[i]
-    tiles = np.matmul(B, down.reshape(t, -1), out=scratch("rows", (t, down.size // t), dV.dtype)).reshape(down.shape)
+    tiles = scratch("rows", down.shape, dV.dtype)
+    np.matmul(B, down.reshape(t, -1), out=tiles.reshape(t, -1))           # (t, M*height*TW*C)
     added = scratch("padded", (M, height, width, C), dV.dtype)
     added[...] = 0
     for j in range(t):
@@ -186,14 +220,14 @@ def _added_up(dV, B, m):
 
 
 def _by_group(a, groups):
-    """(t, t, M, TH, TW, C) -> (t*t, G, M*TH*TW, C/G), a view."""
+    """Return (t, t, M, TH, TW, C) as (t*t, G, M*TH*TW, C/G), a view."""
     t, _, M, TH, TW, C = a.shape
     return a.reshape(t * t, M * TH * TW, groups, C // groups).swapaxes(1, 2)
 
 
 def _pieces(images, x, y_shape, m, r):
-    """Slices of these images whose B^T d B takes at most PIECE_BYTES; one image at least."""
-    tiles = -(-y_shape[2] // m) * -(-y_shape[3] // m)
+    """Cut these images into slices whose B^T d B takes at most PIECE_BYTES, or of one image."""
+    tiles = ceil_div(y_shape[2], m) * ceil_div(y_shape[3], m)
     bytes_each = (m + r - 1) ** 2 * tiles * max(x.shape[1], y_shape[1]) * x.dtype.itemsize
     return [slice(images.start + piece.start, images.start + piece.stop)
             for piece in chunks(images.stop - images.start, bytes_each, PIECE_BYTES)]
