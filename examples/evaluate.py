@@ -1,11 +1,11 @@
-"""Measure an AlexNet on the validation pictures of ImageNet, beside what was published for its weights.
+"""Measure an AlexNet on the validation pictures of ImageNet, beside what was published for it.
 
     python examples/evaluate.py --weights alexnet-owt-7be5be79.pth --data ILSVRC2012
     python examples/evaluate.py --weights bvlc_alexnet.caffemodel --data ILSVRC2012 --ten-views
 
-Pictures are prepared as the makers of the weights did. A pack has them as squares already, made in the
-paper's way, so that its accuracy may differ a little from the published one. Fewer classes than the
-network knows will do, as in Imagenette: their folders' names say which of them they are.
+Pictures are prepared as the makers of the weights did. A pack has them as squares already, made in
+the paper's way, so that its accuracy may differ a little from the published one. The data may have
+fewer classes than the network, as Imagenette has: the names of their folders say which ones.
 """
 
 import argparse

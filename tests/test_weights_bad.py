@@ -49,7 +49,7 @@ def refused(content, tmp_path):
     (b"<!DOCTYPE html><html>404", "this is a web page, not the file"),
     (b"\x89HDF\r\n\x1a\n" + bytes(100), "this is HDF5"), (b"\x1f\x8b" + bytes(100), "compressed by gzip"),
     (b"name: 'AlexNet'\n", "none of the formats that are read"), (bytes(100), "none of the formats that are read"),
-    (b"", "the file is empty"), (b"\x80\x02cos\nsystem\n.", "not one that torch.save makes; it is not executed"),
+    (b"", "the file is empty"), (b"\x80\x02cos\nsystem\n.", "a pickle that torch.save has not made; it is not executed"),
     (b"{}", "this is a text")])
 def test_other_files_are_called_by_their_name(tmp_path, content, said):
     assert said in refused(content, tmp_path)

@@ -1,11 +1,12 @@
-"""The authors' own files of 2012: layers-*.cfg and layer-params-*.cfg of cuda-convnet, read as they are.
+"""The authors' own files of 2012: layers-*.cfg and layer-params-*.cfg of cuda-convnet.
 
 The Computer History Museum published them; they are not part of tinynet. The net of the paper is in
-layers-145.cfg. It is written in two columns, one per GPU: conv1a and conv1b, conv2a and conv2b. Here
-each pair becomes one layer. Where both columns read only their own side the layer has groups=2, where
+layers-145.cfg. It is written in two columns, one per GPU: conv1a and conv1b, conv2a and conv2b.
+Here each pair becomes one layer. Where each column reads only its own side the layer has groups=2, where
 both read both sides it has none.
 
-    net, sgd = cuda_convnet.load("layers-145.cfg", "layer-params-145.cfg", rng=np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    net, sgd = cuda_convnet.load("layers-145.cfg", "layer-params-145.cfg", rng=rng)
 """
 
 import collections
@@ -58,7 +59,7 @@ TRUE = {"true": "1", "false": "0"}
 
 
 class CfgError(ValueError):
-    """A file of cuda-convnet that cannot be read; one line for the user, with the line in the file."""
+    """A file of cuda-convnet that cannot be read; one line for the user, with the place."""
 
 
 @dataclasses.dataclass
@@ -97,8 +98,8 @@ class Section:
         """A number, which a layer with several inputs must say alike for all."""
         values = set(self.numbers(key, kind, default))
         if len(values) > 1:
-            raise self.error(f"has {key}={self.values[key]!r}: inputs that differ in it make no layer "
-                             "of ours", key)
+            raise self.error(f"has {key}={self.values[key]!r}: inputs that differ in it make no "
+                             "layer of ours", key)
         return values.pop()
 
     def require_known(self, known):
@@ -114,10 +115,10 @@ class Section:
 def load(layers, params, image_size=224, *, rng):
     """Read a network and its training from the two files.
 
-    Args     layers: path of layers-*.cfg; params: path of layer-params-*.cfg; image_size: side of the
-             pictures in pixels, which neither file says; rng: numpy.random.Generator for the weights
-    Returns  net, sgd: a Sequential with fresh weights, and an SGD with the rates, the momentum and the
-             decays of the files. Where rates differ, sgd.lr is the commonest and lr_mult the rest
+    Args     layers: path of layers-*.cfg; params: path of layer-params-*.cfg; image_size: side of
+             the pictures in pixels, which neither file says; rng: numpy.random.Generator
+    Returns  net, sgd: a Sequential with fresh weights, and an SGD with the rates, the momentum and
+             the decays of the files. Where rates differ, sgd.lr is the commonest one
     Raises   CfgError, with the file and the line, for everything that is not known; ShapeError
     Differs  the weights of the two columns are drawn as one array: other numbers, the same spread
     """
@@ -169,7 +170,7 @@ def _plain(text):
 
 @dataclasses.dataclass
 class Node:
-    """A layer: one section, or two that are the columns of one; `apart` if each reads its own side."""
+    """A layer: one section, or two that are its columns; `apart` if each reads its own side."""
 
     name: str
     columns: list
@@ -260,10 +261,11 @@ class _Network:
             case "pool":
                 kinds = {"max": MaxPool, "avg": AvgPool}
                 if section.text("pool") not in kinds:
-                    raise section.error(f"has pool={section.text('pool')!r}, which is not known here",
-                                        "pool")
+                    raise section.error(f"has pool={section.text('pool')!r}, which is not known "
+                                        "here", "pool")
                 self.layers.append(kinds[section.text("pool")](
-                    node.name, section.number("sizex", int), section.number("stride", int), ceil=True))
+                    node.name, section.number("sizex", int), section.number("stride", int),
+                    ceil=True))
             case "cmrnorm":
                 n = section.number("size", int)
                 self.layers.append(LRN(
@@ -307,7 +309,7 @@ class _Network:
                 "bias": section.number("initb", float, "0")}
 
     def optimiser(self, net):
-        """SGD with the commonest rate and decay; what differs is in the multipliers of the layers."""
+        """Make SGD of the commonest rate and decay; what differs is in the layers' multipliers."""
         rows = {name: (section.number("epsw", float), section.number("epsb", float),
                        section.number("wc", float, "0")) for name, section in self.rates.items()}
         momentum = {(section.number("momw", float), section.number("momb", float)): section
@@ -315,8 +317,8 @@ class _Network:
         (momentum_w, momentum_b), section = next(iter(momentum.items()))
         if len(momentum) > 1 or momentum_w != momentum_b:
             section = list(momentum.values())[-1]
-            raise section.error("has momenta that differ from layer to layer or from weights to biases, "
-                                "which is not known here", "momw")
+            raise section.error("has momenta that differ from layer to layer or from weights to "
+                                "biases, which is not known here", "momw")
         lr = _commonest(rate for rate, _, _ in rows.values())
         decay = _commonest(decay for _, _, decay in rows.values())
         for name, (rate, bias_rate, own_decay) in rows.items():

@@ -3,8 +3,8 @@
     net = weights.load("alexnet-owt-7be5be79.pth")       # what it is shows in what it holds
     net.probabilities(np.stack([net.load_picture("cat.jpg")]))
 
-Nobody sets a flag: what belongs to the weights, from the order of the colours to the rounding of sizes,
-comes from the file or from the preset of its source (presets.py).
+Nobody sets a flag: what belongs to the weights, from the order of the colours to the rounding of
+sizes, comes from the file or from the preset of its source (presets.py).
 """
 
 import dataclasses
@@ -43,11 +43,11 @@ class Pretrained:
     table: dict | None = None
 
     def load_picture(self, file):
-        """Read a picture of any format: uint8 (3, S, S), as the network's makers made their squares."""
+        """Read a picture of any format as uint8 (3, S, S), as the network's makers did."""
         return self.preprocessing.load_picture(file)
 
     def probabilities(self, pictures, ten_views=False):
-        """Return (N, classes) for uint8 (N, 3, S, S), of the middle of each or of the paper's ten views."""
+        """Return (N, classes) for uint8 (N, 3, S, S): of the middle, or of the ten views of 4.1."""
         return self.predict(self.preprocessing.prepare(pictures, ten_views))
 
     def predict(self, x):
@@ -56,7 +56,8 @@ class Pretrained:
         x = backend.to_device(x.reshape(-1, *self.net.in_shape), self.net.device)  # (N*V, C, H, W)
         loss = SoftmaxCrossEntropy()
         self.net.eval()
-        loss.forward(self.net.forward(x), np.zeros(len(x), np.int64))  # any labels: probs are wanted
+        any_labels = np.zeros(len(x), np.int64)  # the probabilities do not depend on them
+        loss.forward(self.net.forward(x), any_labels)
         probs = backend.to_numpy(loss.probs)                              # (N*V, classes)
         return probs.reshape(N, views, -1).mean(axis=1)                    # (N, classes)
 
@@ -86,7 +87,7 @@ def of_contents(contents, path):
         preprocessing = Preprocessing.from_json(entry["preprocessing"])
         if preprocessing.crop != net.in_shape[-1]:
             raise WeightsError("is damaged: its pictures do not have the size of its network")
-        named = f"{entry['network']}, recipe {entry['recipe']}" if "recipe" in entry else entry["network"]
+        named = ", recipe ".join(entry[key] for key in ("network", "recipe") if key in entry)
         table = {key: entry[key] for key in ("network", "recipe") if key in entry}
         return Pretrained(net, entry["class_names"], preprocessing, f"{origin}, {named} by tinynet",
                           notes, table=table)
@@ -99,17 +100,19 @@ def of_contents(contents, path):
     table = {"network": "AlexNet", "recipe": recipe}
     if recipe == "owt":
         return Pretrained(net, classes, presets.torchvision(), f"{origin}, torchvision's alexnet",
-                          [*notes, "its shapes are those of torchvision's alexnet, and of no other"],
+                          [*notes, "its shapes are those of torchvision's alexnet alone"],
                           presets.PUBLISHED["torchvision"], table)
-    notes += ["its shapes are those of the recipes caffe, paper and code-2012 alike, and it does not say "
-              "which: taken as Caffe's bvlc_alexnet"] if "npy" not in contents.format else []
+    if "npy" not in contents.format:
+        notes.append("its shapes are those of the recipes caffe, paper and code-2012 alike, and it "
+                     "does not say which: taken as Caffe's bvlc_alexnet")
     return Pretrained(net, classes, presets.caffe(), f"{origin}, Caffe's bvlc_alexnet",
                       notes + [SAME_WEIGHTS], presets.PUBLISHED["bvlc_alexnet"], table)
 
 
-SAME_WEIGHTS = ("fc6 takes 9,216 numbers, and maps of 6 x 6 come out of more than one geometry: sides after "
-                "conv1, pool1, pool2 and pool5 are 55-27-13-6 in Caffe at 227 pixels, 54-26-12-6 in the ONNX "
-                "model zoo at 224, 57-28-13-6 in Guerzhoy's script, with the same weights")
+SAME_WEIGHTS = ("fc6 takes 9,216 numbers, and maps of 6 x 6 come out of more than one geometry: "
+                "with the same weights, sides after conv1, pool1, pool2 and pool5 are 55-27-13-6 "
+                "in Caffe at 227 pixels, 54-26-12-6 in the ONNX model zoo at 224, 57-28-13-6 in "
+                "Guerzhoy's script")
 
 
 def _described(contents, origin, notes):

@@ -22,7 +22,8 @@ def do_info(args):
     pretrained = weights.load(args.file)
     print(pretrained.origin)
     print(f"pictures  {pretrained.preprocessing}")
-    print(f"classes   {len(pretrained.class_names):,}: {', '.join(pretrained.class_names[:3])}, ...")
+    names = pretrained.class_names
+    print(f"classes   {len(names):,}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}")
     if row := pretrained.published:
         print(f"accuracy  {row.top1} % top-1, {row.top5} % top-5, published for {row.name}")
     for note in pretrained.notes:
@@ -45,12 +46,12 @@ def parse_arguments():
     parser = console.ArgumentParser(prog="python -m tinynet.weights",
                                     description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("info", help="what a file is, layer by layer, and what it cannot be")
+    command = commands.add_parser("info", help="what a file is and what it cannot be")
     command.add_argument("file", metavar="FILE", help="safetensors, PyTorch, ONNX, Caffe, or .npy")
     command.set_defaults(do=do_info)
     command = commands.add_parser("export", help="write a network for other programs")
     command.add_argument("source", metavar="RUN", help="the folder of a run, or a file of weights")
-    command.add_argument("out", metavar="OUT", help="a name that ends in .onnx, .safetensors or .pth")
+    command.add_argument("out", metavar="OUT", help="ends in .onnx, .safetensors or .pth")
     command.set_defaults(do=do_export)
     return parser.parse_args()
 

@@ -9,7 +9,16 @@ import struct
 
 from tinynet.layers import LRN, Conv2d, Dropout, Flatten, Linear, MaxPool, ReLU
 from tinynet.weights import wire
-from tinynet.weights.tensors import MAX_BYTES, STORED_AS, Contents, Row, Tensor, WeightsError, times, view
+from tinynet.weights.tensors import (
+    MAX_BYTES,
+    STORED_AS,
+    Contents,
+    Row,
+    Tensor,
+    WeightsError,
+    times,
+    view,
+)
 
 # Numbers of the fields in LayerParameter and in V1LayerParameter.
 NEW = {"name": 1, "type": 2, "bottom": 3, "top": 4, "blobs": 7, "transform": 100, "conv": 106,
@@ -57,9 +66,10 @@ def read(data):
 
 
 def _in_order(layers):
-    """Put (row, bottom, top) of a mixed file, where all old layers come first, as they feed each other.
+    """Put (row, bottom, top) in the order in which they feed each other.
 
-    A layer that works in place, as ReLU does, comes before the next that takes the same array.
+    In a mixed file all old layers come first. A layer that works in place, as ReLU does, comes
+    before the next that takes the same array.
     """
     left, ordered = list(layers), []
     tops = {top for _, bottom, top in layers if bottom != top}
@@ -137,7 +147,7 @@ def _without_ones(tensor, axes):
 
 
 def _blob(data, name):
-    """A BlobProto: shape (7) or num, channels, height, width (1 to 4); data (5), double_data (8)."""
+    """Read a BlobProto: shape (7) or four sizes (1 to 4); data (5) or double_data (8)."""
     own = wire.message(data)
     if 7 in own:
         packed = wire.message(_bytes(own[7][-1])).get(1, [])

@@ -1,8 +1,8 @@
 """A network of ours as a file for other programs: ONNX, safetensors, or PyTorch's .pth.
 
-Arrays go out bit by bit as they are, under torchvision's names for the recipe owt and under Caffe's for
-the others. The metadata, one JSON text under the key "tinynet", say which table the layers come from,
-what the classes are called and how pictures are prepared: load() brings all of it back.
+Arrays go out bit by bit as they are, under torchvision's names for the recipe owt and under Caffe's
+for the others. The metadata, one JSON text under the key "tinynet", say which table the layers come
+from, what the classes are called and how pictures are prepared: load() brings all of it back.
 """
 
 import json
@@ -23,8 +23,8 @@ def export(pretrained, path):
 
     Args     pretrained: a Pretrained whose layers come from a table of ours
     Raises   WeightsError, one line for the user; OSError where the disk is at fault
-    Differs  PyTorch scales in training where the recipes paper and code-2012 scale at test: a module
-             with their weights has to multiply the outputs of relu6 and relu7 by 0.5
+    Differs  PyTorch scales in training, the recipes paper and code-2012 at test: a module with
+             their weights has to multiply the outputs of relu6 and relu7 by 0.5
     """
     ending = pathlib.Path(path).suffix
     if ending not in ENDINGS:
@@ -46,4 +46,5 @@ def export(pretrained, path):
         if ending == ".onnx":
             file.write(content)
         else:
-            {".safetensors": safetensors_file, ".pth": torch_file}[ending].write(file, arrays, metadata)
+            writer = {".safetensors": safetensors_file, ".pth": torch_file}[ending]
+            writer.write(file, arrays, metadata)

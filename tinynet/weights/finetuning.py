@@ -10,12 +10,12 @@ from tinynet.weights.tensors import WeightsError
 def fine_tune(pretrained, num_classes, rate=0.1, *, rng):
     """Give a network a new last layer, and let all other layers learn at a lower rate.
 
-    The convention is that of Caffe's fine-tuning example, where fc8 has ten times the rate of the others:
-    here the rate of training is that of the new layer, and the others have `rate` of it.
+    The convention is that of Caffe's fine-tuning example, where fc8 has ten times the rate of the
+    others: here the rate of training is that of the new layer, and the others have `rate` of it.
 
-    Loaders of ours give RGB pixels of 0 to 255 minus a mean image. What else the pretrained network wants,
-    the order of its colours and their scale, is moved into conv1: its outputs stay what they were.
-    The rate and the decay of conv1.w change with its scale, so that its steps stay what they were too.
+    Loaders of ours give RGB pixels of 0 to 255 minus a mean image. What else the pretrained network
+    wants, the order of its colours and their scale, is moved into conv1: its outputs stay what they
+    were. The rate and the decay of conv1.w change with its scale, so that its steps do too.
 
     Args     pretrained: its network is changed in place; rate: 0 freezes the other layers;
              rng: numpy.random.Generator, for the weights of the new layer and for dropout

@@ -7,14 +7,14 @@ from tinynet.weights.tensors import WeightsError, map_file
 MISTAKEN = (
     (b"version https://git-lfs", "this is a pointer, not the file; git lfs pull brings the file"),
     (b"<", "this is a web page, not the file; the download has failed"),
-    (b"\x89HDF", "this is HDF5, as Keras writes it, which is not read; give the file as safetensors"),
+    (b"\x89HDF", "this is HDF5, as Keras writes it, which is not read"),
     (b"\x1f\x8b", "this is compressed by gzip; unpack it first"),
     (b"{", "this is a text; give the file of the weights themselves"),
 )
 
 
 def read(path):
-    """Read a file of weights of any format -> Contents. Raises WeightsError, one line for the user."""
+    """Return the Contents of a file of weights. Raises WeightsError, one line for the user."""
     return read_bytes(map_file(path))
 
 
@@ -37,6 +37,6 @@ def read_bytes(data):
     if caffe_file.looks_like(data):
         return caffe_file.read(data)
     if head[:1] == b"\x80":
-        raise WeightsError("this is a pickle, but not one that torch.save makes; it is not executed")
+        raise WeightsError("this is a pickle that torch.save has not made; it is not executed")
     raise WeightsError("none of the formats that are read: safetensors, PyTorch, ONNX, Caffe, "
                        "bvlc_alexnet.npy")

@@ -1,7 +1,7 @@
 """The same weights in three networks: fc6 takes them all in silence.
 
-Caffe's AlexNet has been run in other programs with other rounding, padding and sizes of pictures. In
-each of these, maps of 6 x 6 come out of pool5, so that every array fits, and the probabilities differ.
+Caffe's AlexNet has been run in other programs with other rounding, padding and sizes of pictures.
+In each of them maps of 6 x 6 come out of pool5: every array fits, and the probabilities differ.
 """
 
 import copy
@@ -22,7 +22,8 @@ def same_weights(net):
     Args     net: with the layers of the recipe caffe
     Raises   WeightsError where it has others
     """
-    if [layer.name for layer in net.layers if isinstance(layer, MaxPool)] != ["pool1", "pool2", "pool5"]:
+    pools = [layer.name for layer in net.layers if isinstance(layer, MaxPool)]
+    if pools != ["pool1", "pool2", "pool5"]:
         raise WeightsError("only a network with Caffe's layers has the other two geometries")
     made = {}
     for who, (size, pad, ceil) in GEOMETRIES.items():

@@ -114,7 +114,7 @@ def count_classes(net):
 
 
 def require_alexnet(weights):
-    """See that weights are five convolutions and three matrices, the first with kernels of 11 pixels.
+    """See that weights are convolutions and then matrices, the first with kernels of 11 pixels.
 
     Args     weights: [(name, shape)] of all arrays with more than one axis, in the order of layers
     Raises   WeightsError, with what they are instead
@@ -167,7 +167,7 @@ def _require(found, ours, shape, expected_by):
 
 
 def fill(net, found):
-    """Copy the arrays of a file into a network of their shapes. Raises WeightsError with the array's name."""
+    """Copy the arrays of a file into a network. Raises WeightsError with an array's name."""
     for ours, array in net.named_params().items():
         name, tensor = found[ours]
         try:
@@ -187,7 +187,8 @@ def of_description(text, tensors):
         entry = json.loads(text)
         classes, size = entry["class_names"], entry["image_size"]
         assert type(size) is int and 1 <= size <= MAX_SIDE and 1 <= len(classes) <= MAX_CLASSES
-        assert all(isinstance(name, str) for name in classes) and isinstance(entry["preprocessing"], dict)
+        assert all(isinstance(name, str) for name in classes)
+        assert isinstance(entry["preprocessing"], dict)
         names = tensor_names(entry)
         layers = LAYERS[entry["network"]](entry, len(classes))
     except (AssertionError, KeyError, TypeError, ValueError, RecursionError):
@@ -197,7 +198,7 @@ def of_description(text, tensors):
              if f"{theirs}.{key}" in tensors}
     if len(found) < len(tensors):
         known = {name for name, _ in found.values()}
-        raise WeightsError(f"{min(tensors.keys() - known)} is in it, which its network does not have")
+        raise WeightsError(f"{min(tensors.keys() - known)} is in it, which its network has not")
     return assemble(layers, found, size, "its network"), entry
 
 
@@ -209,7 +210,7 @@ LAYERS = {
 
 
 def tensor_names(entry):
-    """What layers are called in files: torchvision's names for the recipe owt, their own for others."""
+    """Say what layers are called in files: torchvision's names for owt, else our own."""
     if entry["network"] == "AlexNet":
         return TORCHVISION if entry["recipe"] == "owt" else CAFFE
     return {name: name for name in ("conv1", "conv2", "conv3", "fc4", "fc5")}

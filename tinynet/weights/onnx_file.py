@@ -188,7 +188,7 @@ class _Graph:
                 if len(sizes) != 2:
                     raise WeightsError(f"{name}: a Reshape that does not flatten")
                 return Row(Flatten, name, {})
-            case "AveragePool":  # what becomes of torchvision's AdaptiveAvgPool2d where it does nothing
+            case "AveragePool":  # torchvision's AdaptiveAvgPool2d, where it does nothing
                 if wholes("kernel_shape", ()) == (1, 1) and wholes("strides", (1, 1)) == (1, 1):
                     return None
             case kind if kind in NO_LAYERS:
@@ -208,8 +208,11 @@ class _Graph:
         return pads[:2]
 
     def pool(self, own, whole, wholes, name):
-        """Max-pooling. A window that reaches past the end is clipped: rows that are padded below and
-        at the right alone do the same as ceil, where they make one more window."""
+        """The Row of a max-pooling.
+
+        A window that reaches past the end is clipped, so that padding below and at the right alone
+        does the same as ceil where it makes one more window.
+        """
         size, stride = wholes("kernel_shape", ()), wholes("strides", (1, 1))
         pads, ceil = wholes("pads", (0, 0, 0, 0)), bool(whole("ceil_mode", 0))
         if wholes("dilations", (1, 1)) != (1, 1) or len(size) != 2 or len(stride) != 2:

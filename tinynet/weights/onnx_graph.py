@@ -27,10 +27,10 @@ PLAIN = {ReLU: "Relu", Sigmoid: "Sigmoid", Tanh: "Tanh", Flatten: "Flatten"}
 def to_onnx(net, names=None, metadata=None):
     """Describe a network in evaluation mode, with its weights -> bytes of a ModelProto.
 
-    The input is `x`, pictures as the network takes them; the outputs are `logits` and `probabilities`.
+    The input is `x`, as the network takes it; the outputs are `logits` and `probabilities`.
 
     Args     names: {layer name: name of its weights in the file}; metadata: {key: text}
-    Raises   WeightsError for a layer that ONNX has no words for, and where the package onnx is missing
+    Raises   WeightsError for a layer that ONNX has no words for, or without the package onnx
     """
     try:
         from onnx import TensorProto, helper
@@ -89,8 +89,8 @@ class _Graph:
                 self.add("MaxPool", outputs=outputs, kernel_shape=layer.size, strides=layer.stride,
                          pads=_pads(layer, in_shape))
             case AvgPool():
-                self.add("AveragePool", outputs=outputs, kernel_shape=layer.size, strides=layer.stride,
-                         pads=_pads(layer, in_shape), count_include_pad=0)
+                self.add("AveragePool", outputs=outputs, kernel_shape=layer.size,
+                         strides=layer.stride, pads=_pads(layer, in_shape), count_include_pad=0)
             case LRN():
                 self.add_lrn(layer, in_shape[1])
             case LRNWithin():
@@ -110,12 +110,14 @@ class _Graph:
 
     def add_lrn(self, layer, C):
         """ONNX divides alpha by n, and knows no groups: they are split and joined again."""
-        settings = {"size": layer.n, "alpha": layer.alpha * layer.n, "beta": layer.beta, "bias": layer.k}
+        settings = {"size": layer.n, "alpha": layer.alpha * layer.n, "beta": layer.beta,
+                    "bias": layer.k}
         if layer.groups == 1:
             self.add("LRN", outputs=[layer.name], **settings)
             return
         parts = [f"{layer.name}.{group}" for group in range(layer.groups)]
-        sizes = self.constant(f"{layer.name}.sizes", np.full(layer.groups, C // layer.groups, np.int64))
+        sizes = np.full(layer.groups, C // layer.groups, np.int64)
+        sizes = self.constant(f"{layer.name}.sizes", sizes)
         self.add("Split", sizes, outputs=[f"{part}.x" for part in parts], axis=1)
         for part in parts:
             self.add("LRN", outputs=[part], inputs=[f"{part}.x"], **settings)

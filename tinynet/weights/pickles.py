@@ -60,7 +60,7 @@ def load(file, allowed):
         return _Machine(allowed).run(file)
     except WeightsError:
         raise
-    except Exception as error:  # pickletools and a stack without the expected items raise many kinds
+    except Exception as error:  # pickletools raises many kinds, and so does a stack without items
         reason = str(error) or type(error).__name__
         raise WeightsError(f"is damaged or cut short: its pickle ends in {reason.splitlines()[0]}"
                            ) from None

@@ -1,4 +1,4 @@
-"""From a picture to what a network takes: all of it belongs to the weights, none of it is a choice."""
+"""From a picture to what a network takes: all of it belongs to the weights."""
 
 import base64
 import dataclasses
@@ -15,7 +15,7 @@ from tinynet.weights.tensors import WeightsError, times
 class Preprocessing:
     """How a network's makers prepared their pictures.
 
-    fit       how a picture becomes a square, a key of data.pictures.FITS: "paper", "shorter side" or "warp"
+    fit       how a picture becomes a square, a key of FITS: "paper", "shorter side" or "warp"
     stored    side of that square, in pixels
     crop      side of what is cut from its middle, in pixels
     channels  "RGB" or "BGR", the order in which the network takes them
@@ -31,7 +31,7 @@ class Preprocessing:
     scale: np.ndarray
 
     def load_picture(self, file):
-        """Read a picture of any format as the square that is kept: uint8 (3, stored, stored), RGB."""
+        """Read a picture of any format as a square: uint8 (3, stored, stored), RGB."""
         return data.load_picture(file, self.stored, data.any_format(), FITS[self.fit])
 
     def prepare(self, pictures, ten_views=False):
@@ -49,7 +49,10 @@ class Preprocessing:
         return np.ascontiguousarray((x - mean) / scale)
 
     def batches(self, split, batch_size, ten_views=False):
-        """Yield (x, labels) over a split in order, read by threads. Raises DataError where nothing is readable."""
+        """Yield (x, labels) over a split in order, read by threads.
+
+        Raises   DataError where no picture can be read
+        """
         def read(indices):
             pictures, readable = split.read(indices)
             return self.prepare(pictures, ten_views), split.labels[indices[readable]]

