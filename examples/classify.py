@@ -1,7 +1,8 @@
-"""Show pictures to a network that a run has trained, and say what it takes them for.
+"""Show pictures to a network that a run has trained, or whose weights come from elsewhere.
 
     python examples/classify.py runs/alexnet cat.jpg dog.png
     python examples/classify.py runs/alexnet *.jpg --ten-views --out pets.png
+    python examples/classify.py --weights alexnet-owt-7be5be79.pth cat.jpg
 """
 
 import argparse
@@ -13,7 +14,7 @@ import unicodedata
 import numpy as np
 
 import tinynet
-from tinynet import console, data, figures, runs
+from tinynet import console, data, figures, runs, weights
 
 BATCH, DRAWN, BAR = 16, 40, 24  # pictures at once; pictures in the PNG; the width of a bar for 100 %
 
@@ -21,8 +22,8 @@ BATCH, DRAWN, BAR = 16, 40, 24  # pictures at once; pictures in the PNG; the wid
 def main():
     """Classify what can be read, name what cannot; the exit code is 2 if there was any of that."""
     args = parse_arguments()
-    out = pathlib.Path(args.out or os.path.join(args.run, "classified.png"))
-    network = runs.load(args.run)
+    out = pathlib.Path(args.out or os.path.join(args.run or "", "classified.png"))
+    network = runs.load(args.run) if args.run else weights.load(args.weights)
     console.writable_folder(out.parent)
     print(f"{network.origin}; {'ten views' if args.ten_views else 'one view'}")
 
@@ -69,12 +70,23 @@ def columns(text):
 def parse_arguments():
     parser = console.ArgumentParser(description=__doc__.splitlines()[0],
                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", metavar="RUN", help="the folder of a run of train_alexnet.py, finished or not")
-    parser.add_argument("picture", metavar="PICTURE", nargs="+", help="a file in any format that Pillow reads")
+    parser.add_argument("run", metavar="RUN",
+                        help="the folder of a run of train_alexnet.py, finished or not; not with --weights")
+    parser.add_argument("picture", metavar="PICTURE", nargs="*",
+                        help="a file in any format that Pillow reads")
+    parser.add_argument("--weights", metavar="FILE",
+                        help="in the place of RUN: safetensors, PyTorch, ONNX, Caffe or .npy")
     parser.add_argument("--ten-views", action="store_true", help="average over corners, middle and mirror images (4.1)")
     parser.add_argument("--out", metavar="FILE.png", help="where the bars are drawn; default: RUN/classified.png")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.weights:  # then the first of the others is a picture too
+        args.picture.insert(0, args.run)
+        args.run = None
+    if not args.picture:
+        parser.error("there is no PICTURE")
+    return args
 
 
 if __name__ == "__main__":
-    console.execute(main, mistakes=(console.FolderError, data.DataError, tinynet.CheckpointError, runs.RunError))
+    console.execute(main, mistakes=(console.FolderError, data.DataError, tinynet.CheckpointError,
+                                    runs.RunError, weights.WeightsError))

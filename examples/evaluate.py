@@ -13,7 +13,8 @@ import time
 
 import numpy as np
 
-from tinynet import backend, console, data, weights
+import tinynet
+from tinynet import backend, console, data, runs, weights
 from tinynet.data.pictures import FITS
 from tinynet.metrics import top_k_wrong
 from tinynet.weights import presets
@@ -76,7 +77,7 @@ def parse_arguments():
     """Read the command line."""
     parser = console.ArgumentParser(description=__doc__.splitlines()[0],
                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", required=True, metavar="FILE",
+    parser.add_argument("--weights", required=True, metavar="FILE|RUN",
                         help="safetensors, PyTorch, ONNX, Caffe or .npy, or the folder of a run")
     parser.add_argument("--data", required=True, metavar="IMAGENET",
                         help="whatever --data of train_alexnet.py takes; its test or val pictures")
@@ -90,4 +91,5 @@ def parse_arguments():
 
 
 if __name__ == "__main__":
-    console.run(main, mistakes=(weights.WeightsError, data.DataError, backend.DeviceError))
+    console.execute(main, mistakes=(weights.WeightsError, runs.RunError, tinynet.CheckpointError,
+                                    data.DataError, backend.DeviceError))

@@ -142,3 +142,17 @@ def test_a_config_that_does_not_fit_is_said_in_a_line(tmp_path, change, said):
     with pytest.raises((runs.RunError, tinynet.CheckpointError)) as error:
         runs.load(tmp_path / "run")
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_weights_from_elsewhere_in_the_place_of_a_run(base, tmp_path):
+    """The same probabilities as of the run that the file was exported from; a mistake gets one line."""
+    export = [sys.executable, "-m", "tinynet.weights", "export", base / "run", tmp_path / "x.safetensors"]
+    subprocess.run(export, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True, timeout=300)
+    code, out, err = classify("--weights", tmp_path / "x.safetensors", base / "a.png", cwd=tmp_path)
+    assert (code, err) == (0, "") and (tmp_path / "classified.png").exists()
+    _, own, _ = classify("run", "a.png", "--out", tmp_path / "own.png", cwd=base)
+    assert out.splitlines()[3:8] == own.splitlines()[3:8] and "%" in out.splitlines()[4]
+    for arguments, said in ((("--weights", "a.png", "a.png"), "a.png: none of the formats"),
+                            (("run",), "there is no PICTURE")):
+        code, out, err = classify(*arguments, cwd=base)
+        assert (code, out) == (2, "") and said in err and err.count("\n") == 1

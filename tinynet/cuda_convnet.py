@@ -2,8 +2,8 @@
 
 The Computer History Museum published them; they are not part of tinynet. The net of the paper is in
 layers-145.cfg. It is written in two columns, one per GPU: conv1a and conv1b, conv2a and conv2b.
-Here each pair becomes one layer. Where each column reads only its own side the layer has groups=2, where
-both read both sides it has none.
+Here each pair becomes one layer. Where each column reads only its own side the layer has groups=2,
+where both read both sides it has none.
 
     rng = np.random.default_rng(0)
     net, sgd = cuda_convnet.load("layers-145.cfg", "layer-params-145.cfg", rng=rng)

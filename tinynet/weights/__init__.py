@@ -8,10 +8,11 @@ sizes, comes from the file or from the preset of its source (presets.py).
 """
 
 import dataclasses
+import os
 
 import numpy as np
 
-from tinynet import backend
+from tinynet import backend, data, runs
 from tinynet.losses import SoftmaxCrossEntropy
 from tinynet.network import Sequential
 from tinynet.weights import formats, network, presets
@@ -67,9 +68,12 @@ def load(path):
 
     Nothing in the file is executed, and shapes are checked before memory is taken.
 
-    Raises   WeightsError, one line for the user
+    Args     path: of a file; or the folder of a run, whose network it then is
+    Raises   WeightsError, RunError or CheckpointError, one line for the user
     Memory   the file twice, at most
     """
+    if os.path.isdir(path):
+        return of_run(path)
     try:
         return of_contents(formats.read(path), path)
     except WeightsError as error:
@@ -77,6 +81,18 @@ def load(path):
                            ) from None
     except (MemoryError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read ({type(error).__name__})") from None
+
+
+def of_run(folder):
+    """Load the network of a run, with its mean image. Raises RunError or CheckpointError."""
+    trained, config = runs.load(folder), runs.read_config(folder)
+    size, mean = trained.net.in_shape[-1], trained.mean
+    preprocessing = Preprocessing("paper", mean.shape[-1], size, "RGB",
+                                  data.center_crop(mean, size), np.ones(3, np.float32))
+    table = {key: config[key] for key in ("network", "recipe") if key in config}
+    trained.net.eval()
+    return Pretrained(trained.net, trained.class_names, preprocessing, trained.origin, [],
+                      table=table)
 
 
 def of_contents(contents, path):

@@ -6,7 +6,7 @@
 
 import os
 
-from tinynet import console, weights
+from tinynet import checkpoint, console, runs, weights
 from tinynet.weights import WeightsError, network
 from tinynet.weights.export import export
 
@@ -47,7 +47,8 @@ def parse_arguments():
                                     description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("info", help="what a file is and what it cannot be")
-    command.add_argument("file", metavar="FILE", help="safetensors, PyTorch, ONNX, Caffe, or .npy")
+    command.add_argument("file", metavar="FILE",
+                         help="safetensors, PyTorch, ONNX, Caffe or .npy, or the folder of a run")
     command.set_defaults(do=do_info)
     command = commands.add_parser("export", help="write a network for other programs")
     command.add_argument("source", metavar="RUN", help="the folder of a run, or a file of weights")
@@ -56,5 +57,7 @@ def parse_arguments():
     return parser.parse_args()
 
 
+MISTAKES = (console.FolderError, WeightsError, runs.RunError, checkpoint.CheckpointError)
+
 if __name__ == "__main__":
-    console.execute(main, mistakes=(console.FolderError, WeightsError), name="tinynet.weights")
+    console.execute(main, mistakes=MISTAKES, name="tinynet.weights")
