@@ -1,6 +1,8 @@
 """Files of weights as other programs write them, and what those programs compute: for the tests of tinynet.weights."""
 
+import functools
 import io
+import math
 import os
 import struct
 import tempfile
@@ -84,12 +86,34 @@ def torchvision_input(torch, path):
 
 def caffe_input(torch, path, crop=227):
     """Caffe's: warped to 256 x 256 as OpenCV does, the middle, BGR, minus the mean of ilsvrc12."""
-    x = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1).float()[None]
-    x = torch.nn.functional.interpolate(x, (256, 256), mode="bilinear", align_corners=False, antialias=False)
-    x = torch.floor(x + 0.5).flip(1)
+    x = torch.from_numpy(opencv_resize(path)).permute(2, 0, 1).float()[None].flip(1)
     start = (256 - crop) // 2
     x = x[:, :, start:start + crop, start:start + crop]
     return x - torch.tensor([104.00698793, 116.66876762, 122.67891434]).view(1, 3, 1, 1)
+
+
+@functools.cache
+def opencv_resize(path, size=256):
+    """What cv2.resize(image, (size, size)) gives, pixel by pixel: whole numbers, weights of 1/2048."""
+    pixels = np.array(Image.open(path).convert("RGB")).tolist()
+    H, W = len(pixels), len(pixels[0])
+    result = np.empty((size, size, 3), np.uint8)
+
+    def between(place, length):
+        place = np.float32((place + 0.5) * length / size - 0.5)
+        first, share = math.floor(place), place - np.float32(math.floor(place))
+        return (max(first, 0), min(first + 1, length - 1), round(float((1 - share) * 2048)),
+                round(float(share * 2048)))
+
+    for y in range(size):
+        top, bottom, above, below = between(y, H)
+        for x in range(size):
+            left, right, before, after = between(x, W)
+            for c in range(3):
+                upper = pixels[top][left][c] * before + pixels[top][right][c] * after
+                lower = pixels[bottom][left][c] * before + pixels[bottom][right][c] * after
+                result[y, x, c] = (((upper >> 4) * above >> 16) + ((lower >> 4) * below >> 16) + 2) >> 2
+    return result
 
 
 def torchvision_forward(torch, made, x):
