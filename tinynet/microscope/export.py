@@ -16,6 +16,7 @@ import zlib
 import numpy as np
 
 from tinynet import checkpoint, layers
+from tinynet.microscope import loading
 from tinynet.microscope.server import describe
 from tinynet.microscope.specimen import Specimen
 
@@ -57,8 +58,7 @@ def page(network, name, pixels, label, limit=15.0):
     """Return the page as bytes, and the bits of the convolutions' weights. As write."""
     originals = {layer.name: layer.params["w"].copy() for layer in network.net.layers
                  if isinstance(layer, layers.Conv2d)}
-    for key, w in network.net.named_params().items():
-        network.sgd.velocity[key] = np.zeros(w.shape, w.dtype)
+    network.sgd.velocity = loading.zeros(network.net)
     for bits in BITS:
         found = {layer: rounded(w, bits) for layer, w in originals.items()}
         least = sum(len(zlib.compress(planes(w if bits == 32 else levels)))
@@ -107,7 +107,8 @@ def contents(specimen, name, bits, terms):
             arrays |= {f"{key}.b": step.layer.params["b"], f"{key}.db": step.grads["b"]}
             row["behind"], kept = weights(step, bits, terms)
             arrays |= {f"{key}.{name}": array for name, array in kept.items()}
-    facts = {"name": network.folder.name, "origin": network.origin, "picture": name, "bits": bits,
+    origin = network.origin.replace(str(network.folder), network.folder.name)
+    facts = {"name": network.folder.name, "origin": origin, "picture": name, "bits": bits,
              "classes": list(network.class_names), "label": specimen.label, "layers": described,
              "in_shape": list(network.net.in_shape),
              "sgd": {key: getattr(sgd, key) for key in

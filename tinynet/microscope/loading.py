@@ -19,6 +19,8 @@ class Network:
     net, class_names, origin  as runs.load has them
     mean                      float32 (3, H, W): what is subtracted from a picture of the net's size
     sgd                       an SGD with the run's rate, and the velocity where it was saved
+    rate                      the run's first learning rate, where no checkpoint knows a later one
+    trained                   as runs.load returns it
     loaded                    the step whose parameters the network has; None: as the run ended
     """
 
@@ -28,6 +30,7 @@ class Network:
     origin: str
     mean: np.ndarray
     sgd: SGD
+    rate: float
     trained: object
     loaded: int = None
 
@@ -46,26 +49,33 @@ class Network:
         """Whether the network has learned from drawn pictures."""
         return list(self.class_names) == CLASS_NAMES
 
+    @property
+    def source(self):
+        """Where the parameters are from that the network has now, for people to read."""
+        if self.loaded is None:
+            return self.origin
+        return str(self.folder / f"checkpoint-{self.loaded:06}.npz")
+
     def steps(self):
         """Return the steps of training whose checkpoints the folder holds, the first one first."""
         return [int(path.stem.rpartition("-")[2]) for path in runs.checkpoints(self.folder)]
 
     def load(self, step):
-        """Take the parameters that the run had after `step`; None: those that it ended with."""
+        """Take the parameters that the run had after `step`; None: those that it ended with.
+
+        Raises   ValueError, one line, where there is no such checkpoint or it is damaged
+        """
         if step == self.loaded:
             return
         if step is None:
-            fresh = runs.load(self.folder)
-            self.net.restore(fresh.net.state())
-            self.sgd.velocity = {name: np.zeros(w.shape, w.dtype)
-                                 for name, w in self.net.named_params().items()}
-            self.origin = fresh.origin
+            self.net.restore(runs.load(self.folder).net.state())
+            self.sgd.lr, self.sgd.velocity = self.rate, zeros(self.net)
+        elif step not in self.steps():
+            raise runs.RunError(f"{self.folder}: there is no checkpoint of step {step}")
         else:
-            path = self.folder / f"checkpoint-{step:06}.npz"
-            state = checkpoint.load_state(path)
+            state = checkpoint.load_state(self.folder / f"checkpoint-{step:06}.npz")
             self.net.restore(state["network"])
             self.sgd.restore(state["sgd"])
-            self.origin = str(path)
         self.loaded = step
 
 
@@ -76,5 +86,12 @@ def load(folder):
     net.layers[0].need_dx = True  # here, somebody asks for the gradient of the picture
     decay = cifarnet.WEIGHT_DECAY if config["network"] == "CifarNet" else 0.0005
     mean = data.center_crop(found.mean[None], net.in_shape[-1])[0].astype(net.dtype)
-    sgd = SGD(net, lr=config.get("lr", 0.01), momentum=0.9, weight_decay=decay)
-    return Network(pathlib.Path(folder), net, found.class_names, found.origin, mean, sgd, found)
+    rate = float(config.get("lr", 0.01))
+    sgd = SGD(net, lr=rate, momentum=0.9, weight_decay=decay)
+    return Network(pathlib.Path(folder), net, found.class_names, found.origin, mean, sgd, rate,
+                   found)
+
+
+def zeros(net):
+    """Return velocities of 0 for all parameters, which take no memory until they are used."""
+    return {name: np.zeros(w.shape, w.dtype) for name, w in net.named_params().items()}

@@ -222,7 +222,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self._refuse(403, "the address lacks its secret part: copy it whole")
         if self.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
             return self._refuse(403, "another page must not ask")
-        query = urllib.parse.parse_qsl(url.query, max_num_fields=20)
+        try:
+            query = urllib.parse.parse_qsl(url.query, max_num_fields=20)
+        except ValueError as error:
+            return self._refuse(400, str(error))
         return name, {key: value[:200] for key, value in query}
 
     def _compute(self, function, query):
@@ -291,7 +294,7 @@ def network(bench, query):
     """Return the layers of one run, and the class that a specimen takes to be right."""
     specimen = bench.specimen(**settings(query))
     run = whole(query, "run", 0)
-    return bench.network(run) | {"label": specimen.label, "origin": bench.networks[run].origin}
+    return bench.network(run) | {"label": specimen.label, "origin": bench.networks[run].source}
 
 
 def pixels(bench, query):

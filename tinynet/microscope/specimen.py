@@ -137,7 +137,7 @@ class Specimen:
         index = _whole(name, of, index, trace.array(name, of).shape)
         number = float(trace.array(name, of)[index])
         return {"kind": "given", "value": number, "actual": number, "agrees": True,
-                "origin": self.network.origin}, []
+                "origin": self.network.source}, []
 
     def _pixel(self, of, index):
         if of != "y":
@@ -272,8 +272,8 @@ def progressions(indices):
     """
     found = []
     for array in map(np.asarray, indices):
-        if not array.ndim:
-            found.append(int(array))
+        if array.size == 1:
+            found.append(int(array.ravel()[0]))
             continue
         axis = int(np.argmax(array.shape))
         flat = array.ravel()

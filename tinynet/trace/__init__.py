@@ -63,7 +63,9 @@ def explain(trace, name, index, of="y"):
         explanation, actual = function(step, index), array[index]
     explanation.name = f"{name}.{of}[{', '.join(map(str, index))}]".replace("[]", "")
     explanation.actual = float(to_numpy(actual))
-    size = max(explanation.size, trace.largest(name, source))
+    size = explanation.size
+    if of != "update":
+        size = max(size, trace.largest(name, source))
     explanation.tolerance = TOLERANCE[str(array.dtype)] * size
     return explanation.check()
 

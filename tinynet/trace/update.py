@@ -3,6 +3,8 @@
 from tinynet import backend
 from tinynet.trace.explanation import explanation, host
 
+ROUNDING = 0.01  # of a parameter, beside a step that may be much smaller, only the last digits vary
+
 
 def parameter(step, index):
     """Return the name of the parameter with as many axes as index has numbers, or the first."""
@@ -42,4 +44,5 @@ def explain(trace, step, key, index):
          (f"decay: -{decay:g} * {lr:g} * {key}", parts[1]),
          (f"gradient: -{lr:g} * d{key}", parts[2]),
          ("new v = their sum", sum(parts)),
-         (f"new {key} = {key} + new v", w_now + sum(parts))], sources), own.reshape(())
+         (f"new {key} = {key} + new v", w_now + sum(parts))], sources,
+        size=sum(map(abs, parts)) + ROUNDING * abs(w_now)), own.reshape(())

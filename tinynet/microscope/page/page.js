@@ -20,6 +20,7 @@ export async function start(from) {
   state = read();
   speak(state.lang);
   about = await source.about();
+  globalThis.explain = place => source.explain(settingsOf(state), parse(place)); // for the browser's console
   addEventListener("hashchange", () => draw());
   addEventListener("keydown", shortcut);
   let pending;
@@ -197,7 +198,7 @@ function tabs(layer) {
     href: address({ place: { layer: layer.name, of, index } }),
     "aria-current": same({ layer: layer.name, of, index: null }, { ...state.place, index: null })
       && (of !== "update" || (name === "b") === (state.place.index.length === 1)) ? "true" : null }, name);
-  const chips = now === "update" && layer.params.w ? [chip("update", null, "w"), chip("update", [0], "b")]
+  const chips = now === "update" && layer.params.w ? [layer.behind ? "" : chip("update", null, "w"), chip("update", [0], "b")]
     : arrays[now].map(of => chip(of, null, of));
   const facts = Object.entries(layer.facts).filter(([name, value]) => !(name === "pad" && !value.some(Boolean)
     || name === "groups" && value === 1)).map(([name, value]) => `${name} ${Array.isArray(value) ? value.join("\u00d7") : digits(value)}`

@@ -51,9 +51,10 @@ export function direction(of) {
 // The arrays of a layer that can be looked at, in each direction.
 export function arraysOf(layer) {
   const params = Object.keys(layer.params);
+  const here = params.filter(key => !(key === "w" && layer.behind)); // in an exported page some stay behind
   if (layer.kind === "Picture") return { forward: ["y"], backward: [], update: [] };
   const probs = layer.kind === "SoftmaxCrossEntropy" ? ["probs"] : [];
-  return { forward: [...probs, "y", ...params], backward: ["dx", ...params.map(key => `d${key}`)],
+  return { forward: [...probs, "y", ...here], backward: ["dx", ...params.map(key => `d${key}`)],
     update: params.length ? ["update"] : [] };
 }
 
@@ -74,8 +75,9 @@ export function counterpart(layer, place, toward) {
     || (of === "update" ? (index && index.length === 1 ? "b" : "w") : null);
   const arrays = arraysOf(layer)[toward];
   if (!arrays.length) return null;
-  if (key && toward === "forward") return { layer: place.layer, of: key, index };
+  if (key && toward === "forward" && !(key === "w" && layer.behind)) return { layer: place.layer, of: key, index };
   if (key && toward === "backward") return { layer: place.layer, of: `d${key}`, index };
-  if (key) return { layer: place.layer, of: "update", index };
+  if (key && !(key === "w" && layer.behind)) return { layer: place.layer, of: "update", index };
+  if (toward === "update" && layer.behind) return { layer: place.layer, of: "update", index: [0] };
   return { layer: place.layer, of: arrays[0], index: null };
 }
