@@ -4,6 +4,7 @@ import argparse
 import io
 import signal
 import sys
+import threading
 import types
 
 import pytest
@@ -16,7 +17,7 @@ class Mistake(ValueError):
 
 
 def leave(monkeypatch, main):
-    """console.run as a script called job.py would; returns its exit code."""
+    """console.execute as a script called job.py would; returns its exit code."""
     monkeypatch.setattr(sys, "argv", ["/somewhere/job.py", "--option"])
     with pytest.raises(SystemExit) as left:
         console.execute(main, mistakes=(Mistake, console.FolderError))
@@ -58,6 +59,39 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["job.py"])
     with pytest.raises(ValueError, match="^a bug$"):  # Mistake is a ValueError; not every ValueError is a mistake
         console.execute(raiser(ValueError("a bug")), mistakes=(Mistake,))
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_has_its_code(monkeypatch, capsys, number, code):
+    def main():
+        with console.Interrupt() as interrupt:
+            signal.raise_signal(number)
+            interrupt.check()
+
+    assert leave(monkeypatch, main) == code
+    said = {143: "stopped by SIGTERM", 129: "stopped by SIGHUP", 130: "stopped"}[code]
+    assert capsys.readouterr() == ("", f"job.py: {said}\n")
+
+
+def test_a_notebook_has_another_stdout(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(write=lambda text: None, flush=lambda: None))
+    assert leave(monkeypatch, lambda: 0) == 0
+
+
+def test_outside_the_main_thread_signals_are_left_alone():
+    failed = []
+
+    def work():
+        try:
+            with console.Interrupt() as interrupt:
+                interrupt.check()
+        except ValueError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert not failed
 
 
 # ---- the command line ----------------------------------------------------------------------------------------------
@@ -161,6 +195,13 @@ def test_a_plain_line_without_a_note(clock, capsys):
         clock.now += 3
         progress.update(3)
     assert capsys.readouterr() == ("", "reading: 3/4 pictures, 1 s left\n")
+
+
+def test_what_was_done_before_does_not_count_for_the_time_that_is_left(clock, capsys):
+    with console.Progress(100, "training", "steps", every=10.0, done=80) as progress:
+        clock.now += 20
+        progress.update(5)
+    assert capsys.readouterr() == ("", "training: 85/100 steps, 60 s left\n")
 
 
 def test_a_short_job_says_nothing(clock, capsys):

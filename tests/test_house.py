@@ -52,7 +52,7 @@ ARROWS = {
     "figures command line": {"figures", "console", "runs"},
     "weights": MIDDLE | {"runs"},
     "weights command line": {"weights", "runs", "checkpoint", "console"},
-    "runs": MIDDLE | {"evaluation", "figures", "__version__"},
+    "runs": MIDDLE | {"threads", "evaluation", "figures", "__version__"},
     "microscope": MIDDLE | {"trace", "runs"},
     "microscope command line": {"microscope", "console", "data"},
     "__init__": MIDDLE | {"evaluation", "gradcheck", "trace"},  # no figures, and no rung but ops

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from test_train_script import ROOT, SIZE, finish, make_colours, run, start
 
+from tinynet import checkpoint, data
 from tinynet.runs import COLUMNS, checkpoints
 
 OPTIONS = ["--data", "colours", "--out", "out", "--device", "cpu", "--image-size", SIZE, "--batch-size", 16,
@@ -214,6 +215,39 @@ def test_a_stopped_run_is_not_written_over(stopped):
     code, _, err = run(*OPTIONS, cwd=stopped)
     assert code == 2 and err.count("\n") == 1 and "continue it with --resume" in err
     assert {path: path.read_bytes() for path in (stopped / "out").iterdir()} == before
+
+
+def test_a_finished_run_is_not_written_over(whole):
+    before = {path: path.read_bytes() for path in (whole / "out").iterdir()}
+    code, _, err = run(*OPTIONS, cwd=whole)
+    assert code == 2 and err == ("train_alexnet.py: out: holds a finished run; choose another --out, or remove the "
+                                 "folder\n")
+    assert {path: path.read_bytes() for path in (whole / "out").iterdir()} == before
+
+
+def test_statistics_of_another_run_are_refused(stopped):
+    path = stopped / "out" / "statistics.npz"
+    statistics = data.load_statistics(path)
+    checkpoint.save_arrays(path, {"mean": statistics.mean + 1, "covariance": statistics.covariance})
+    code, _, err = run("--out", "out", "--resume", cwd=stopped)
+    assert code == 2 and err.count("\n") == 1 and "made by another run: statistics.npz digest was " in err
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_second_process_is_refused_and_other_signals_end_a_run_as_ctrl_c_does(whole, place, number, code):
+    process = start(*OPTIONS, cwd=place)
+    wait_for(process, lambda: steps_done(place) >= 2)
+    process.send_signal(signal.SIGSTOP)
+    for more in ([], ["--resume"]):
+        second, _, err = run(*OPTIONS, *more, cwd=place)
+        assert second == 2 and err.count("\n") == 1 and "out: " in err, err
+        assert ("another process is training there" if more else "holds a run that was stopped") in err
+    process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
+    ended, _, err = finish(process)
+    assert ended == code and err.splitlines()[-1] == f"train_alexnet.py: stopped by {number.name}"
+    assert run("--out", "out", "--resume", "--quiet", cwd=place) == (0, "", "")
+    same(whole, place)
 
 
 def test_nothing_to_resume_is_said_in_a_line(whole, tmp_path):

@@ -1,6 +1,7 @@
 """The main job as people run it: what it leaves behind, what it says, and how it ends when something is wrong."""
 
 import csv
+import importlib.util
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import time
 
 import numpy as np
 import pytest
+from conftest import skip_unless_required
 from PIL import Image
 
 import tinynet
@@ -209,6 +211,21 @@ def test_what_the_job_says(trained):
                      "summary.json")
 
 
+def test_it_runs_in_a_notebook(colours, tmp_path):
+    """As %run does: in the process of a kernel, whose stdout has no reconfigure, twice into two folders."""
+    if not importlib.util.find_spec("ipykernel"):
+        skip_unless_required("TINYNET_REQUIRE_LESSONS", "ipykernel is missing")
+    words = " ".join(map(str, options(colours, "out", steps=1)))
+    program = ("from IPython.core.interactiveshell import InteractiveShell\nimport io, sys\n"
+               "class Stream(io.TextIOBase):\n    def write(self, text): return len(text)\n"
+               "sys.stdout = Stream()\nshell = InteractiveShell()\n"
+               f"shell.run_line_magic('run', {str(SCRIPT)!r} + {' ' + words!r})\n")
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, text=True, capture_output=True, timeout=300,
+                         env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""})
+    assert (ran.returncode, "Traceback" in ran.stderr) == (0, False), ran.stderr
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == FILES
+
+
 # ---- chance ---------------------------------------------------------------------------------------------------------
 def test_one_seed_is_one_run(colours, tmp_path):
     for out, seed in (("first", 3), ("again", 3), ("other", 4)):
@@ -274,13 +291,15 @@ MISTAKES = {
     "unknown recipe": (["--recipe", "vgg"], "argument --recipe: invalid choice: 'vgg' "),
     "batch size 0": (["--batch-size", "0"], "argument --batch-size: '0' is not a whole number from 1"),
     "no steps": (["--steps", "0"], "argument --steps: '0' is not a whole number from 1"),
+    "a trillion pixels": (["--image-size", "1000000000000"], "pictures of 1142857142857 x 1142857142857 pixels cannot be read; "),
     "no rate": (["--lr", "0"], "argument --lr: '0' is not a number above 0"),
     "negative seed": (["--seed", "-1"], "argument --seed: '-1' is not a whole number from 0"),
     "image too small": (["--image-size", "35"], "pool5: "),
     "image of one pixel": (["--image-size", "1"], "conv1: "),
     "unknown option": (["--colour", "red"], "unrecognized arguments: --colour red"),
 }
-OPEN_ENDED = {"no gpu", "unknown device", "unknown recipe", "image too small", "image of one pixel"}
+OPEN_ENDED = {"no gpu", "unknown device", "unknown recipe", "image too small", "image of one pixel",
+              "a trillion pixels"}
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -294,9 +313,16 @@ def test_a_mistake_gets_one_line_and_code_2_and_nothing_is_written(colours, tmp_
     assert {path: path.stat().st_size for path in tmp_path.rglob("*")} == before
 
 
+def test_a_number_of_threads_that_is_none_gets_one_line(colours, tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYNET_THREADS", "abc")
+    code, out, err = run(*options(colours, "out"), cwd=tmp_path)
+    assert (code, out, list(tmp_path.iterdir())) == (2, "", [])
+    assert err == "train_alexnet.py: TINYNET_THREADS must be a whole number of at least 1, it is 'abc'\n"
+
+
 def test_what_is_said_of_a_picture_that_is_too_small(colours, tmp_path):
     _, _, err = run(*options(colours, "out"), "--image-size", "35", cwd=tmp_path)
-    assert err.endswith("pictures of 51 pixels are too small for code-2012, the smallest that fit are 52\n")
+    assert err.endswith("pictures of 35 pixels are too small for code-2012, the smallest that fit are 36\n")
 
 
 def test_a_picture_of_one_pixel_is_a_picture(colours, tmp_path):

@@ -144,4 +144,4 @@ def parse_arguments():
 
 if __name__ == "__main__":
     console.execute(main, mistakes=(console.FolderError, DataError, ThreadCountError),
-                name="tinynet.data")
+                    name="tinynet.data")

@@ -7,7 +7,7 @@ import argparse
 import dataclasses
 import os
 
-from tinynet import backend, checkpoint, console, data
+from tinynet import backend, checkpoint, console, data, threads
 from tinynet.runs import folder as files
 from tinynet.runs.run import Run
 from tinynet.runs.stall import StallHint
@@ -58,6 +58,7 @@ def parse(parser):
     else:
         files.require_unused(args.out)
     backend.choose_device(args.device)
+    threads.default_thread_count()
     return args
 
 
