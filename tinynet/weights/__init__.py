@@ -70,7 +70,7 @@ def load(path):
 
     Args     path: of a file; or the folder of a run, whose network it then is
     Raises   WeightsError, RunError or CheckpointError, one line for the user
-    Memory   the file twice, at most
+    Memory   up to three times the size of the file
     """
     if os.path.isdir(path):
         return of_run(path)
