@@ -120,7 +120,7 @@ assert np.isclose(seen.value, probs[0, 3] - 1)
 print(seen)
 
 # %% [markdown]
-# The gradient of a logit is what is believed less what is true; lesson 06 says why. And as a figure:
+# The gradient of a logit is what is believed less what is true; lesson 04 says why. And as a figure:
 
 # %%
 figures.draw_explanation(seen)
@@ -145,4 +145,4 @@ except tinynet.ShapeError as error:
 #
 # Each cell asks one thing, and an `assert` holds its answer fast: if it were wrong, the lesson would stop there.
 # Change numbers and run a cell again; that is what they are for. At the end are exercises: a function to fill in and a
-# check that runs it and names the first thing that is wrong. Next: [01, pictures as tensors](01_pictures.ipynb).
+# check that runs it and names the first thing that is wrong. Next: [01, pictures as tensors](02_pictures.ipynb).

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 16 · Results
 #
-# *30 minutes. Before it: 10, the whole network, and 15, the paper and the program. Beside it: the paper, sections 3, 4
+# *30 minutes. Before it: 13, the whole network, and 17, the paper and the program. Beside it: the paper, sections 3, 4
 # and 6, and `examples/ablations.py`.*
 #
 # The notes leave this page empty: 网络在数据集上的表现，可视为定量评估 (quantitative evaluation, 定量评估). After this
@@ -138,7 +138,7 @@ assert stuck == ["tanh for ReLU", "tanh, biases of 0", "std 0.01 in conv3 to con
 
 # %% [markdown]
 # - **std 0.01 in conv3 to conv5**, the paper's text, is still far behind after ten passes, in every seed. Here is what
-#   the program's unmentioned 0.03 is for (lessons 08 and 15).
+#   the program's unmentioned 0.03 is for (lessons 07 and 15).
 # - **tanh** under biases of 1 learns nothing at all: those biases were put there for ReLUs, and pictures of 0 to 255
 #   saturate the first layer. Without them it learns, slowly. But all else here was chosen for ReLU. The paper gave each
 #   its own best rate, so this is no measurement of its "six times".

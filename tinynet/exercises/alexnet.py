@@ -1,4 +1,4 @@
-"""Lesson 10: multiply-accumulates of a layer, receptive fields, parameters of a network."""
+"""Lesson 13: multiply-accumulates of a layer, receptive fields, parameters of a network."""
 
 from tinynet.exercises.check import Case, judge
 

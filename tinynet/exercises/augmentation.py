@@ -1,4 +1,4 @@
-"""Lesson 09: crops, principal axes, the shift of colours, the average of views.   V views"""
+"""Lesson 12: crops, principal axes, the shift of colours, the average of views.   V views"""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Lesson 03: sizes, parameters, the sliding window, the gradient of a kernel.   H W  KH KW kernel  OH OW output"""
+"""Lesson 08: sizes, parameters, the sliding window, the gradient of a kernel.   H W  KH KW kernel  OH OW output"""
 
 import numpy as np
 

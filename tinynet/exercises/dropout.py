@@ -1,4 +1,4 @@
-"""Lesson 07: dropout in training and at test, in both conventions, and its gradient."""
+"""Lesson 11: dropout in training and at test, in both conventions, and its gradient."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Lesson 13: numeric gradients, how far apart two gradients are, and a check that tells right from wrong."""
+"""Lesson 06: numeric gradients, how far apart two gradients are, and a check that tells right from wrong."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Lesson 12: how grey a kernel is, and nearest neighbours.   N pictures  D numbers  KH KW kernel"""
+"""Lesson 15: how grey a kernel is, and nearest neighbours.   N pictures  D numbers  KH KW kernel"""
 
 import numpy as np
 

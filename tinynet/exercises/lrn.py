@@ -1,4 +1,4 @@
-"""Lesson 04: local response normalisation and its gradient.   C channels  H W"""
+"""Lesson 10: local response normalisation and its gradient.   C channels  H W"""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Lesson 02: slopes of ReLU and tanh, and their product along a chain."""
+"""Lesson 03: slopes of ReLU and tanh, and their product along a chain."""
 
 import numpy as np
 

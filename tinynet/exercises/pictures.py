@@ -1,4 +1,4 @@
-"""Lesson 01: from files to a batch, the middle of a picture, the top-k error.   N pictures  C classes  H W"""
+"""Lesson 02: from files to a batch, the middle of a picture, the top-k error.   N pictures  C classes  H W"""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Lesson 05: overlapping max-pooling and its gradient.   H W  OH OW output"""
+"""Lesson 09: overlapping max-pooling and its gradient.   H W  OH OW output"""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Lesson 15: sizes, crops and ties as in the authors' program.   H W  OH OW output"""
+"""Lesson 17: sizes, crops and ties as in the authors' program.   H W  OH OW output"""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Lesson 08: the paper's step, PyTorch's, and how much a fresh network tells pictures apart.   T steps  N pictures"""
+"""Lesson 07: the paper's step, PyTorch's, and how much a fresh network tells pictures apart.   T steps  N pictures"""
 
 import numpy as np
 

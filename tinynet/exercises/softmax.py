@@ -1,4 +1,4 @@
-"""Lesson 06: softmax, cross-entropy, their gradient.   N pictures  C classes"""
+"""Lesson 04: softmax, cross-entropy, their gradient.   N pictures  C classes"""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Lesson 14: bytes of the columns, operations per byte, reads of a tile."""
+"""Lesson 19: bytes of the columns, operations per byte, reads of a tile."""
 
 from tinynet.exercises.check import Case, judge
 from tinynet.shapes import output_size

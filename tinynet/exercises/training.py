@@ -1,4 +1,4 @@
-"""Lesson 11: when the rate falls, and which error may be reported.   P passes"""
+"""Lesson 14: when the rate falls, and which error may be reported.   P passes"""
 
 import types
 

@@ -1,0 +1,453 @@
+# %% [markdown]
+# # 10 · The whole network (网络结构)
+#
+# *35 minutes. Before it: 08 to 09, the layers. Beside it: the paper, section 3, and `tinynet/alexnet.py`.*
+#
+# After this lesson you can write down the shape and the number of parameters of every layer by hand, say where the
+# parameters are and where the work is (not in the same place), how much of a picture one unit sees, and what was and
+# was not sent between the two GPUs of 2012. On the way, some numbers of the paper and of the notes are put right.
+#
+# **In a sentence:** five convolutions make a picture of 227 x 227 pixels into 256 maps of 6 x 6, and three fully
+# connected layers make a decision of these.
+
+# %%
+import inspect
+
+import numpy as np
+
+import tinynet
+from tinynet import alexnet, data, exercises, figures, layers, shapes
+
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## The table
+#
+# This is the network as the paper's text has it, the library's own source. Read it beside sections 3.1 to 3.5:
+
+# %%
+print(inspect.getsource(alexnet.paper))
+
+# %%
+net = tinynet.AlexNet("paper", num_classes=1000, rng=rng)
+rows = {row.name: row for row in net.summary().rows}
+learning = [name for name, row in rows.items() if row.params]
+assert learning == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
+
+print(net.summary())
+
+# %% [markdown]
+# ## One row by hand
+#
+# Take conv2. 96 maps of 27 x 27 pixels come in. 256 kernels of 5 x 5 pixels, 2 pixels of padding, in two groups, so
+# each kernel spans 96 / 2 = 48 maps. Three questions:
+#
+# - How large is a map? (27 + 2 * 2 - 5) / 1 + 1 = 27.
+# - How many **parameters** (参数)? 256 kernels of 5 * 5 * 48 weights, and a bias each.
+# - How much **work**? Every activation takes one multiply-accumulate (乘加, MAC) for each weight of its kernel, and
+#   there are 256 * 27 * 27 activations.
+
+# %%
+size = (27 + 2 * 2 - 5) // 1 + 1
+parameters = 256 * 5 * 5 * 48 + 256
+macs = 256 * 27 * 27 * (5 * 5 * 48)
+assert rows["conv2"].output_shape == (256, size, size) == (256, 27, 27)
+assert rows["conv2"].params == parameters == 307_456
+assert rows["conv2"].macs == macs == 223_948_800
+
+# %% [markdown]
+# A fully connected layer is easier: fc6 has 4,096 units, and each weighs all 256 * 6 * 6 = 9,216 numbers. Each weight
+# is used once.
+
+# %%
+assert rows["fc6"].params == 4096 * 9216 + 4096 == 37_752_832
+assert rows["fc6"].macs == 4096 * 9216 == 37_748_736
+
+# %% [markdown]
+# Now all eight, from nothing but (kernels, size, stride, pad, groups); pooling is 3 pixels, 2 apart, after conv1,
+# conv2 and conv5:
+
+# %%
+convs = {"conv1": (96, 11, 4, 0, 1), "conv2": (256, 5, 1, 2, 2), "conv3": (384, 3, 1, 1, 1),
+         "conv4": (384, 3, 1, 1, 2), "conv5": (256, 3, 1, 1, 2)}
+C, side, total, work = 3, 227, 0, 0
+for name, (K, kernel, stride, pad, groups) in convs.items():
+    side = (side + 2 * pad - kernel) // stride + 1
+    weights = K * (C // groups) * kernel**2
+    assert (rows[name].output_shape, rows[name].params) == ((K, side, side), weights + K)
+    total, work, C = total + weights + K, work + weights * side**2, K
+    if name in ("conv1", "conv2", "conv5"):
+        side = (side - 3) // 2 + 1
+units = C * side * side
+assert units == 9216
+for name, OUT in {"fc6": 4096, "fc7": 4096, "fc8": 1000}.items():
+    assert rows[name].params == OUT * units + OUT
+    total, work, units = total + OUT * units + OUT, work + OUT * units, OUT
+assert total == net.summary().params == 60_965_224
+assert work == net.summary().macs == 724_406_816
+
+# %% [markdown]
+# **Sixty million.** The notes say 近60万的参数量, six hundred thousand: a hundred times too few. (650,000 is the number
+# of neurons, further down.) With K classes instead of 1,000 it is 56,868,224 + 4,097 K:
+
+# %%
+for K in (10, 100):
+    few = tinynet.AlexNet("paper", num_classes=K, rng=rng).summary().params
+    assert few == 56_868_224 + 4097 * K
+assert 56_868_224 + 4097 * 1000 == 60_965_224
+assert total // 100 < 650_000                              # 60万 would be about this many
+
+# %% [markdown]
+# ## Where the parameters are, and where the work is
+#
+# Not in the same place. A kernel is used in every window, a weight of a fully connected layer once:
+
+# %%
+share = {name: 100 * rows[name].params / total for name in learning}
+effort = {name: 100 * rows[name].macs / work for name in learning}
+in_convs = [sum(each[name] for name in convs) for each in (share, effort)]
+assert in_convs[0] < 4 and in_convs[1] > 91                # per cent of the parameters, of the work
+
+figures.draw_bars({"% of all parameters": share, "% of all multiply-accumulates": effort})
+
+# %% [markdown]
+# The paper's introduction says that each convolutional layer has "no more than 1 %" of the parameters, and the notes
+# repeat it. For two of the five it is not so:
+
+# %%
+assert [name for name in convs if share[name] > 1] == ["conv3", "conv4"]
+assert (round(share["conv3"], 2), round(share["conv4"], 2)) == (1.45, 1.09)
+
+# %% [markdown]
+# ## How many neurons?
+#
+# A neuron (神经元) is one activation. The caption of the paper's figure 2 lists them: 150,528 for the picture, then
+# 253,440, 186,624, 64,896, 64,896, 43,264, 4,096, 4,096 and 1,000. All but one are what the shapes say:
+
+# %%
+printed = dict(zip(learning, [253_440, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000]))
+neurons = {name: int(np.prod(rows[name].output_shape)) for name in learning}
+assert [name for name in learning if neurons[name] != printed[name]] == ["conv1"]
+assert neurons["conv1"] == 96 * 55 * 55 == 290_400
+assert printed["conv1"] == 96 * 55 * 48                    # as if one 55 had become a 48
+assert 224 * 224 * 3 == 150_528
+
+# %% [markdown]
+# The abstract says 650,000 neurons. The printed list does not add up to that; with 290,400 in it, the five
+# convolutional layers do:
+
+# %%
+assert sum(printed.values()) == 622_312
+assert sum(neurons[name] for name in convs) == 650_080
+assert sum(neurons.values()) == 659_272
+
+# %% [markdown]
+# ## What a training step keeps in memory
+#
+# Every parameter is there three times: the weight, its gradient, its velocity. And what the layers keep until the
+# backward pass comes is there for each of the 128 pictures of a batch (批):
+
+# %%
+MiB = 2**20
+weights = 4 * total / MiB                                  # four bytes each
+for_one = (net.summary().training_bytes(1) - net.summary().training_bytes(0)) / MiB
+assert round(weights, 1) == 232.6 and 7.9 < for_one < 8.1
+
+figures.draw_bars({"MiB, for a batch of 128": {"weights": weights, "gradients": weights, "velocities": weights,
+                                               "kept for backward": 128 * for_one}})
+
+# %% [markdown]
+# So the batch costs more than the weights. And the columns of im2col, if one kept them as well?
+
+# %%
+columns, C, side = 0, 3, 227
+for name, (K, kernel, stride, pad, _) in convs.items():
+    side = shapes.output_size(side, kernel, stride, pad)
+    columns, C = columns + C * kernel**2 * side**2, K      # of one picture
+    side = shapes.output_size(side, 3, 2) if name in ("conv1", "conv2") else side
+GiB = 2**30
+assert columns == 4_405_179
+assert 2.1 < 128 * columns * 4 / GiB < 2.2
+assert 2 < net.summary().training_bytes(128) / GiB < 2.3   # this library's estimate, without them
+assert net.summary().training_bytes(128) + 128 * columns * 4 > 3 * GiB
+
+# %% [markdown]
+# This library makes the columns anew, a few pictures at a time, and needs a little over 2 GiB. A GTX 580 had 3 GB, and
+# **that** is the paper's reason for two of them (section 3.2): one limits how large a network can be trained. The notes
+# name speed, 提高运算速度: but two GPUs took only "slightly less time" than the half network on one.
+
+# %% [markdown]
+# ## How much of the picture does a unit see?
+#
+# conv1 sees 11 pixels, and its neighbour begins 4 further on: call that the **jump**. A window of 3 in the next layer
+# spans its own first unit and 2 more, each a jump further. So, layer after layer:
+#
+# $$\text{field} \leftarrow \text{field} + (\text{kernel} - 1) \cdot \text{jump}, \qquad
+# \text{jump} \leftarrow \text{jump} \cdot \text{stride}$$
+#
+# That is the receptive field (感受野):
+
+# %%
+field, jump, start = 1, 1, 0                               # start: the first pixel that unit 0 sees
+seen = {}
+for layer in net.layers:
+    if isinstance(layer, layers.Conv2d | layers.MaxPool):
+        kernel, stride, pad = layer.size[0], layer.stride[0], layer.pad[0] if hasattr(layer, "pad") else 0
+        field, start, jump = field + (kernel - 1) * jump, start - pad * jump, jump * stride
+        seen[layer.name] = field, jump, start
+        print(f"{layer.name}: {field:>3} pixels, {jump:>2} apart, the first from pixel {start}")
+assert [seen[name][0] for name in seen] == [11, 19, 51, 67, 99, 131, 163, 195]
+assert seen["pool5"] == (195, 32, -64)
+
+# %% [markdown]
+# On the photo: what the unit in the middle of each of these layers sees. (A pixel number below 0 is padding.)
+
+# %%
+photo = data.load_picture(figures.PHOTO, 227)              # uint8 (3, 227, 227)
+windows = []
+for name, (field, jump, start) in seen.items():
+    middle = rows[name].output_shape[1] // 2
+    windows.append((start + middle * jump, start + middle * jump, field, field))
+assert windows[-1] == (32, 32, 195, 195)                   # pool5, unit (3, 3): up to pixel 226, the last one
+
+def part(name):
+    top, left, height, width = windows[list(seen).index(name)]
+    return photo[:, top:top + height, left:left + width]
+
+
+figures.draw_pictures([photo, part("conv2"), part("conv3"), part("pool5")],
+                      ["conv1, pool1 ... pool5", "conv2: 51 pixels", "conv3: 99 pixels", "pool5: 195 pixels"],
+                      windows=windows)
+
+# %% [markdown]
+# That was a claim about shapes. Let the network say it: put a gradient on unit (3, 3) of pool5, in all 256 maps, and
+# nowhere else; go back to the pixels; which of them get any?
+
+# %%
+front = tinynet.Sequential(alexnet.paper(1000)[:15], (3, 227, 227), rng)   # up to pool5
+front["conv1"].need_dx = True                              # for once somebody asks what the pixels did
+x = (photo - photo.mean()).astype(np.float32)[None]
+
+
+def pixels_behind(maps, row, column):
+    """|dL/dx| of each pixel, for a gradient on one place of these maps of pool5."""
+    dy = np.zeros_like(front.forward(x))
+    dy[0, maps, row, column] = 1
+    return abs(front.backward(dy)[0]).sum(axis=0)          # (227, 227)
+
+
+def box(pixels):
+    """(top, left, height, width) of what is not 0."""
+    down, across = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    return tuple(int(n) for n in (down[0], across[0], down[-1] - down[0] + 1, across[-1] - across[0] + 1))
+
+
+assert front.layers[-1].name == "pool5"
+every = pixels_behind(slice(None), 3, 3)
+assert box(every) == (32, 32, 195, 195)                    # to the pixel
+
+# %% [markdown]
+# In a single map it is less: pooling lets the gradient through to one winner only, so what counted for **this**
+# picture is the field of a single unit of conv5, 163 pixels, moved to where the winner was.
+
+# %%
+single = pixels_behind(7, 3, 3)
+top, left, height, width = box(single)
+assert (height, width) == (163, 163)
+assert top in (32, 48, 64) and left in (32, 48, 64)        # a unit of conv5 is 16 pixels from the next
+
+figures.draw_maps([every / every.max(), single / single.max()],
+                  ["pool5, unit (3, 3), all maps", "map 7 only"], columns=2)
+
+# %% [markdown]
+# And the field is not even: pixels in its middle are in many windows, those at its edge in few. The middle ninth of
+# the 195 x 195 pixels, a square of 65, has far more than a ninth of the gradient:
+
+# %%
+middle = every[32 + 65:32 + 130, 32 + 65:32 + 130].sum() / every.sum()
+assert middle > 1.5 / 9
+
+# %% [markdown]
+# A unit at the corner of pool5 looks past the edge of the picture, where there is nothing but padding:
+
+# %%
+assert seen["pool5"][2] + 195 == 131                       # unit (0, 0): of its 195 pixels the last is number 130
+assert box(pixels_behind(slice(None), 0, 0)) == (0, 0, 131, 131)
+
+# %% [markdown]
+# ## Two GPUs
+#
+# Each GPU had half of the maps of every layer. Which layers read what the other one made? Ask them: feed each of them
+# from the photo, change the inputs from GPU 1 (the first half of the channels), and see which half of the outputs
+# notices.
+
+# %%
+def halves_that_notice(layer, x):
+    """For a change in the first half of x: did the first half of y change, did the second?"""
+    before = layer.forward(x)
+    changed = x.copy()
+    changed[:, :x.shape[1] // 2] += 1
+    first, second = np.split(layer.forward(changed) != before, 2, axis=1)
+    return bool(first.any()), bool(second.any())
+
+
+crosses, a = {}, x
+for layer in front.layers:
+    if layer.name in ("conv2", "conv3", "conv4", "conv5"):
+        crosses[layer.name] = halves_that_notice(layer, a) == (True, True)
+        assert halves_that_notice(layer, a)[0]
+    a = layer.forward(a)
+assert crosses == {"conv2": False, "conv3": True, "conv4": False, "conv5": False}
+for name, units in (("fc6", 9216), ("fc7", 4096), ("fc8", 4096)):
+    assert halves_that_notice(net[name], rng.random((1, units), dtype=np.float32)) == (True, True)
+
+# %% [markdown]
+# So the paper's figure 2, with the right number of neurons in conv1, and in green all that crosses. Both GPUs saw the
+# whole picture; fc8 and the softmax were on one of them. Below each layer: a map's pixels, the maps or units on the
+# one GPU and on the other, and the number of neurons.
+
+# %%
+stages = [("picture", "227 x 227\n3\n154,587", 55, (0,), False)]
+for name in learning[:-1]:
+    count, side = (rows[name].output_shape + (1,))[:2]
+    pixels = f"{side} x {side}" if name in convs else "units"
+    stages.append((name, f"{pixels}\n{count // 2:,} + {count // 2:,}\n{neurons[name]:,}", side, (1, -1),
+                   crosses.get(name, name in ("fc6", "fc7"))))
+stages.append(("fc8", "units\n1,000\n1,000", 1, (1,), True))
+
+figures.draw_streams(stages)
+
+# %% [markdown]
+# How much is that for a picture? Where a layer reads both halves, each GPU sends its half to the other; for fc8 one
+# sends to the one that has it. Four bytes a number, and as many gradients come back:
+
+# %%
+numbers = {"conv3": 256 * 13 * 13, "fc6": 256 * 6 * 6, "fc7": 4096, "fc8": 4096 // 2}
+assert 4 * sum(numbers.values()) == 234_496                # bytes forward
+more = {"conv2": 96 * 27 * 27, "conv4": 384 * 13 * 13, "conv5": 384 * 13 * 13}
+assert 4.3 < (sum(numbers.values()) + sum(more.values())) / sum(numbers.values()) < 4.5
+
+# %% [markdown]
+# Had all layers read both halves, it would have been more than four times as much. And groups save work: without them
+# there are hardly more parameters, but half as many multiplications again.
+
+# %%
+whole = alexnet.paper(1000)
+for layer in whole:
+    if isinstance(layer, layers.Conv2d):
+        layer.groups = 1
+whole = tinynet.Sequential(whole, (3, 227, 227), rng).summary()
+assert (whole.params, whole.macs) == (62_378_344, 1_135_256_096)
+assert whole.params / total < 1.03 and whole.macs / work > 1.5
+
+# %% [markdown]
+# One more thing crosses in our table `paper`, and did not in the program of 2012: the windows of **LRN**. Change maps
+# 46 and 47, the last two on GPU 1, and their neighbours 48 and 49 on GPU 2 notice. In the recipe `code-2012` windows
+# stop at the border:
+
+# %%
+for recipe, noticed in (("paper", [48, 49]), ("code-2012", [])):
+    lrn1 = next(layer for layer in tinynet.RECIPES[recipe].layers(1000) if layer.name == "lrn1")
+    maps = rng.standard_normal((1, 96, 4, 4)).astype(np.float32)
+    before = lrn1.forward(maps).copy()
+    maps[0, 46:48] += 10
+    changed = np.flatnonzero((lrn1.forward(maps) != before).any(axis=(0, 2, 3)))
+    assert changed[changed >= 48].tolist() == noticed
+
+# %% [markdown]
+# What did two GPUs bring? Errors 1.7 (top-1) and 1.2 points (top-5) lower than a network of half as many kernels on
+# one (section 3.2). That network was not quite half: footnote 2 says that its conv5 and its fully connected layers
+# were left whole, so the paper compares like with like in parameters:
+
+# %%
+half = {"conv1": 48, "conv2": 128, "conv3": 192, "conv4": 192}
+table = alexnet.paper(1000)
+for layer in table:
+    if isinstance(layer, layers.Conv2d):
+        layer.K, layer.groups = half.get(layer.name, layer.K), 1
+assert tinynet.Sequential(table, (3, 227, 227), rng).summary().params == 59_798_312
+
+# %% [markdown]
+# ## Four networks of that name
+#
+# Whoever says "AlexNet" may mean one of these. What is set differently from the paper's text, layer by layer:
+
+# %%
+def settings(recipe):
+    """{"conv1": {"K": 96, ...}, ...}: what each row of the table sets."""
+    others = ("name", "params", "grads", "training", "ops", "rng", "_saved", "buffers", "need_dx")
+    return {layer.name: {key: value for key, value in vars(layer).items() if key not in others}
+            for layer in tinynet.RECIPES[recipe].layers(1000)}
+
+
+text = settings("paper")
+differences = {recipe: {name: {key: value for key, value in layer.items() if text.get(name, {}).get(key, {}) != value}
+                        for name, layer in settings(recipe).items()} for recipe in ("code-2012", "caffe", "owt")}
+for recipe, changes in differences.items():
+    print(f"{recipe}, {tinynet.RECIPES[recipe].image_size} pixels")
+    for name in ("conv1", "lrn1", "conv2", "within2", "conv3", "drop5", "drop6"):
+        if name in changes or name in text:
+            print(f"   {name}: {changes.get(name, 'there is none') or 'as in the paper'}")
+assert differences["code-2012"]["conv3"]["std"] == 0.03 and differences["caffe"]["conv2"]["bias"] == 0.1
+assert "lrn1" not in differences["owt"] and "within2" in differences["code-2012"]
+assert list(settings("code-2012"))[:4] == ["conv1", "lrn1", "pool1", "relu1"]   # another order, too
+
+# %% [markdown]
+# All rows are in [tinynet/alexnet.py](../tinynet/alexnet.py), each with what it changes behind it. All four end with
+# 9,216 numbers into fc6 and about 61 million parameters. `code-2012` is what the authors ran (layers-145.cfg); `owt` is
+# a later network, with other widths, in one column.
+
+# %%
+for recipe in ("code-2012", "caffe", "owt"):
+    summary = tinynet.AlexNet(recipe, rng=rng).summary()
+    assert next(row for row in summary.rows if row.name == "flatten").output_shape == (9216,)
+    assert summary.params == {"code-2012": total, "caffe": total, "owt": 61_100_840}[recipe]
+
+# %% [markdown]
+# ## Exercises
+#
+# Replace the `...`, run the cell, read what the check says. [Solutions](solutions/13_alexnet.py).
+#
+# **1.** How many multiply-accumulates does a convolutional layer take for one picture? `channels` come in; `kernels`
+# of `size` x `size` pixels in `groups` make maps of `out` x `out`.
+
+# %%
+def conv_macs(channels, kernels, size, groups, out):
+    ...
+
+
+exercises.check_conv_macs(conv_macs)
+
+# %% [markdown]
+# **2.** How many pixels does a unit at the end see? `windows` is a list of (kernel, stride), from the first layer on.
+
+# %%
+def receptive_field(windows):
+    ...
+
+
+exercises.check_receptive_field(receptive_field)
+
+# %% [markdown]
+# **3.** How many numbers does a network of this kind learn? `convs` is a list of (kernels, size, groups), the first
+# reads `channels`; `side` is the side of the last maps, which all go into the first of the `units`, a list of the
+# sizes of the fully connected layers.
+
+# %%
+def network_parameters(channels, convs, side, units):
+    ...
+
+
+exercises.check_network_parameters(network_parameters)
+
+# %% [markdown]
+# ## What to remember
+#
+# - 60,965,224 parameters, 96 % of them in three fully connected layers; 724 million multiply-accumulates a picture,
+#   92 % of them in five convolutions.
+# - conv1 has 290,400 neurons, not 253,440; conv3 and conv4 have more than 1 % of the parameters.
+# - A unit of pool5 sees 195 pixels of 227; most of what it says comes from their middle.
+# - Two GPUs because of memory. Only conv3, fc6, fc7 and fc8 read what the other one made.
+#
+# Read next: [alexnet.py](../tinynet/alexnet.py), four tables beside each other, and
+# [network.py](../tinynet/network.py), which walks through them.
