@@ -51,14 +51,15 @@ def train(run, loss):
 
 
 def parse_arguments():
-    parser = setup.parser(__doc__.splitlines()[0], data="embedded", epochs=8, batch_size=64, lr=0.01,
-                          out="runs/alexnet")
+    parser = setup.parser(__doc__.splitlines()[0], data="embedded", epochs=8, batch_size=64,
+                          lr=0.01, out="runs/alexnet")
     parser.add_argument("--recipe", default="code-2012", choices=tinynet.RECIPES,
                         help="a table of alexnet.py")
     parser.add_argument("--schedule", default="short", choices=("short", "recipe"),
-                        help="when the rate falls; short: after 60 and 85 %% of the run; recipe: as "
-                             "the recipe was trained, in proportion to this run (schedules.py)")
-    parser.add_argument("--steps", type=console.positive_int, metavar="N", help="overrides --epochs")
+                        help="when the rate falls; short: after 60 and 85 %% of the run; recipe: "
+                             "as the recipe was trained, scaled to this run (schedules.py)")
+    parser.add_argument("--steps", type=console.positive_int, metavar="N",
+                        help="overrides --epochs")
     parser.add_argument("--image-size", type=console.positive_int, default=99, metavar="N",
                         help="227 in the paper")
     parser.add_argument("--ten-views", action="store_true",

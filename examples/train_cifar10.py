@@ -30,9 +30,9 @@ def main():
     loss = tinynet.SoftmaxCrossEntropy()
     sgd = tinynet.SGD(net, args.lr, cifarnet.MOMENTUM, cifarnet.WEIGHT_DECAY)
     schedule = tinynet.StepDecay(sgd, (round(0.75 * args.epochs), round(0.875 * args.epochs)))
+    hint = StallHint(len(source.class_names), remedy="A lower --lr or another --seed may help")
     run = setup.open_run(args, "CifarNet", net, source, sgd, schedule, batches_rng,
-                         data.Augmentation(flip=0),
-                         StallHint(len(source.class_names), remedy="A lower --lr or another --seed may help"))
+                         data.Augmentation(flip=0), hint)
     train(run, loss)
     report.finish(run, source, loss)
 

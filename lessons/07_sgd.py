@@ -440,7 +440,7 @@ schedule = tinynet.Plateau(sgd, patience=3)
 sgd.lr = 0.01
 rates = [sgd.lr]
 for _ in range(20):
-    schedule.end_epoch(validation_error=0.5)
+    schedule.end_epoch(test_error=0.5)
     rates.append(sgd.lr)
 assert np.allclose(sorted(set(np.round(rates, 9))), [1e-5, 1e-4, 1e-3, 1e-2])
 assert np.isclose(rates[-1], 1e-5) and rates.count(rates[-1]) > 5  # no fourth cut, and no end

@@ -56,15 +56,17 @@ def writable_folder(path):
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise FolderError(f"--out {path}: cannot be written to ({error.strerror or error})") from None
+        reason = error.strerror or error
+        raise FolderError(f"--out {path}: cannot be written to ({reason})") from None
     return folder
 
 
 class Progress:
     """A tqdm bar on a terminal; elsewhere a plain line every `every` seconds; nothing if quiet.
 
-    Args     total: how many units there will be; label: what is being done; unit: the name of a unit;
-             done: how many units were done before; leave: whether the bar stays when it is complete
+    Args     total: how many units there will be; label: what is being done; unit: the name of a
+             unit; done: how many units were done before; leave: whether the bar stays when it is
+             complete
     """
 
     def __init__(self, total, label, unit, quiet=False, every=10.0, done=0, leave=True):
@@ -119,11 +121,12 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupt:
-    """A context in which Ctrl-C, SIGTERM and SIGHUP wait for the next `check`. A second one stops at
-    once. Outside the main thread, where Python allows no signal handlers, it does nothing.
+    """A context in which Ctrl-C, SIGTERM and SIGHUP wait for the next `check`. A second one stops
+    at once. Outside the main thread, where Python allows no signal handlers, it does nothing.
     """
 
-    SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
+               if hasattr(signal, name)]
 
     def __enter__(self):
         self.received, self._before = None, {}
@@ -141,7 +144,9 @@ class Interrupt:
             raise Interrupted(self.received)
 
     def watch(self, batches):
-        """Yield the batches, and check before each is asked for: one that was taken is passed on."""
+        """Yield the batches, and check before each is asked for: one that was taken is passed
+        on.
+        """
         batches = iter(batches)
         self.check()
         for batch in batches:
@@ -157,10 +162,11 @@ class Interrupt:
 def execute(main, mistakes, name=None):
     """Call main() and exit with the code that its end deserves.
 
-    What main returns is the code (None is 0). A mistake of the user is one line and code 2, a fault of
-    the run one line and code 1; Ctrl-C is 130, and another signal 128 + its number.
+    What main returns is the code (None is 0). A mistake of the user is one line and code 2, a fault
+    of the run one line and code 1; Ctrl-C is 130, and another signal 128 + its number.
 
-    Args     mistakes: the exceptions that are a user's mistakes; name: of the program, if not its file's
+    Args     mistakes: the exceptions that are a user's mistakes; name: of the program, if not its
+             file's
     """
     name = name or os.path.basename(sys.argv[0])
     if hasattr(sys.stdout, "reconfigure"):  # not in a notebook

@@ -35,8 +35,8 @@ class Evaluation:
 def evaluate(net, loss, batches):
     """Measure the errors and the mean loss over batches of x, labels, in evaluation mode.
 
-    Paper    4.1: with ten views, the softmax outputs of the views are averaged; the loss is then that
-             of the average
+    Paper    4.1: with ten views, the softmax outputs of the views are averaged; the loss is then
+             that of the average
     Args     batches: x (N, C, H, W), or (N, V, C, H, W) with V views of each picture; labels (N,)
     Returns  an Evaluation. Ties count against the network. The mode of the network is put back
     Raises   ValueError if there is no picture
@@ -83,7 +83,9 @@ def predict(net, loss, x, labels):
 
 @contextlib.contextmanager
 def memory_advice(net, N):
-    """If batches of N images fill the memory of a GPU, let the MemoryError say how many would fit."""
+    """If batches of N images fill the memory of a GPU, let the MemoryError say how many would
+    fit.
+    """
     try:
         yield
     except MemoryError:
@@ -97,5 +99,6 @@ def would_have_fitted(net, N):
     fitting = net.summary().largest_batch(backend.available_bytes())
     if fitting >= N:  # the estimate was too low
         fitting = N // 2
-    remedy = f"{fitting} should fit: --batch-size {fitting}" if fitting else "not even one image fits"
+    remedy = (f"{fitting} should fit: --batch-size {fitting}" if fitting
+              else "not even one image fits")
     return f"the GPU's memory is full with batches of {N}; {remedy}"

@@ -32,7 +32,7 @@ class RunError(ValueError):
 
 
 class Lock:
-    """Keeps other processes from training into a folder until release(), or until this process ends.
+    """Keeps other processes from training into a folder, until release() or the end of this one.
 
     Raises   FolderError if nothing can be written there; RunError if another process has the lock
     """
@@ -42,7 +42,7 @@ class Lock:
         if fcntl is None:
             self._warn("this system has no file locks")
             return
-        self._handle = os.open(self.folder, os.O_RDONLY)  # the folder itself: no file is left behind
+        self._handle = os.open(self.folder, os.O_RDONLY)  # the folder itself: no file is left
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -105,10 +105,11 @@ def load_newest(folder):
 def require_unused(folder):
     """Raise RunError if a folder holds a run, finished or not: a new one would destroy it."""
     if is_finished(folder):
-        raise RunError(f"{folder}: holds a finished run; choose another --out, or remove the folder")
+        raise RunError(f"{folder}: holds a finished run; choose another --out, or remove the "
+                       "folder")
     if found := checkpoints(folder):
-        raise RunError(f"{folder}: holds a run that was stopped ({found[-1].name}); continue it with "
-                       "--resume, choose another --out, or remove the folder")
+        raise RunError(f"{folder}: holds a run that was stopped ({found[-1].name}); continue it "
+                       "with --resume, choose another --out, or remove the folder")
 
 
 def require_resumable(folder):
@@ -124,7 +125,8 @@ def require_same(path, kept, wanted, where=""):
         if isinstance(before, dict) and isinstance(now, dict):
             require_same(path, before, now, f"{where}{key} ")
         elif before != now:
-            raise RunError(f"{path}: made by another run: {where}{key} was {before}, now it is {now}")
+            raise RunError(f"{path}: made by another run: {where}{key} was {before}, "
+                           f"now it is {now}")
 
 
 def read_config(folder):

@@ -15,7 +15,7 @@ WHOLE_NUMBERS = ("step", "epoch")
 
 
 class Log:
-    """All rows so far. A column without a value in some row has nan there and is left out of the files.
+    """All rows so far. Where a column has no value there is nan in memory, and nothing in the files.
 
     columns  {name: numbers, one a step}
     """
@@ -47,7 +47,8 @@ class Log:
         self.close()
         rows = range(len(self.columns["step"]))
         head = ",".join(COLUMNS) + "\n"
-        for name, first, line in (("metrics.csv", head, self._csv), ("metrics.jsonl", "", self._json)):
+        for name, first, line in (("metrics.csv", head, self._csv),
+                                  ("metrics.jsonl", "", self._json)):
             with checkpoint.atomic_write(self.folder / name) as file:
                 file.write(first.encode() + b"".join(line(i).encode() for i in rows))
             self._files.append(open(self.folder / name, "a", buffering=1))
@@ -82,13 +83,13 @@ class Log:
 
 
 def read_metrics(folder):
-    """Return the metrics of a run, finished or not: {column: numbers, one a step}, nan where there is
-    no value. Raises RunError.
+    """Return the metrics of a run, finished or not: {column: numbers, one a step}, nan where there
+    is no value. Raises RunError.
     """
     path = os.path.join(folder, "metrics.jsonl")
     try:
         with open(path, encoding="utf-8") as file:
-            rows = [json.loads(line) for line in file if line.endswith("\n")]  # the last may be cut off
+            rows = [json.loads(line) for line in file if line.endswith("\n")]  # not a cut one
         if not all(isinstance(row, dict) for row in rows):
             raise ValueError("a line is not a JSON object")
     except OSError as error:

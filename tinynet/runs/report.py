@@ -22,7 +22,7 @@ def finish(run, source, loss, ten_views=False, **facts):
     ten = evaluate(run.net, loss, run.test_batches(True, "ten views")) if ten_views else None
     facts = {"images": run.images, "seconds": run.seconds, "steps": run.step,
              "parameters": run.net.summary().params, "device": run.net.device, **facts}
-    speed = run.images / run.seconds if run.images else None  # None: no step was made by this process
+    speed = run.images / run.seconds if run.images else None  # None: every step was made before
     run.net.save(run.folder / "weights.npz")
     draw_figures(run, source.test, source.class_names, ten or one)
     run.finish({"top1_error": one.top1_error, "top5_error": one.top5_error, "loss": one.loss,
@@ -46,7 +46,8 @@ def draw_figures(run, split, class_names, evaluation):
     pictures, readable = split.read(np.array(seen)[chosen])
     chosen, words = chosen[readable], np.repeat(["best", "worst"], len(best))[readable]
     own = probs[chosen, labels[chosen]]
-    titles = [f"{word}: {class_names[k]}, {p:.2%}" for word, k, p in zip(words, labels[chosen], own)]
+    titles = [f"{word}: {class_names[k]}, {p:.2%}"
+              for word, k, p in zip(words, labels[chosen], own)]
     figures.draw_guesses(out / "best_and_worst.png", data.center_crop(pictures, net.in_shape[-1]),
                          probs[chosen], class_names, titles, labels[chosen], columns=len(best))
 
@@ -64,8 +65,8 @@ def best_and_worst(probs, labels, count=4):
 def summary(one, ten, class_names, facts, speed, unreadable):
     """Yield the lines that a run prints at its end.
 
-    Args     one, ten: the Evaluation with one view, and with ten views or None; speed: images a second
-             or None; unreadable: how many pictures were left out
+    Args     one, ten: the Evaluation with one view, and with ten views or None; speed: images a
+             second or None; unreadable: how many pictures were left out
     """
     C, last = len(class_names), ten or one
     guessing = Evaluation(1 - 1 / C, max(0, 1 - 5 / C), math.log(C), 0)
@@ -76,7 +77,8 @@ def summary(one, ten, class_names, facts, speed, unreadable):
             yield f"{name:<20}{row.top1_error:>13.1%}{row.top5_error:>13.1%}{row.loss:>9.3f}"
     if mistakes := most_confused(last.probs, last.labels, 3):
         yield "most frequent mistakes: " + ", ".join(
-            f"{class_names[k]} taken for {class_names[taken]} ({times} of {(last.labels == k).sum()})"
+            f"{class_names[k]} taken for {class_names[taken]} "
+            f"({times} of {(last.labels == k).sum()})"
             for k, taken, times in mistakes)
     if unreadable:
         yield f"{unreadable} pictures could not be read and were left out"

@@ -32,8 +32,9 @@ class Run:
     """The state of a training run. It saves checkpoints, shows progress and obeys Ctrl-C.
 
     A checkpoint is written before the first step, after each epoch, every few minutes, and when the
-    run is stopped between two steps by a signal or by a fault of the world outside (a full disk, lost
-    data). The weights are not saved when a step was not completed, or when the loss is not finite.
+    run is stopped between two steps by a signal or by a fault of the world outside (a full disk,
+    lost data). The weights are not saved when a step was not completed, or when the loss is not
+    finite.
 
     step        how many steps are done
     evaluated   whether the test error after the last step of an epoch has been measured
@@ -41,11 +42,12 @@ class Run:
     log         the metrics of every step
     images, seconds  trained on since this process began, and the time that the steps took
 
-    Args     lock: a folder.Lock on the folder of the run; net, sgd, schedule, batches, log and hint have
-             state() and restore(state); test_batches(ten_views): an iterator over the test set;
-             test_images: how many pictures it has; identity: a dict of everything that a run must
-             share with the checkpoint it continues (JSON values); minutes: between two checkpoints;
-             keep_checkpoints: keep the first one and that of every epoch, also after the end
+    Args     lock: a folder.Lock on the folder of the run; net, sgd, schedule, batches, log and hint
+             have state() and restore(state); test_batches(ten_views): an iterator over the test
+             set; test_images: how many pictures it has; identity: a dict of everything that a run
+             must share with the checkpoint it continues (JSON values); minutes: between two
+             checkpoints; keep_checkpoints: keep the first one and that of every epoch, also after
+             the end
     """
 
     def __init__(self, lock, net, sgd, schedule, batches, test_batches, test_images, *, steps,
@@ -63,11 +65,12 @@ class Run:
         self._step_began = None  # a time while a step is being computed, otherwise None
         self._saved_at = time.monotonic()
 
-    # ------------------------------------------------------------------------------- the training loop
+    # ----------------------------------------------------------------------------- training loop
 
     def __enter__(self):
         self._interrupt.__enter__()
-        self._progress = console.Progress(self.last_step, "training", "steps", self.quiet, done=self.step)
+        self._progress = console.Progress(self.last_step, "training", "steps", self.quiet,
+                                          done=self.step)
         backend.on_compile = self._progress.say
         return self
 
@@ -82,7 +85,8 @@ class Run:
             self.log.close()
             if error is not None:
                 self.lock.release()
-        if isinstance(error, MemoryError) and self._step_began is not None and self.net.device != "cpu":
+        in_a_step = self._step_began is not None
+        if isinstance(error, MemoryError) and in_a_step and self.net.device != "cpu":
             raise MemoryError(would_have_fitted(self.net, self.batches.batch_size)) from None
 
     def epochs(self):
@@ -127,8 +131,9 @@ class Run:
             self._progress.say(text)
 
     def test_batches(self, ten_views=False, label="testing"):
-        """Yield the batches x, labels of the test set, with progress. Raises Interrupted after Ctrl-C."""
-        with console.Progress(self._test_images, label, "pictures", self.quiet, leave=False) as progress:
+        """Yield the batches x, labels of the test set. Raises Interrupted after Ctrl-C."""
+        with console.Progress(self._test_images, label, "pictures", self.quiet,
+                              leave=False) as progress:
             for x, labels in self._interrupt.watch(self._test_batches(ten_views)):
                 yield x, labels
                 progress.update(len(labels))
@@ -153,7 +158,7 @@ class Run:
         return self.step == self.last_step or (
             not self.evaluated and self.step % self.steps_per_epoch == 0)
 
-    # ---------------------------------------------------------------------------------- the checkpoints
+    # ------------------------------------------------------------------------------- checkpoints
 
     def begin(self, config):
         """Start a new run: write config.json and the checkpoint of step 0."""
@@ -167,7 +172,8 @@ class Run:
     def resume(self):
         """Continue from the newest checkpoint that can be read, and return its path.
 
-        Raises   RunError if there is none, or with the first entry in which it differs from this run
+        Raises   RunError if there is none, or with the first entry in which it differs from this
+                 run
         """
         files.require_resumable(self.folder)
         path, state = files.load_newest(self.folder)

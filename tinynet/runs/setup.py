@@ -19,13 +19,15 @@ MISTAKES = (console.FolderError, data.DataError, ShapeError, backend.DeviceError
 
 
 def parser(description, *, data, epochs, batch_size, lr, out):
-    """Return an ArgumentParser with the options that all training scripts share, and these defaults."""
+    """Return an ArgumentParser with the options of all training scripts and these defaults."""
     parser = console.ArgumentParser(description=description,
                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--data", default=data, metavar="embedded|PATH",
-        help="generated pictures; or a folder or archive of class folders, CIFAR-10, ImageNet, a pack")
-    add("--device", default="auto", metavar="auto|cpu|gpu|gpu:N", help="auto: a GPU if one can be used")
+        help="generated pictures; or a folder or archive of class folders, CIFAR-10, ImageNet, "
+             "a pack")
+    add("--device", default="auto", metavar="auto|cpu|gpu|gpu:N",
+        help="auto: a GPU if one can be used")
     add("--epochs", type=console.positive_int, default=epochs, metavar="N",
         help="how often the training set is gone through")
     add("--batch-size", type=console.positive_int, default=batch_size, metavar="N",
@@ -77,8 +79,8 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
     """Move a network to its device, prepare the data, and begin or resume a run in --out.
 
     Args     args: from parse; network: the key of trained.NETWORKS; net, sgd, schedule: fresh;
-             source: from data.open_source; batches_rng: numpy.random.Generator for the order and the
-             crops alone; augmentation: a data.Augmentation
+             source: from data.open_source; batches_rng: numpy.random.Generator for the order and
+             the crops alone; augmentation: a data.Augmentation
     Returns  a Run, ready for the training loop
     Raises   MISTAKES, each with one line for the user
     """
@@ -107,7 +109,8 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
 
     next(test_batches())  # if no picture can be read, say so now
     batches = data.TrainingBatches(source.train, args.batch_size, size, statistics, batches_rng,
-                                   augmentation, device=device, colour_epochs=schedule.colour_epochs)
+                                   augmentation, device=device,
+                                   colour_epochs=schedule.colour_epochs)
     per_epoch = steps_per_epoch(args, source)
     steps = getattr(args, "steps", None) or args.epochs * per_epoch
     run = Run(lock, net, sgd, schedule, batches, test_batches, len(source.test), steps=steps,

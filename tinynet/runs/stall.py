@@ -1,10 +1,10 @@
-"""A hint for the most common complaint about AlexNet: the loss stays at 6.91 and nothing is learned."""
+"""A hint for the most common complaint about AlexNet: the loss stays at 6.91."""
 
 import math
 
 INITIAL_WEIGHTS = (
-    "Initial weights are the usual reason: use --recipe code-2012 (std 0.03 in conv3 to conv5 under "
-    "biases of 1) or caffe (biases of 0.1); or a lower --lr")
+    "Initial weights are the usual reason: use --recipe code-2012 (std 0.03 in conv3 to conv5 "
+    "under biases of 1) or caffe (biases of 0.1); or a lower --lr")
 
 
 class StallHint:
@@ -12,11 +12,11 @@ class StallHint:
 
     With std 0.01 everywhere and biases of 1, as in the paper's text, the constant biases drown the
     picture: at fc7 the activations of two images differ by 1 % of their mean. The authors' own 0.03
-    in conv3 to conv5 makes it 14 %, and Caffe's biases of 0.1 make it 5 % (measured on 20 photographs,
-    one seed).
+    in conv3 to conv5 makes it 14 %, and Caffe's biases of 0.1 make it 5 % (measured on 20
+    photographs, one seed).
 
-    Args     num_classes: with two or fewer there is no hint, since chance is too close to a good loss;
-             patience: in steps; remedy: the sentence that ends the hint
+    Args     num_classes: with two or fewer there is no hint, since chance is too close to a good
+             loss; patience: in steps; remedy: the sentence that ends the hint
     """
 
     def __init__(self, num_classes, patience=300, remedy=INITIAL_WEIGHTS):
@@ -24,7 +24,7 @@ class StallHint:
         self.patience, self.remedy, self.stalled = patience, remedy, 0
 
     def update(self, loss):
-        """Take the loss of a step into account. Returns the hint when it is due, once; otherwise None."""
+        """Count the loss of a step. Returns the hint when it is due, once; otherwise None."""
         if self.chance is None:
             return None
         near = abs(loss - self.chance) <= 0.01 * self.chance
@@ -33,8 +33,8 @@ class StallHint:
         if self.stalled < self.patience:
             return None
         self.patience = math.inf
-        return (f"hint: the loss has stayed at {self.chance:.2f} = ln(classes), which is chance, for "
-                f"{self.stalled} steps. {self.remedy}")
+        return (f"hint: the loss has stayed at {self.chance:.2f} = ln(classes), which is chance, "
+                f"for {self.stalled} steps. {self.remedy}")
 
     def state(self):
         """Return what a checkpoint keeps."""

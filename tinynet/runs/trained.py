@@ -38,8 +38,8 @@ class Trained:
         return data.load_picture(file, self.mean.shape[-1], data.any_format())
 
     def prepare(self, pictures, ten_views=False):
-        """Return x (N, 3, s, s), or (N, 10, 3, s, s), for pictures uint8 (N, 3, S, S): the middle of
-        each, or the paper's ten views (4.1), minus the mean image.
+        """Return x (N, 3, s, s), or (N, 10, 3, s, s), for pictures uint8 (N, 3, S, S): the middle
+        of each, or the paper's ten views (4.1), minus the mean image.
         """
         size = self.net.in_shape[-1]
         x = data.ten_crops(pictures, size) if ten_views else data.center_crop(pictures, size)
@@ -47,7 +47,7 @@ class Trained:
 
     def probabilities(self, pictures, ten_views=False):
         """Return probabilities (N, classes) for pictures uint8 (N, 3, S, S)."""
-        with evaluating(self.net):  # the loss asks for labels, but the probabilities do not need them
+        with evaluating(self.net):  # the loss needs labels, the probabilities do not
             return predict(self.net, SoftmaxCrossEntropy(), self.prepare(pictures, ten_views),
                            np.zeros(len(pictures), np.int64))[0]
 
@@ -75,5 +75,7 @@ def load(folder, path=None):
         net.restore(state["network"])
     except (checkpoint.CheckpointError, KeyError, TypeError) as error:
         raise checkpoint.CheckpointError(f"{path}: made for another network ({error})") from None
-    return Trained(net, classes, mean, f"{path}, after {state['step']} steps of a run that is not finished"
-                   if not files.is_finished(folder) else f"{path}, after {state['step']} steps")
+    origin = f"{path}, after {state['step']} steps"
+    if not files.is_finished(folder):
+        origin += " of a run that is not finished"
+    return Trained(net, classes, mean, origin)
