@@ -1,7 +1,11 @@
 """How pictures become batches: what is drawn and applied, in which order, by which threads, and the statistics."""
 
+import gc
 import itertools
 import json
+import pathlib
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,7 +16,9 @@ from test_data import in_time, message
 import tinynet
 from tinynet import data
 from tinynet.data.augment import Sample
+from tinynet.threads import ThreadCountError
 
+ROOT = pathlib.Path(__file__).parents[1]
 AXES = data.principal_axes(np.eye(3))
 
 
@@ -402,3 +408,131 @@ def test_quiet_is_quiet_and_a_long_mean_is_not(capsys, monkeypatch):
     monkeypatch.setattr("tinynet.console.time.monotonic", lambda: next(clock))
     data.compute_statistics(Numbered(5, 4))
     assert "mean image: 5/5 pictures" in capsys.readouterr().err
+
+
+# ---- threads ---------------------------------------------------------------------------------------------------------
+def taken_ahead(split):
+    """How many batches have been read when one was handed out, and the threads have had time to go on."""
+    batches = training(split, 4, 6, zeros(8), np.random.default_rng(0))
+    next(batches)
+    before = -1
+    while before < len(split.reads):
+        before = len(split.reads)
+        time.sleep(0.1)
+    return before
+
+
+@pytest.mark.parametrize("cores, threads", [(64, 4), (2, 2), (1, 1)])
+def test_on_any_number_of_cores_only_a_few_batches_are_prepared(cores, threads, monkeypatch):
+    monkeypatch.delenv("TINYNET_THREADS", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    assert taken_ahead(Numbered(400, 8)) == threads + 1
+
+
+@pytest.mark.parametrize("wanted, threads", [("64", 4), ("3", 3), ("1", 1)])
+def test_the_loader_has_as_many_threads_as_the_environment_says(wanted, threads, monkeypatch):
+    monkeypatch.setenv("TINYNET_THREADS", wanted)
+    assert taken_ahead(Numbered(400, 8)) == threads + 1
+
+
+@pytest.mark.parametrize("wanted", ["0", "abc", "-1", "1.5"])
+def test_a_number_of_threads_that_is_none_gets_one_line(wanted, monkeypatch):
+    monkeypatch.setenv("TINYNET_THREADS", wanted)
+    text = message(ThreadCountError, next, data.test_batches(Numbered(4, 8), 4, 6, zeros(8)))
+    assert text == f"TINYNET_THREADS must be a whole number of at least 1, it is {wanted!r}"
+
+
+def data_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("tinynet data")]
+
+
+def gone():
+    """Whether the threads of loaders end. One that is busy yet keeps its loader from being collected."""
+    deadline = time.monotonic() + 10
+    while data_threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+        gc.collect()
+    return not data_threads()
+
+
+@pytest.mark.parametrize("how", ["to the end", "left early", "an exception", "thrown away"])
+def test_no_threads_are_left_behind(how):
+    assert gone()
+    split = Numbered(40, 8)
+    if how == "an exception":
+        split.read = lambda indices: (_ for _ in ()).throw(OSError("gone"))
+        with pytest.raises(OSError):
+            next(training(split, 4, 6, zeros(8), np.random.default_rng(0)))
+    elif how == "thrown away":
+        batches = training(split, 4, 6, zeros(8), np.random.default_rng(0))
+        next(batches)
+        assert data_threads()
+        del batches
+    else:
+        batches = data.test_batches(split, 4, 6, zeros(8))
+        next(batches)
+        assert data_threads()
+        if how == "to the end":
+            list(batches)
+        else:
+            batches.close()
+    assert gone()
+
+
+def test_a_forked_process_is_told_and_does_not_wait_for_threads_that_it_has_not():
+    program = """
+import os, sys, numpy as np
+results = in_order(lambda task: task, iter(range(100)), threads=2)
+assert next(results) == 0
+child = os.fork()
+if child == 0:
+    try:
+        list(results)
+    except RuntimeError as error:
+        print(error)
+        fresh = list(in_order(lambda task: task, range(9), threads=2))
+        sys.stdout.flush()
+        os._exit(7 if fresh == list(range(9)) else 1)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert list(results) == list(range(1, 100))
+"""
+    ran = subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", program], capture_output=True,
+                         text=True, timeout=60, cwd=ROOT)
+    assert (ran.returncode, ran.stderr) == (0, "") and ran.stdout.startswith("this process was forked ")
+
+
+# ---- mistakes --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name, value", [
+    ("colour", "typo"), ("colour", ""), ("mean_at", "centre"), ("flip", -0.1), ("flip", 1.1), ("flip", float("nan")),
+    ("chunk", 0), ("chunk", 2.0), ("spread", -1.0), ("divide", 0.0), ("divide", float("inf"))])
+def test_an_augmentation_that_is_none_is_refused(name, value):
+    assert message(ValueError, lambda: data.Augmentation(**{name: value})).startswith(f"Augmentation: {name} must be ")
+
+
+@pytest.mark.parametrize("size", [-3, 0, 9])
+def test_crops_that_do_not_fit_are_refused(size):
+    pictures, mean = np.zeros((1, 3, 8, 8), np.uint8), zeros(8)
+    at = Sample(np.array([0]), np.array([0]), np.array([False]), None)
+    for function in (lambda: data.center_crop(pictures, size), lambda: data.ten_crops(pictures, size),
+                     lambda: data.augment(pictures, at, mean, size),
+                     lambda: training(Numbered(4, 8), 4, size, mean, np.random.default_rng(0)),
+                     lambda: next(data.test_batches(Numbered(4, 8), 4, size, mean))):
+        assert message(ValueError, function) == f"a crop of {size} pixels does not fit into pictures of 8"
+
+
+def test_places_outside_the_picture_are_refused():
+    pictures, mean, rng = np.zeros((2, 3, 8, 8), np.uint8), zeros(8), np.random.default_rng(0)
+    for tops, lefts, name in (([0, 4], [0, 0], "tops"), ([0, 0], [-1, 0], "lefts")):
+        at = Sample(np.array(tops), np.array(lefts), np.zeros(2, bool), None)
+        assert f"{name} must lie between 0 and 3" in message(ValueError, data.augment, pictures, at, mean, 5)
+    assert "by 2 pixels" in message(ValueError, data.sample, rng, 2, -2, data.Augmentation(), AXES)
+
+
+def test_colours_that_do_not_vary_are_not_shifted_by_a_number_that_is_none():
+    """A grey data set has two axes without variance, which rounding can make negative."""
+    for seed in range(20):
+        grey = np.outer(*[np.ones(3) * np.random.default_rng(seed).uniform(30, 90)] * 2)
+        drawn = data.sample(np.random.default_rng(0), 50, 0, data.AUGMENTATIONS["code-2012"], data.principal_axes(grey))
+        assert np.isfinite(drawn.shifts).all()
+        assert np.ptp(drawn.shifts, axis=1).max() < 1e-4 * np.abs(drawn.shifts).max()

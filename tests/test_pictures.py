@@ -1,11 +1,15 @@
 """One picture file -> one square array: what is turned, laid on white, cut and refused."""
 
 import itertools
+import logging
 import pathlib
 import struct
 import subprocess
 import sys
+import threading
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -61,7 +65,6 @@ def test_each_of_the_eight_orientations_is_undone(tmp_path, orientation, name, s
     assert letters(data.load_picture(tmp_path / name, 32)) == TURNED[orientation]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # pytest undoes the filter that is tested below
 def test_damaged_exif_costs_neither_the_picture_nor_a_warning(tmp_path):
     quarters().save(tmp_path / "whole.jpg")
     whole = (tmp_path / "whole.jpg").read_bytes()
@@ -73,6 +76,60 @@ def test_damaged_exif_costs_neither_the_picture_nor_a_warning(tmp_path):
     program = f"from tinynet import data; [data.load_picture(rf'{tmp_path}/x{{i}}.jpg', 32) for i in range(3)]"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")  # pytest has filters of its own, so this needs a fresh Python
+
+
+SETTINGS = """
+import logging, sys, warnings
+import numpy, tqdm  # which have filters of their own
+from PIL import Image
+def settings():
+    return Image.MAX_IMAGE_PIXELS, list(warnings.filters), list(logging.getLogger("PIL").handlers)
+before = settings()
+from tinynet import data
+assert settings() == before, "after the import"
+for name in sys.argv[1:]:
+    try:
+        data.load_picture(name, 16)
+    except data.UnreadablePicture:
+        assert settings() == before, name
+    else:
+        raise SystemExit(f"{name} was read")
+"""
+
+
+def test_pillow_says_nothing_of_damaged_files_and_is_left_as_it_was(tmp_path):
+    """Neither its warnings, nor its log, nor what libtiff prints from C, which only a process of its own can show."""
+    quarters().save(tmp_path / "whole.tif", compression="tiff_adobe_deflate")
+    whole = (tmp_path / "whole.tif").read_bytes()
+    samples = whole.index(struct.pack("<HHI", 277, 3, 1)) + 8      # SamplesPerPixel, of which Pillow logs a line
+    for name, content in {"samples.tif": whole[:samples] + b"\x09" + whole[samples + 1:],
+                          "pixels.tif": whole[:8] + b"\xff" * 64 + whole[72:],   # libtiff prints
+                          "large.png": png_with_head(10_000, 9_000), "huge.png": png_with_head(60_000, 60_000)}.items():
+        (tmp_path / name).write_bytes(content)
+    names = [tmp_path / name for name in ("pixels.tif", "samples.tif", "large.png", "huge.png")]
+    done = subprocess.run([sys.executable, "-c", SETTINGS, *names], capture_output=True, text=True, timeout=60,
+                          cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_threads_that_overlap_leave_the_settings_as_they_were(tmp_path):
+    quarters().save(tmp_path / "x.jpg")
+    before = list(warnings.filters), list(logging.getLogger("PIL").handlers)
+    silent, inside = [], threading.Barrier(4)
+
+    class Slow:
+        def read(self):
+            return (tmp_path / "x.jpg").read_bytes()
+
+    def fit(image, size):
+        inside.wait(10)                                            # all four are decoding at the same time
+        silent.append(warnings.filters[0][3] is not None and bool(logging.getLogger("PIL").handlers))
+        return pictures.square(image, size)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: data.load_picture(Slow(), 16, fit=fit), range(12)))
+    assert silent == [True] * 12
+    assert (list(warnings.filters), list(logging.getLogger("PIL").handlers)) == before
 
 
 def test_photographs_that_hold_several_pictures_are_jpeg_too(tmp_path):

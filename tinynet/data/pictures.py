@@ -1,6 +1,7 @@
 """Decode one picture file into one square array."""
 
 import contextlib
+import ctypes
 import errno
 import io
 import logging
@@ -156,16 +157,18 @@ def _to_rgb(image):
 # ------------------------------------------------------------------------------- a silent Pillow
 
 class _Silence:
-    """Keep Pillow's warnings and log lines off the terminal while any thread decodes a picture.
+    """Keep messages of Pillow off the terminal while any thread decodes a picture.
 
     A damaged file is reported by UnreadablePicture, and damage outside the pixels (EXIF) does not
-    matter. Warning filters and loggers belong to the whole process, and threads overlap: the first
-    one that comes in changes them, the last one that leaves changes them back.
+    matter. Pillow gives Python warnings and log lines, and its library libtiff prints lines from C.
+    What silences them belongs to the whole process, and threads overlap: the first one that comes
+    in changes it, the last one that leaves changes it back.
     """
 
     def __init__(self):
         self.lock, self.inside = fork_safe_lock(), 0
-        self.handler = logging.NullHandler()  # without a handler, Python prints to stderr
+        self.log = logging.getLogger("PIL")
+        self.handler = logging.NullHandler()  # if there is no handler, Python prints to stderr
 
     def __enter__(self):
         with self.lock:
@@ -173,15 +176,27 @@ class _Silence:
             if self.inside == 1:
                 warnings.filterwarnings("ignore", module=r"PIL\.")
                 self.filter = warnings.filters[0]
-                logging.getLogger("PIL").addHandler(self.handler)
+                self.log.addHandler(self.handler)
+                self.tiff = _set_tiff_handler(None)
 
     def __exit__(self, *_):
         with self.lock:
             self.inside -= 1
             if self.inside == 0:
-                with contextlib.suppress(ValueError):  # somebody may have reset the filters
+                _set_tiff_handler(self.tiff)
+                self.log.removeHandler(self.handler)
+                with contextlib.suppress(ValueError):  # if somebody has reset the filters
                     warnings.filters.remove(self.filter)
-                logging.getLogger("PIL").removeHandler(self.handler)
+
+
+def _set_tiff_handler(handler):
+    """Make a C function print the errors of libtiff, None for nobody; return the one before."""
+    try:
+        set_handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+    except (OSError, AttributeError):  # this Pillow has no libtiff, or hides it
+        return None
+    set_handler.restype, set_handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    return set_handler(handler)
 
 
 _silence = _Silence()
