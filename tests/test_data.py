@@ -1,5 +1,6 @@
 """Pictures in, batches out: what is read, what is refused and in which words, and that a seed fixes all chance."""
 
+import errno
 import io
 import itertools
 import os
@@ -386,6 +387,59 @@ def test_a_file_that_several_threads_meet_at_once_is_named_once(broken_folder, c
     assert capsys.readouterr().err.count("skipped ") == 1
 
 
+def test_on_many_cores_the_files_of_a_batch_are_shared_out(broken_folder, monkeypatch):
+    """And what comes is the same, in the same order."""
+    monkeypatch.setenv("TINYNET_THREADS", "1")
+    one = data.open_source(str(broken_folder), 16, quiet=True).train
+    expected, expected_readable = one.read(np.arange(len(one)))
+    monkeypatch.setenv("TINYNET_THREADS", "64")
+    many, busy = data.open_source(str(broken_folder), 16, quiet=True).train, set()
+    load, number, together = many._load, itertools.count(), threading.Barrier(16)  # four batches at once: 64 threads
+
+    def watched(name):
+        busy.add(threading.current_thread())
+        if next(number) < 16:
+            together.wait(10)
+        return load(name)
+
+    many._load = watched
+    pictures, readable = many.read(np.arange(len(many)))
+    np.testing.assert_array_equal(pictures, expected)
+    np.testing.assert_array_equal(readable, expected_readable)
+    assert many.unreadable == one.unreadable and len(busy) == 16
+
+
+@pytest.mark.parametrize("threads", ["1", "64"])
+def test_an_error_in_a_thread_names_its_file(tmp_path, monkeypatch, threads):
+    monkeypatch.setenv("TINYNET_THREADS", threads)
+    split = data.open_source(make_classes(tmp_path, {"cat": 5, "dog": 5}), 16, quiet=True).train
+    file = tmp_path / split.names[3]
+    for error, expected, kind in ((MemoryError(), f"{file}: too little memory to decode it", MemoryError),
+                                  (OSError(errno.EIO, "Input/output error"), f"{file}: Input/output error; ",
+                                   data.DataLost)):
+        def fail(path, size, fit, error=error):
+            if path == str(file):
+                raise error
+            return np.zeros((3, size, size), np.uint8)
+        monkeypatch.setattr("tinynet.data.files.load_picture", fail)
+        assert message(kind, lambda: list(data.test_batches(split, 8, 12, np.zeros((3, 16, 16))))).startswith(expected)
+
+
+@pytest.mark.parametrize("size", [0, -5, 10_001, 10**12, 10**30])
+def test_pictures_of_an_absurd_size_are_refused_before_memory_is_taken(tmp_path, size):
+    make_classes(tmp_path / "set", {"cat": 2, "dog": 2})
+    for spec in ("embedded", str(tmp_path / "set")):
+        assert "the side must be from 1 to 10,000" in message(data.DataError, data.open_source, spec, size)
+
+
+def test_generated_pictures_that_do_not_fit_into_memory_get_one_line(monkeypatch):
+    def full(*arguments, **options):
+        raise MemoryError
+    monkeypatch.setattr("tinynet.data.embedded.np.empty", full)
+    assert message(data.DataError, data.open_source, "embedded", 9000, 0, True).startswith(
+        "3,000 generated pictures of 9000 x 9000 pixels need 729 GB of memory, which is more than there is")
+
+
 # ---- folders that cannot be used -----------------------------------------------------------------------------------
 def no_folder(root):
     return "there is no such folder; the data is a folder with one sub-folder for each class, or 'embedded'"
@@ -489,7 +543,12 @@ def test_the_main_job_ends_with_one_line_and_code_2(tmp_path):
     assert ran.stderr.count("\n") == 1 and "there is no such folder" in ran.stderr
 
 
-# ---- the drawn pictures --------------------------------------------------------------------------------------------
+def test_a_size_of_a_trillion_gets_one_line_and_code_2(tmp_path):
+    ran = run_example(tmp_path, "--image-size", str(10**12), "--quiet")
+    assert ran.returncode == 2 and ran.stderr.count("\n") == 1 and "the side must be from 1 to 10,000" in ran.stderr
+
+
+# ---- the generated pictures ---------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def drawn():
     return EmbeddedSource(48, seed=0, quiet=True, counts=(60, 40))

@@ -1,5 +1,6 @@
 """A pack holds what its source held, byte for byte, however often it was killed; and none that is damaged is opened."""
 
+import functools
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import tracemalloc
 
@@ -22,6 +24,7 @@ from test_sources import check_contract, read_all, same
 from tinynet import data
 from tinynet.console import Interrupted
 from tinynet.data import pack as module
+from tinynet.data.embedded import EmbeddedSource
 from tinynet.data.pack import pack
 from tinynet.data.packed import verify
 
@@ -59,6 +62,18 @@ def packed(source, out, size=SIZE):
     """Pack what is at a path; returns the folder."""
     pack(opened(source, size), out, size, quiet=True)
     return out
+
+
+def archive_of(folder, ending):
+    """The same pictures in an archive beside the folder, made anew."""
+    path = folder.with_name(folder.name + ending)
+    with tarfile.open(path, "w" if ending == ".tar" else "w:gz") as tar:
+        tar.add(folder, ".")
+    os.utime(path, ns=(next(CLOCK), next(CLOCK)))
+    return path
+
+
+CLOCK = itertools.count(10**18, 10**9)
 
 
 def contents(folder):
@@ -405,6 +420,49 @@ def test_a_pack_of_something_else_is_refused(folder, tmp_path, finished, monkeyp
     assert contents(out) == before
 
 
+def another(path):
+    Image.new("RGB", (20, 24), (1, 2, 3)).save(path)
+
+
+def other_time(path):
+    os.utime(path, ns=(0, 0))
+
+
+@pytest.mark.parametrize("change", [another, other_time], ids=lambda change: change.__name__)
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("ending", ["", ".tar", ".tgz"])
+def test_pictures_swapped_under_the_same_names_are_noticed(folder, tmp_path, change, finished, ending):
+    def source():
+        return archive_of(folder, ending) if ending else folder
+    out = packed(source(), tmp_path / "pack")
+    if not finished:
+        (out / "pack.json").unlink()
+    before = contents(out)
+    change(folder / "train" / "dog" / "004.png")
+    if not ending or change is another:
+        text = message(data.DataError, packed, source(), out)
+        assert "of these pictures as they were before some of them changed" in text and str(out) in text
+    assert contents(out) == before
+
+
+def test_generated_pictures_of_another_seed_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr("tinynet.data.EmbeddedSource", functools.partial(EmbeddedSource, counts=(20, 10)))
+    pack(data.open_source("embedded", SIZE, 0, quiet=True), tmp_path / "pack", SIZE, quiet=True)
+    pack(data.open_source("embedded", SIZE, 0, quiet=True), tmp_path / "pack", SIZE, quiet=True)
+    assert "before some of them changed" in message(
+        data.DataError, pack, data.open_source("embedded", SIZE, 1, quiet=True), tmp_path / "pack", SIZE, True)
+
+
+def test_a_pack_can_be_made_of_a_pack(folder, tmp_path):
+    out = packed(folder, tmp_path / "pack")
+    again = packed(out, tmp_path / "again")
+    same(opened(out), opened(again))
+    another(folder / "test" / "cat" / "000.png")
+    shutil.rmtree(out)
+    packed(folder, out)
+    assert "before some of them changed" in message(data.DataError, packed, out, again)
+
+
 def test_two_processes_cannot_pack_into_one_folder(folder, tmp_path):
     out = tmp_path / "pack"
     out.mkdir()
@@ -561,6 +619,7 @@ def test_pack_verify_and_info_from_the_command_line(folder, tmp_path, command):
     (["pack", "{set}", "{tmp}/pack", "--size", "0"], "'0' is not a whole number from 1"),
     (["verify", "{set}"], "not a pack; one is made with: python -m tinynet.data pack SOURCE OUT"),
     (["verify", "nowhere"], "not a pack"), (["info", "nowhere"], "nowhere: there is no such folder"),
+    (["pack", "{set}", "{tmp}/pack", "--size", "1000000000000"], "the side must be from 1 to 10,000"),
     (["unpack"], "invalid choice"), ([], "COMMAND")])
 def test_a_mistake_gets_one_line_and_code_2(folder, tmp_path, command, args, expected):
     code, said, errors = command(*[arg.format(set=folder, tmp=tmp_path) for arg in args])

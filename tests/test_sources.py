@@ -56,6 +56,7 @@ def check_contract(source, size=16):
         assert readable.dtype == bool and readable.all() and readable.shape == (3,)
         assert backwards.shape == (3, 3, size, size)
         np.testing.assert_array_equal(backwards, read_all(split)[order])
+        assert isinstance(split.digest(), str) and split.digest() == split.digest()
         nothing, readable = split.read(np.array([], int))
         assert nothing.shape == (0, 3, size, size) and nothing.dtype == np.uint8 and readable.shape == (0,)
 
@@ -379,6 +380,31 @@ def test_a_huge_picture_in_a_plain_archive_is_refused_by_its_size(tmp_path, monk
     monkeypatch.setattr(archive, "MAX_BYTES", 10)
     tree = archive.Archive(path)
     assert "are more than 10" in message(data.UnreadablePicture, data.load_picture, tree.find("cat/0.png"), 8)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_folders_may_be_nested_as_deep_as_a_name_allows(tmp_path, mode):
+    deep = "cat/" + "d/" * 1500 + "x.png"
+    path = tar_of(tmp_path / ("x.tar" if mode == "w" else "x.tgz"), [*FOUR, (deep, png())], mode)
+    split = data.open_source(path, 8).train
+    assert archive.Archive(path).pictures()[-1] == "dog/1.png" and deep in archive.Archive(path).pictures("cat")
+    assert split.read(np.arange(len(split)))[1].all()
+
+
+def test_names_that_go_on_for_ever_are_refused(tmp_path):
+    path = tar_of(tmp_path / "x.tar", [*FOUR, ("cat/" + "d/" * 10_000 + "x.png", png())])
+    refused(path, f"{path}: cannot be read", "a name of 20,009 characters")
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tgz"])
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_headers_of_headers_of_headers_are_refused(tmp_path, ending, kind):
+    """Each says that the next is about the one after it; tarfile calls itself for each."""
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, 0
+    content = header.tobuf() * 3000 + tarfile.TarInfo("cat/x.png").tobuf() + bytes(1024)
+    (tmp_path / f"x{ending}").write_bytes(gzip.compress(content) if ending == ".tgz" else content)
+    refused(tmp_path / f"x{ending}", f"{tmp_path}/x{ending}: ", "cannot be read")
 
 
 def test_the_archive_of_cifar_10_as_pictures():

@@ -70,7 +70,7 @@ def open_source(spec, size, seed=0, quiet=False):
     Returns  a source, as described at the top of this module
     Raises   DataError, one line for the user
     """
-    if not 1 <= size * size <= MAX_PIXELS:
+    if size < 1 or size * size > MAX_PIXELS:
         raise DataError(f"pictures of {size} x {size} pixels cannot be read; the side must be from "
                         f"1 to {math.isqrt(MAX_PIXELS):,}")
     if spec == "embedded":
