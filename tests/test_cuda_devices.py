@@ -22,8 +22,8 @@ from tinynet.cuda import kernels
 from tinynet.cuda.augment import augment
 from tinynet.data import Augmentation, principal_axes, sample
 from tinynet.layers import Conv2d
-from tinynet.network import WORKSPACE_BYTES
 from tinynet.runs import read_metrics
+from tinynet.summary import WORKSPACE_BYTES
 
 
 # ---- the choice ----------------------------------------------------------------------------------------------------
@@ -266,7 +266,6 @@ def test_a_network_can_turn_back_in_mid_run(stand_in):
     x, labels = np.ones((4, 3, 19, 19), np.float32), np.arange(4)
     train_step(net, loss, sgd, x, labels)
     net.to("cpu")
-    loss.ops = None
     train_step(net, loss, sgd, x, labels)
     assert all(isinstance(array, np.ndarray) for array in (*net.named_params().values(), *sgd.velocity.values()))
 
@@ -486,7 +485,6 @@ def test_a_run_moves_between_a_gpu_and_the_cpu(tmp_path):
     ends = []
     for devices in (("cpu", "cpu"), ("gpu", "cpu"), ("cpu", "gpu")):
         net, loss, sgd = small_network("cpu", "ops", dropout=1.0, dtype="float64")
-        loss.ops = None
         for device in devices:
             net.to(device)
             train_step(net, loss, sgd, x, labels)

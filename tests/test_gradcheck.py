@@ -6,7 +6,7 @@ from test_network import small_net
 
 import tinynet
 from tinynet import gradcheck, layers
-from tinynet.gradcheck import check_layer, check_network, compare, numeric_gradient
+from tinynet.gradcheck import check_layer, check_network, compare, numeric_gradient, rounding
 
 
 def built(layer, in_shape):
@@ -88,6 +88,61 @@ def test_gradients_that_are_missing_or_not_numbers_fail():
     assert compare("zero", np.zeros(2), np.zeros(2)).ok
     with pytest.raises(ValueError, match=r"has shape \(2, 1\), it should have \(2,\)"):
         compare("shape", np.zeros((2, 1)), np.zeros(2))
+
+
+class BatchNorm(layers.Layer):
+    """Each channel minus its mean over the batch, divided by its standard deviation."""
+
+    axes = (0, 2, 3)
+
+    def forward(self, x):
+        std = np.sqrt(x.var(self.axes, keepdims=True) + 1e-5)
+        y = (x - x.mean(self.axes, keepdims=True)) / std
+        self.save_for_backward(y, std)
+        return y
+
+    def backward(self, dy):
+        y, std = self.saved()
+        return (dy - self.mean(dy) - y * (dy * y).mean(self.axes, keepdims=True)) / std
+
+    def mean(self, dy):
+        return dy.mean(self.axes, keepdims=True)
+
+
+class NoMean(BatchNorm):
+    """The bug that makes the gradient of a bias below it wrong: it should be 0."""
+
+    def mean(self, dy):
+        return 0
+
+
+@pytest.mark.parametrize("eps", [1e-4, 1e-5, 1e-6])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_gradient_of_zero_is_right_and_a_wrong_one_is_not(seed, eps):
+    def reports(norm):
+        rng = np.random.default_rng(seed)
+        net = tinynet.Sequential(
+            [layers.Conv2d("conv1", 6, 3, std=0.5, bias=1), norm("norm1"), layers.ReLU("relu1"),
+             layers.Conv2d("conv2", 4, 3, std=0.3), norm("norm2"), layers.Flatten("flatten"),
+             layers.Linear("fc3", 5, std=0.5)], (3, 9, 9), rng, "float64")
+        x = rng.standard_normal((4, 3, 9, 9))
+        checked = check_network(net, tinynet.SoftmaxCrossEntropy(), x, np.array([0, 3, 2, 4]), rng, eps=eps)
+        return {report.name: report for report in checked}
+
+    right = reports(BatchNorm)
+    if eps > 1e-6:  # at 1e-6 rounding alone exceeds the tolerance in other gradients too
+        assert all(report.ok for report in right.values()), right
+    for name in ("conv1.b", "conv2.b"):
+        assert right[name].ok and abs(right[name].numeric) < 1e-8, right[name]
+        assert not reports(NoMean)[name].ok
+
+
+def test_the_floor_follows_eps_and_the_size_of_the_loss():
+    tiny, zero = np.array([0.0, 1e-10]), np.zeros(2)
+    assert not compare("loss of 1", tiny, zero, floor=rounding(0.01)).ok
+    assert compare("loss of 100", tiny, zero, floor=rounding(100)).ok
+    assert not compare("larger eps", tiny, zero, floor=rounding(100, eps=1e-2)).ok
+    assert not compare("wrong", np.array([0.0, 1e-7]), zero, floor=rounding(100)).ok
 
 
 def test_samples_are_of_the_array_asked_for():

@@ -13,16 +13,13 @@ from tinynet.evaluation import evaluate
 from tinynet.runs import NotFinite, StallHint, require_finite
 
 
-class OneWeight:
+class OneWeight(tinynet.Sequential):
     """A network of a single number, whose gradient the test sets."""
 
     def __init__(self, value):
-        layer = tinynet.layers.Layer("one")
-        layer.params, layer.grads = {"w": np.array([value])}, {}
-        self.layers, self.layer = [layer], layer
-
-    def named_params(self):
-        return {"one.w": self.layer.params["w"]}
+        self.layer = tinynet.layers.Layer("one")
+        super().__init__([self.layer], (1,), np.random.default_rng(0), "float64")
+        self.layer.params = {"w": np.array([value])}
 
 
 def test_two_steps_by_hand():

@@ -1,14 +1,15 @@
-"""Initial values of parameters, drawn on the host from a Generator that is handed in."""
+"""Initial values of parameters, and dropout masks, drawn on the host from a given Generator."""
 
 import numpy as np
 
 
 def gaussian(rng, shape, std, dtype):
-    """Zero-mean Gaussian weights.
+    """Draw Gaussian weights with mean 0.
 
-    Paper    5: standard deviation 0.01 (not variance: the variance is 1e-4)
-    Args     rng: numpy.random.Generator; std: in units of the weight
-    Returns  an array of that shape and dtype; drawn in float32 whatever dtype is, so that a seed means one network
+    Paper    5: standard deviation 0.01 (the variance is 1e-4)
+    Args     rng: numpy.random.Generator; std: standard deviation, in units of the weight
+    Returns  an array of that shape and dtype; the numbers are drawn in float32 for either dtype, so
+             that a seed gives the same network in both
     """
     weights = rng.standard_normal(shape, dtype=np.float32)
     weights *= np.float32(std)
@@ -16,13 +17,15 @@ def gaussian(rng, shape, std, dtype):
 
 
 def constant(shape, value, dtype):
-    """Biases, all equal.
+    """Make biases that all have the same value.
 
-    Paper    5: 1 in conv2, conv4, conv5 and the hidden fully connected layers, so that their ReLUs start out on; else 0
+    Paper    5: 1 in conv2, conv4, conv5 and the hidden fully connected layers, so that their ReLUs
+             receive positive inputs at the start; 0 in the other layers
     """
     return np.full(shape, value, dtype)
 
 
 def bernoulli(rng, shape, probability, value, dtype):
-    """A dropout mask: `value` with that probability, else 0."""
-    return (rng.random(shape, dtype=np.float32) < probability).astype(dtype) * np.dtype(dtype).type(value)
+    """Draw a dropout mask: `value` with the given probability, else 0."""
+    kept = rng.random(shape, dtype=np.float32) < probability
+    return kept.astype(dtype) * np.dtype(dtype).type(value)

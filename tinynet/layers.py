@@ -1,52 +1,83 @@
-"""Layers: what an op does not keep. Parameters, gradients, and what backward will need. No arithmetic: ops do that.
+"""Layers: what a network remembers between two calls of an op.
 
-A layer is made from its own sizes alone; `build` gives it parameters once the shape of its input is known, so that a
-network can be written down as a table. Shapes here include the batch: (N, C, H, W), or (N, units) after Flatten.
+A layer holds parameters, gradients and what backward will need. It does no arithmetic: the ops of
+a rung do that. A layer is made from its own sizes alone; `build` gives it parameters once the shape
+of its input is known, so that a network can be written down as a table. Shapes in this file include
+the batch: (N, C, H, W), or (N, units) after Flatten.
 """
 
+import importlib
+import inspect
 import math
+import types
 
 from tinynet import backend, init, ops, shapes
+from tinynet.ops.pool import argmax_dtype
+from tinynet.shapes import require_number, require_whole
 
 
 class Layer:
-    """The base of all layers, and the one that does nothing.
+    """The base class of all layers. On its own it passes its input on unchanged.
 
     name      "conv1"; unique in its network
     params    {"w": array, "b": array} or {}
-    grads     the same keys after backward, which overwrites them: nothing to zero, nothing to forget
-    buffers   {"mean": array} or {}: arrays that no gradient changes, such as running means; they are
-              saved and loaded with the parameters
-    training  True: forward keeps what backward needs; False: it keeps nothing
+    grads     the same keys after backward, which overwrites them: nothing has to be set to zero
+    buffers   {"mean": array} or {}: arrays that no gradient changes, such as running means; they
+              are saved and loaded with the parameters
+    training  True: forward saves what backward needs; False: it saves nothing
     ops       the rung that computes: tinynet.ops, tinynet.reference, ...
+    device    "cpu" or "gpu", where params and buffers live
     """
 
+    saves = ()  # what forward saves for backward: "x", "y", and names of other arrays of y's shape
+    shown = ()  # the attributes that repr shows
+
     def __init__(self, name):
+        if not isinstance(name, str) or not name:
+            kind = type(self)
+            raise TypeError(f"the name of a layer must be a string and not empty, it is {name!r}: "
+                            f"{kind.__name__}{inspect.signature(kind)}")
         self.name = name
         self.params, self.grads, self.buffers = {}, {}, {}
-        self.lr_mult, self.decay_mult = {}, {}  # per parameter, where they are not 1
-        self.training = True
-        self.ops = ops
+        self.lr_mult, self.decay_mult = {}, {}  # for each parameter, where they are not 1
+        self.training, self.device, self.ops = True, "cpu", ops
         self._saved = None
 
     def build(self, in_shape, rng, dtype):
-        """Draw the parameters for inputs of in_shape from rng."""
+        """Make the parameters for inputs of in_shape, with initial values drawn from rng."""
 
     def output_shape(self, in_shape):
-        """The shape that comes out for in_shape, without computing anything. Raises ShapeError in this layer's name."""
+        """Return the shape of y for x of in_shape, without computing y.
+
+        Raises   ShapeError, which names this layer
+        """
         return in_shape
 
     def macs(self, in_shape):
-        """Multiply-accumulates of one forward pass on in_shape."""
+        """Count the multiply-accumulates of one forward pass on in_shape."""
         return 0
 
+    def saved_bytes(self, in_shape, itemsize):
+        """Count the bytes that forward saves for backward, for each array by its name.
+
+        Args     itemsize: the bytes of one number of the network
+        """
+        x, y = math.prod(in_shape), math.prod(self.output_shape(in_shape))
+        return {name: (x if name == "x" else y) * itemsize for name in self.saves}
+
     def forward(self, x):
-        """x -> y. In training, keeps what backward needs."""
+        """Compute y from x. In training mode, save what backward needs."""
         return x
 
     def backward(self, dy):
-        """dL/dy -> dL/dx; overwrites grads and frees what forward kept. Raises RuntimeError without such a forward."""
+        """Compute dL/dx from dL/dy, overwrite grads, and free what forward saved.
+
+        Raises   RuntimeError where there was no forward pass in training mode
+        """
         return dy
+
+    def __call__(self, x):
+        return self.forward(x)
 
     def save_for_backward(self, *arrays):
         """Keep what backward needs. In evaluation mode nothing is kept."""
@@ -58,35 +89,71 @@ class Layer:
         Raises   RuntimeError where there was no forward pass in training mode
         """
         if self._saved is None:
-            raise RuntimeError(f"{self.name}: backward needs a forward in training mode before it, and each only once")
+            raise RuntimeError(f"{self.name}: backward needs a forward in training mode before it, "
+                               "and each forward allows one backward")
         arrays, self._saved = self._saved, None
         return arrays
 
     def __repr__(self):
-        return f"{type(self).__name__}({self.name!r})"
+        settings = [f"{name}={_short(getattr(self, name))}" for name in self.shown]
+        return f"{type(self).__name__}({', '.join([repr(self.name), *settings])})"
+
+    def __getstate__(self):
+        """Return what copy and pickle shall keep: of the rung, which is a module, its name."""
+        rung = self.ops.__name__ if isinstance(self.ops, types.ModuleType) else self.ops
+        return {**vars(self), "ops": rung}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        if isinstance(self.ops, str):
+            self.ops = importlib.import_module(self.ops)
+
+
+def _short(value):
+    """Return (3, 3) as "3", and every other value as repr gives it."""
+    return repr(value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value)
+
+
+def _pairs(where, *values):
+    """Return sizes, strides or paddings as (height, width) pairs; a message says where."""
+    try:
+        return [shapes.pair(value) for value in values]
+    except shapes.ShapeError as error:
+        raise shapes.ShapeError(f"{where}: {error}") from None
 
 
 class Conv2d(Layer):
     """Convolution with K kernels of `size` pixels.
 
-    Args     size, stride, pad: int or (height, width); groups: kernels of a group see only that group's channels;
-             std, bias: initial values; decay: multiplies the weight decay of the weights; bias_lr, bias_decay: the rate
-             and the weight decay of the biases;
-             ceil: output sizes as the 2012 code's; need_dx=False: the input is a picture, nobody asks for its gradient
+    Args     size, stride, pad: int or (height, width); groups: the kernels of a group see only the
+             channels of that group;
+             std, bias: initial values of the weights, which are Gaussian, and of the biases;
+             decay: multiplies the weight decay of the weights;
+             bias_lr, bias_decay: multiply the learning rate and the weight decay of the biases;
+             ceil: round output sizes up, as the 2012 code does;
+             need_dx=False: the input is a picture, and backward does not compute its gradient
     """
 
-    def __init__(self, name, K, size, stride=1, pad=0, groups=1, std=0.01, bias=0.0, decay=1, bias_lr=1,
-                 bias_decay=1, ceil=False, need_dx=True):
+    saves = ("x",)
+    shown = ("K", "size", "stride", "pad", "groups")
+
+    def __init__(self, name, K, size, stride=1, pad=0, groups=1, std=0.01, bias=0.0, decay=1,
+                 bias_lr=1, bias_decay=1, ceil=False, need_dx=True):
         super().__init__(name)
-        self.K, self.size, self.stride, self.pad = K, shapes.pair(size), shapes.pair(stride), shapes.pair(pad)
-        self.groups, self.std, self.bias, self.ceil, self.need_dx = groups, std, bias, ceil, need_dx
+        require_whole(name, K=K, groups=groups)
+        require_number(name, std=std, bias=bias, decay=decay, bias_lr=bias_lr,
+                       bias_decay=bias_decay)
+        self.size, self.stride, self.pad = _pairs(name, size, stride, pad)
+        self.K, self.groups, self.std, self.bias = K, groups, std, bias
+        self.ceil, self.need_dx = ceil, need_dx
         self.lr_mult, self.decay_mult = {"b": bias_lr}, {"w": decay, "b": bias_decay}
 
     def weight_shape(self, in_shape):
+        """Return (K, C/G, KH, KW), the shape of the weights for inputs of in_shape."""
         shapes.require_axes(self.name, "x", in_shape, 4)
         if in_shape[1] % self.groups:
-            raise shapes.ShapeError(f"{self.name}: {in_shape[1]} channels of x {tuple(in_shape)} cannot be divided "
-                                    f"into groups={self.groups}")
+            raise shapes.ShapeError(f"{self.name}: {in_shape[1]} channels of x {tuple(in_shape)} "
+                                    f"cannot be divided into groups={self.groups}")
         return self.K, in_shape[1] // self.groups, *self.size
 
     def build(self, in_shape, rng, dtype):
@@ -95,7 +162,8 @@ class Conv2d(Layer):
 
     def output_shape(self, in_shape):
         w_shape = self.params["w"].shape if self.params else self.weight_shape(in_shape)
-        return shapes.conv2d_shape(self.name, in_shape, w_shape, self.stride, self.pad, self.groups, self.ceil)
+        return shapes.conv2d_shape(self.name, in_shape, w_shape, self.stride, self.pad, self.groups,
+                                   self.ceil)
 
     def macs(self, in_shape):
         return math.prod(self.output_shape(in_shape)) * math.prod(self.weight_shape(in_shape)[1:])
@@ -103,30 +171,37 @@ class Conv2d(Layer):
     def forward(self, x):
         self.output_shape(x.shape)
         self.save_for_backward(x)
-        return self.ops.conv2d_forward(x, self.params["w"], self.params["b"], self.stride, self.pad, self.groups,
-                                       self.ceil)
+        return self.ops.conv2d_forward(x, self.params["w"], self.params["b"], self.stride, self.pad,
+                                       self.groups, self.ceil)
 
     def backward(self, dy):
         x, = self.saved()
-        dx, dw, db = self.ops.conv2d_backward(dy, x, self.params["w"], self.stride, self.pad, self.groups, self.ceil,
-                                              self.need_dx)
+        dx, dw, db = self.ops.conv2d_backward(dy, x, self.params["w"], self.stride, self.pad,
+                                              self.groups, self.ceil, self.need_dx)
         self.grads = {"w": dw, "b": db}
         return dx
 
 
 class MaxPool(Layer):
-    """Max-pooling over windows of `size` pixels, `stride` apart; they overlap where size > stride.
+    """Max-pooling over windows of `size` pixels, `stride` apart; they overlap if size > stride.
 
-    Args     size, stride, pad: int or (height, width); padding is never the largest; ceil as for Conv2d
+    Args     size, stride, pad: int or (height, width); padding is never the largest;
+             ceil: as for Conv2d
     """
+
+    shown = ("size", "stride", "pad")
 
     def __init__(self, name, size, stride, pad=0, ceil=False):
         super().__init__(name)
-        self.size, self.stride, self.pad = shapes.pair(size), shapes.pair(stride), shapes.pair(pad)
+        self.size, self.stride, self.pad = _pairs(name, size, stride, pad)
         self.ceil = ceil
 
     def output_shape(self, in_shape):
         return shapes.pool_shape(self.name, in_shape, self.size, self.stride, self.pad, self.ceil)
+
+    def saved_bytes(self, in_shape, itemsize):
+        """Count the bytes of argmax, whose numbers take a byte where the window is small enough."""
+        return {"argmax": math.prod(self.output_shape(in_shape)) * argmax_dtype(self.size).itemsize}
 
     def forward(self, x):
         self.output_shape(x.shape)
@@ -136,18 +211,23 @@ class MaxPool(Layer):
 
     def backward(self, dy):
         argmax, in_shape = self.saved()
-        return self.ops.maxpool_backward(dy, argmax, in_shape, self.size, self.stride, self.pad, self.ceil)
+        return self.ops.maxpool_backward(dy, argmax, in_shape, self.size, self.stride, self.pad,
+                                         self.ceil)
 
 
 class AvgPool(Layer):
-    """The mean over windows of `size` pixels, `stride` apart; of a window at the edge, of the pixels inside.
+    """The mean over windows of `size` pixels, `stride` apart.
 
-    Args     size, stride, pad: int or (height, width); padding does not count; ceil as for Conv2d
+    The mean of a window that reaches past the edge is that of the pixels inside the picture.
+
+    Args     size, stride, pad: int or (height, width); padding does not count; ceil: as for Conv2d
     """
+
+    shown = ("size", "stride", "pad")
 
     def __init__(self, name, size, stride, pad=0, ceil=False):
         super().__init__(name)
-        self.size, self.stride, self.pad = shapes.pair(size), shapes.pair(stride), shapes.pair(pad)
+        self.size, self.stride, self.pad = _pairs(name, size, stride, pad)
         self.ceil = ceil
 
     def output_shape(self, in_shape):
@@ -164,11 +244,17 @@ class AvgPool(Layer):
 
 
 class LRN(Layer):
-    """Local response normalisation across n channels; windows stop at the borders between groups."""
+    """Local response normalisation across n channels. Windows stop at the borders of groups."""
+
+    saves = ("x", "y", "scale")
+    shown = ("n", "k", "alpha", "beta", "groups")
 
     def __init__(self, name, n=5, k=2, alpha=1e-4, beta=0.75, groups=1):
         super().__init__(name)
-        self.n, self.k, self.alpha, self.beta, self.groups = n, float(k), float(alpha), float(beta), groups
+        require_whole(name, n=n, groups=groups)
+        require_number(name, k=k, alpha=alpha, beta=beta)
+        self.n, self.groups = n, groups
+        self.k, self.alpha, self.beta = float(k), float(alpha), float(beta)
 
     def output_shape(self, in_shape):
         return shapes.lrn_shape(self.name, in_shape, self.n, self.groups)
@@ -185,10 +271,18 @@ class LRN(Layer):
 
 
 class LRNWithin(Layer):
-    """Normalisation within each map, over n x n pixels: the 2012 code's layer that the paper does not mention."""
+    """Normalisation within each map, over n x n pixels.
+
+    The 2012 code has this layer; the paper does not mention it.
+    """
+
+    saves = ("x", "y", "scale")
+    shown = ("n", "k", "alpha", "beta")
 
     def __init__(self, name, n=5, k=1, alpha=0.001 / 25, beta=0.75):
         super().__init__(name)
+        require_whole(name, n=n)
+        require_number(name, k=k, alpha=alpha, beta=beta)
         self.n, self.k, self.alpha, self.beta = n, float(k), float(alpha), float(beta)
 
     def output_shape(self, in_shape):
@@ -208,6 +302,8 @@ class LRNWithin(Layer):
 class ReLU(Layer):
     """max(0, x)."""
 
+    saves = ("y",)
+
     def forward(self, x):
         y = self.ops.relu_forward(x)
         self.save_for_backward(y)
@@ -219,10 +315,14 @@ class ReLU(Layer):
 
 
 class LeakyReLU(Layer):
-    """x where positive, slope * x where not."""
+    """x where x is positive, slope * x elsewhere. 0 < slope < 1."""
+
+    saves = ("y",)
+    shown = ("slope",)
 
     def __init__(self, name, slope=0.01):
         super().__init__(name)
+        require_number(name, slope=slope)
         if not 0 < slope < 1:
             raise ValueError(f"{name}: slope={slope} must lie between 0 and 1")
         self.slope = float(slope)
@@ -238,7 +338,9 @@ class LeakyReLU(Layer):
 
 
 class Tanh(Layer):
-    """The saturating unit of the paper's figure 1."""
+    """tanh(x), the saturating unit of figure 1 in the paper."""
+
+    saves = ("y",)
 
     def forward(self, x):
         y = self.ops.tanh_forward(x)
@@ -253,6 +355,8 @@ class Tanh(Layer):
 class Sigmoid(Layer):
     """1 / (1 + exp(-x))."""
 
+    saves = ("y",)
+
     def forward(self, x):
         y = self.ops.sigmoid_forward(x)
         self.save_for_backward(y)
@@ -264,7 +368,7 @@ class Sigmoid(Layer):
 
 
 class Flatten(Layer):
-    """(N, C, H, W) -> (N, C*H*W): maps end, units begin."""
+    """(N, C, H, W) -> (N, C*H*W): the maps end here, the fully connected layers begin."""
 
     def output_shape(self, in_shape):
         return in_shape[0], math.prod(in_shape[1:])
@@ -279,10 +383,19 @@ class Flatten(Layer):
 
 
 class Linear(Layer):
-    """A fully connected layer of OUT units. std, bias, decay, bias_lr and bias_decay as for Conv2d."""
+    """A fully connected layer of OUT units.
+
+    Args     std, bias, decay, bias_lr, bias_decay: as for Conv2d
+    """
+
+    saves = ("x",)
+    shown = ("OUT",)
 
     def __init__(self, name, OUT, std=0.01, bias=0.0, decay=1, bias_lr=1, bias_decay=1):
         super().__init__(name)
+        require_whole(name, OUT=OUT)
+        require_number(name, std=std, bias=bias, decay=decay, bias_lr=bias_lr,
+                       bias_decay=bias_decay)
         self.OUT, self.std, self.bias = OUT, std, bias
         self.lr_mult, self.decay_mult = {"b": bias_lr}, {"w": decay, "b": bias_decay}
 
@@ -311,22 +424,29 @@ class Linear(Layer):
 
 
 class Dropout(Layer):
-    """Each unit is silent with probability 1 - keep, drawn anew for every unit of every image.
+    """In training, each unit of each image is set to 0 with probability 1 - keep.
 
-    Paper    4.2: no rescaling in training; at test every unit speaks, at keep = half its strength
-    Args     inverted: divide by keep in training instead, and do nothing at test (Caffe, PyTorch)
-    Differs  with the same rate and initial weights the two do not train alike: inverted doubles the next layer's input
+    Paper    4.2: nothing is rescaled in training; at test time all units are used and their outputs
+             multiplied by keep = 0.5
+    Args     keep: above 0 and at most 1; inverted: divide by keep in training instead, and do
+             nothing at test time (Caffe, PyTorch)
+    Differs  with the same rate and the same initial weights the two do not train alike: in
+             training, inverted dropout doubles what the next layer receives
     """
+
+    saves = ("mask",)
+    shown = ("keep_probability", "inverted")
 
     def __init__(self, name, keep=0.5, inverted=False):
         super().__init__(name)
+        require_number(name, keep=keep)
         if not 0 < keep <= 1:
-            raise ValueError(f"{name}: keep={keep} must lie above 0 and at most at 1")
+            raise ValueError(f"{name}: keep={keep} must be above 0 and at most 1")
         self.keep_probability, self.inverted = float(keep), inverted
         self.rng = None
 
     def build(self, in_shape, rng, dtype):
-        self.rng = rng  # the network's own: one seed, one sequence of draws
+        self.rng = rng  # the network's own: one seed gives one sequence of random numbers
 
     def forward(self, x):
         if self.training:
@@ -337,7 +457,7 @@ class Dropout(Layer):
         return self.ops.dropout_forward(x, mask)
 
     def draw_mask(self, shape, dtype):
-        """1 (or 1 / keep, if inverted) with probability keep, else 0; drawn on the host."""
+        """Return a mask: 1 (or 1 / keep if inverted) with probability keep, else 0; on the host."""
         value = 1 / self.keep_probability if self.inverted else 1
         return init.bernoulli(self.rng, shape, self.keep_probability, value, dtype)
 

@@ -1,84 +1,203 @@
 """A network of layers in a row."""
 
-import dataclasses
+import contextlib
 import importlib
-import math
 
 import numpy as np
 
 from tinynet import backend, checkpoint, shapes
+from tinynet.layers import Layer
+from tinynet.summary import summarize
 
-RUNGS = ("reference", "ops", "cpu", "cuda")
-FASTEST = {"cpu": "cpu", "gpu": "cuda"}  # the rung a network computes with on each device, unless told otherwise
-
-# What a training step takes of a GPU's memory: layers that keep their input, and their output, and what beside them.
-KEEP_X = ("Conv2d", "Linear", "LRN", "LRNWithin")
-KEEP_Y = ("ReLU", "LeakyReLU", "Tanh", "Sigmoid", "LRN", "LRNWithin")
-KEPT_BESIDE = {"LRN": 1, "LRNWithin": 1, "Dropout": 1, "MaxPool": 0.25}  # scale, mask, argmax; y is 1
-WORKSPACE_BYTES = 350 << 20  # of cuda/conv.py: 256 MiB of columns, and what they are multiplied into
+RUNGS = {  # what a network can compute with on each device; the last one is the fastest
+    "cpu": ("reference", "ops", "cpu"),
+    "gpu": ("ops", "cuda"),
+}
+DTYPES = ("float32", "float64")
 
 
-class Sequential:
-    """Layers, each fed by the one before.
+class Sequential(Layer):
+    """Layers in a row: each one receives what the one before it puts out.
 
-    Args     layers: of tinynet.layers, with names of their own; in_shape (C, H, W) of one image;
-             rng: numpy.random.Generator, for the initial weights and the dropout masks; dtype: "float32" or "float64"
+    With in_shape and rng it is a network, whose parameters are made at once. Without them it is
+    a layer for another Sequential, which builds it; its layers are then named "block.conv1".
+
+    Args     layers: of tinynet.layers, each with its own name; in_shape (C, H, W) of one image;
+             rng: numpy.random.Generator, for the initial weights and the dropout masks;
+             dtype: "float32" or "float64"; name: of the layer that it is in another Sequential
+    Raises   TypeError or ValueError, in one line; ShapeError, which names the layer
     """
 
-    def __init__(self, layers, in_shape, rng, dtype="float32"):
-        self.layers, self.in_shape, self.rng, self.dtype = list(layers), tuple(in_shape), rng, dtype
+    def __init__(self, layers, in_shape=None, rng=None, dtype="float32", name="network"):
+        super().__init__(name)
+        self.layers = list(layers)
+        self.in_shape = self.rng = self.dtype = None
+        for layer in self.layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"{name}: {layer!r} is not a layer of tinynet.layers")
         names = [layer.name for layer in self.layers]
         if len(set(names)) < len(names):
             repeated = sorted({name for name in names if names.count(name) > 1})
-            raise ValueError(f"layers need names of their own, these repeat: {', '.join(repeated)}")
-        shape = (1, *self.in_shape)
-        for layer in self.layers:
-            layer.build(shape, rng, dtype)
-            shape = layer.output_shape(shape)
-        self.device = "cpu"
-        self.use(FASTEST[self.device])
+            raise ValueError(f"{name}: each layer needs its own name, used more than once: "
+                             f"{', '.join(repeated)}")
+        if in_shape is not None:
+            if not isinstance(in_shape, tuple | list):
+                raise TypeError(f"{name}: in_shape={in_shape!r} must be the shape of an image, "
+                                "(C, H, W)")
+            self.build((1, *in_shape), rng, dtype)
+            self.use(RUNGS[self.device][-1])
 
-    def __getitem__(self, name):
-        """net["conv1"]: the layer of that name."""
+    def build(self, in_shape, rng, dtype):
+        """Make the parameters of all layers, for inputs of in_shape (N, C, H, W).
+
+        Raises   ValueError where that was done before: trained weights would be lost
+        """
+        if self.in_shape is not None:
+            raise ValueError(f"{self.name}: built before; a Sequential for use in another one "
+                             "takes layers and a name, without in_shape")
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"{self.name}: rng must be a numpy.random.Generator, it is {rng!r}: "
+                            "np.random.default_rng(0)")
+        dtype = getattr(dtype, "__name__", str(dtype))  # numpy.float32 is "float32" here
+        if dtype not in DTYPES:
+            raise ValueError(f"{self.name}: dtype={dtype!r} must be float32 or float64")
+        shapes.require_whole(self.name, **{f"in_shape[{i}]": size
+                                           for i, size in enumerate(in_shape[1:])})
+        self.in_shape, self.rng, self.dtype = tuple(in_shape[1:]), rng, dtype
         for layer in self.layers:
-            if layer.name == name:
-                return layer
-        raise KeyError(f"no layer {name!r}; there are {', '.join(layer.name for layer in self.layers)}")
+            layer.build(in_shape, rng, dtype)
+            in_shape = layer.output_shape(in_shape)
+
+    def __len__(self):
+        return len(self.layers)
+
+    def __iter__(self):
+        return iter(self.layers)
+
+    def __getitem__(self, which):
+        """Return a layer by name or position: net["conv1"], net["block.conv1"], net[0], net[-1]."""
+        if not isinstance(which, str):
+            return self.layers[which]
+        found = dict(self._walk())
+        if which not in found:
+            raise KeyError(f"no layer {which!r}; there are {', '.join(found)}")
+        return found[which]
+
+    def __repr__(self):
+        """Return one line for each layer; those of a Sequential in this one are indented."""
+        lines = [line for layer in self.layers for line in repr(layer).splitlines()]
+        return "\n".join([f"Sequential({self.name!r}, in_shape={self.in_shape})",
+                          *(f"    {line}" for line in lines)])
+
+    def _walk(self, prefix=""):
+        """Yield (name, layer) in order; a Sequential in this one comes before its own layers."""
+        for layer in self.layers:
+            yield prefix + layer.name, layer
+            if isinstance(layer, Sequential):
+                yield from layer._walk(f"{prefix}{layer.name}.")
+
+    def named_layers(self):
+        """Return {"conv1": layer, "block.conv2": layer, ...}, in the order of computation."""
+        return {name: layer for name, layer in self._walk() if not isinstance(layer, Sequential)}
+
+    def _all(self):
+        """Return this network and everything in it."""
+        return [self, *(layer for _, layer in self._walk())]
+
+    def output_shape(self, in_shape):
+        for layer in self.layers:
+            in_shape = layer.output_shape(in_shape)
+        return in_shape
+
+    def macs(self, in_shape):
+        total = 0
+        for layer in self.layers:
+            total += layer.macs(in_shape)
+            in_shape = layer.output_shape(in_shape)
+        return total
 
     def forward(self, x):
-        """x (N, *in_shape) -> what the last layer puts out.
+        """Compute what the last layer puts out, from x (N, *in_shape).
 
-        Raises   ShapeError in the name of the layer where shapes part; TypeError for another dtype than the network's
+        Raises   ShapeError, which names the layer where shapes do not fit; TypeError where x is not
+                 an array of the network's dtype
         """
-        if x.dtype != self.dtype:
-            raise TypeError(f"the network computes in {self.dtype}, x is {x.dtype}: use x.astype({self.dtype!r})")
-        shapes.require_shape("the network", "x", x.shape, (*x.shape[:1], *self.in_shape))
+        self._require_input(x)
         for layer in self.layers:
             x = layer.forward(x)
         return x
 
+    def _require_input(self, x):
+        if self.in_shape is None:
+            raise RuntimeError(f"{self.name}: not built; give in_shape and rng, or put it into "
+                               "another Sequential")
+        if not hasattr(x, "dtype"):
+            raise TypeError(f"{self.name}: x must be an array, it is a {type(x).__name__}: use "
+                            f"np.array(x, {self.dtype!r})")
+        if x.dtype != self.dtype:
+            raise TypeError(f"{self.name}: it computes in {self.dtype}, x is {x.dtype}: use "
+                            f"x.astype({self.dtype!r})")
+        shapes.require_shape(self.name, "x", x.shape, (*x.shape[:1], *self.in_shape))
+
     def backward(self, dy):
-        """dL/dy of the last layer -> dL/dx of the first (None if that has need_dx=False). Fills every layer's grads."""
+        """Compute dL/dx from dL/dy, and fill the grads of every layer.
+
+        Returns  dL/dx, or None where the first layer has need_dx=False
+        """
         for layer in reversed(self.layers):
             dy = layer.backward(dy)
         return dy
 
+    def predict(self, x):
+        """Return the probabilities of the classes, computed in evaluation mode.
+
+        Args     x (N, *in_shape), on either device
+        Returns  (N, classes), on the host: the softmax of what the last layer puts out
+        Raises   as forward; ShapeError where the last layer does not put out (N, classes)
+        """
+        self._require_input(x)
+        with self.evaluating():
+            logits = self.forward(backend.to_device(x, self.device))
+        labels = backend.like(np.zeros(len(logits), np.int64), logits)  # probabilities ignore them
+        _, probs = self.ops.softmax_cross_entropy_forward(logits, labels)
+        return backend.to_numpy(probs)
+
     def train(self):
-        """From now on forward keeps what backward needs, and dropout drops."""
-        for layer in self.layers:
+        """Switch to training mode: forward saves what backward needs, and dropout drops units."""
+        for layer in self._all():
             layer.training = True
+        return self
 
     def eval(self):
-        """From now on forward keeps nothing, and dropout lets every unit speak."""
-        for layer in self.layers:
+        """Switch to evaluation mode: forward saves nothing, and dropout keeps all units."""
+        for layer in self._all():
             layer.training = False
+        return self
+
+    @contextlib.contextmanager
+    def evaluating(self):
+        """Be in evaluation mode inside a with block; then give each layer its old mode back."""
+        modes = [(layer, layer.training) for layer in self._all()]
+        self.eval()
+        try:
+            yield self
+        finally:
+            for layer, mode in modes:
+                layer.training = mode
 
     def use(self, rung):
-        """Compute with another rung: "reference", "ops", "cpu"; on a GPU "ops" or "cuda". ValueError for any other."""
-        if rung not in RUNGS:
-            raise ValueError(f"no rung {rung!r}; there are {', '.join(RUNGS)}")
-        for layer in self.layers:
+        """Compute with another rung: "reference", "ops" or "cpu"; on a GPU "ops" or "cuda".
+
+        A loss that was made for this network, SoftmaxCrossEntropy(net), computes with it too.
+
+        Raises   ValueError for a rung that cannot compute where the network is
+        """
+        if rung not in RUNGS[self.device]:
+            raise ValueError(f"no rung {rung!r} for a network on the {self.device}; there are "
+                             f"{', '.join(RUNGS[self.device])}")
+        for layer in self._all():
             layer.ops = importlib.import_module(f"tinynet.{rung}")
+        return self
 
     def to(self, device):
         """Move parameters and buffers to "cpu" or "gpu", and use the rung that is fastest there.
@@ -86,25 +205,30 @@ class Sequential:
         Raises   DeviceError, with the remedy, where there is no usable GPU
         """
         backend.require_device(device)
-        for layer in self.layers:
-            layer.params = {key: backend.to_device(array, device) for key, array in layer.params.items()}
-            layer.buffers = {key: backend.to_device(array, device) for key, array in layer.buffers.items()}
-            layer.grads = {}
-        self.device = device
-        self.use(FASTEST[device])
+        for layer in self._all():
+            for arrays in (layer.params, layer.buffers):
+                arrays.update({key: backend.to_device(arrays[key], device) for key in arrays})
+            layer.grads, layer.device = {}, device
+        return self.use(RUNGS[device][-1])
 
     def named_params(self):
-        """{"conv1.w": array, ...}, the arrays themselves: to write to them is to change the network."""
-        return {f"{layer.name}.{key}": array for layer in self.layers for key, array in layer.params.items()}
+        """Return {"conv1.w": array, ...}. To write into these arrays is to change the network."""
+        return self._named("params")
 
     def named_grads(self):
-        """{"conv1.w": dL/dw, ...} as the last backward left them."""
-        return {f"{layer.name}.{key}": array for layer in self.layers for key, array in layer.grads.items()}
+        """Return {"conv1.w": dL/dw, ...}, as the last backward computed them."""
+        return self._named("grads")
 
     def named_buffers(self):
         """Return {"norm1.mean": array, ...}: the arrays of layers that no gradient changes."""
-        return {f"{layer.name}.{key}": array for layer in self.layers
-                for key, array in layer.buffers.items()}
+        return self._named("buffers")
+
+    def _named(self, kind):
+        return {f"{name}.{key}": array for name, layer in self._walk()
+                for key, array in getattr(layer, kind).items()}
+
+    def _arrays(self):
+        return self.named_params() | self.named_buffers()
 
     def save(self, path):
         """Write parameters and buffers to an .npz file, completely or not at all."""
@@ -119,9 +243,9 @@ class Sequential:
         checkpoint.restore_arrays(path, self._arrays(), checkpoint.load_arrays(path))
 
     def state(self):
-        """Return everything that training changes here, as a copy on the host.
+        """Return everything that training changes in the network, as a copy on the host.
 
-        Returns  {"params": {"conv1.w": array, ...}, "buffers": {...}, "generator": the state of rng}
+        Returns  {"params": {"conv1.w": array, ...}, "buffers": {...}, "generator": state of rng}
         """
         return {"params": _on_host(self.named_params()), "buffers": _on_host(self.named_buffers()),
                 "generator": self.rng.bit_generator.state}
@@ -131,90 +255,15 @@ class Sequential:
 
         Raises   CheckpointError, with the first difference; the network is then unchanged
         """
-        checkpoint.restore_arrays("the saved state", self._arrays(), state["params"] | state["buffers"])
+        arrays = state["params"] | state["buffers"]
+        checkpoint.restore_arrays("the saved state", self._arrays(), arrays)
         self.rng.bit_generator.state = state["generator"]
 
-    def _arrays(self):
-        return self.named_params() | self.named_buffers()
-
     def summary(self):
-        """Output shape, parameters, multiply-accumulates and memory of every layer, for one image; print() it."""
-        rows, shape, itemsize = [], (1, *self.in_shape), 4 if self.dtype == "float32" else 8
-        for layer in self.layers:
-            macs, shape = layer.macs(shape), layer.output_shape(shape)
-            params = sum(array.size for array in layer.params.values())
-            rows.append(SummaryRow(layer.name, type(layer).__name__, shape[1:], params, macs,
-                                   math.prod(shape) * itemsize))
-        return Summary(self.in_shape, rows, itemsize)
+        """Return shapes, parameters, multiply-accumulates and memory of each layer; print() it."""
+        return summarize(self.named_layers(), self.in_shape, np.dtype(self.dtype).itemsize)
 
 
 def _on_host(arrays):
     """Return copies of named arrays, as NumPy arrays."""
     return {name: np.array(backend.to_numpy(array)) for name, array in arrays.items()}
-
-
-@dataclasses.dataclass
-class SummaryRow:
-    """One layer: output_shape without the batch; params; macs and activation_bytes of one image."""
-
-    name: str
-    kind: str
-    output_shape: tuple
-    params: int
-    macs: int
-    activation_bytes: int
-
-
-@dataclasses.dataclass
-class Summary:
-    """What Sequential.summary() returns: the rows, their totals, and a table for print()."""
-
-    in_shape: tuple
-    rows: list
-    itemsize: int
-
-    @property
-    def params(self):
-        return sum(row.params for row in self.rows)
-
-    @property
-    def macs(self):
-        return sum(row.macs for row in self.rows)
-
-    @property
-    def activation_bytes(self):
-        return sum(row.activation_bytes for row in self.rows)
-
-    def training_bytes(self, N):
-        """An estimate of the GPU memory that a training step of N images takes.
-
-        Weights, velocities and gradients, those of one layer twice: new ones are made before the old ones go. The batch
-        and the next one. All that layers keep until backward comes. The columns of a piece of the batch.
-        """
-        params = 3 * self.params + max(row.params for row in self.rows)
-        following = [*(row.kind for row in self.rows[1:]), ""]
-        kept = sum(row.activation_bytes * ((row.kind in KEEP_Y or then in KEEP_X) + KEPT_BESIDE.get(row.kind, 0))
-                   for row, then in zip(self.rows, following))
-        return int(self.itemsize * (params + 2 * N * math.prod(self.in_shape)) + N * kept) + WORKSPACE_BYTES
-
-    def largest_batch(self, available_bytes):
-        """How many images training_bytes lets into so much memory; 0 if not one."""
-        fixed = self.training_bytes(0)
-        return max(0, (available_bytes - fixed) // (self.training_bytes(1) - fixed))
-
-    def __str__(self):
-        def line(name, kind, shape, params, macs, size):
-            return f"{name:<10} {kind:<10} {shape:>14} {params:>12} {macs:>14} {size:>12}"
-
-        def numbers(entry):
-            return f"{entry.params:,}", f"{entry.macs:,}", f"{entry.activation_bytes / 1024:,.0f} KiB"
-
-        def times(shape):
-            return " x ".join(str(size) for size in shape)
-
-        head = line("layer", "kind", "output", "parameters", "MACs", "activations")
-        rows = [line(row.name, row.kind, times(row.output_shape), *numbers(row)) for row in self.rows]
-        return "\n".join([head, line("input", "", times(self.in_shape), "", "", ""), *rows,
-                          "-" * len(head), line("total", "", "", *numbers(self))])
-
-    __repr__ = __str__

@@ -7,6 +7,8 @@ that it checks for, and returns the shape of the result.
     OH OW output height, width  |  G groups
 """
 
+import numbers
+
 import numpy as np
 
 
@@ -138,3 +140,21 @@ def require_labels(where, labels, N, classes):
         wrong = labels[(labels < 0) | (labels >= classes)][0]
         raise ValueError(f"{where}: label {wrong} is outside the {classes} classes "
                          f"0 to {classes - 1}")
+
+
+def require_whole(where, least=1, **values):
+    """Refuse a value that is not a whole number, or is below `least`. Names are for the message."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+            raise TypeError(f"{where}: {name}={value!r} must be a whole number")
+        if value < least:
+            raise ValueError(f"{where}: {name}={value} must be at least {least}")
+
+
+def require_number(where, **values):
+    """Refuse a value that is not a finite number. Names are for the message."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(f"{where}: {name}={value!r} must be a number")
+        if not np.isfinite(value):
+            raise ValueError(f"{where}: {name}={value} must be finite")
