@@ -15,6 +15,7 @@ from test_cuda_launchers import FILE_OF, MORE_THAN_ONE_TILE, ONE_OF_EACH, VERSIO
 from test_parity import parity_check
 
 from tinynet.cuda import kernels
+from tinynet.shapes import ceil_div
 
 pytestmark = pytest.mark.usefixtures("kernels_run")
 FLOAT = ("-Dreal=float", "-Dindex_t=int")
@@ -102,7 +103,7 @@ def test_elements_past_2_to_the_31(file, kernel, extra):
     x, y = huge(HUGE, np.float32), huge(HUGE, np.float32)
     x[-300:] = np.arange(1, 301)
     module = emulator.Module(kernels.source(file), ("-Dreal=float", "-Dindex_t=long long"))
-    blocks = -(-HUGE // 256)
+    blocks = ceil_div(HUGE, 256)
     arguments = (np.int64(HUGE), x, *[np.float32(1) for _ in extra], y)
     module.kernels[kernel].launch((blocks,), (256,), arguments, blocks=(blocks - 2, blocks))
     np.testing.assert_array_equal(y[-232:], x[-232:])  # what the last two blocks reach
@@ -116,13 +117,13 @@ def test_columns_past_2_to_the_31():
     x[-11:] = np.arange(1, 12)  # the last row of the last window
     module = emulator.Module(kernels.source("conv"), ("-Dreal=float", "-Dindex_t=long long"))
     total = C * M * OH * OH
-    blocks = -(-total // 256)
+    blocks = ceil_div(total, 256)
     sizes = [np.int32(size) for size in (M, C, H, W, KH, KH, OH, OH, SH, SH, 0, 0)]
     arguments = (np.int64(total), x, cols, *sizes)
     module.kernels["im2col_2"].launch((blocks,), (256,), arguments, blocks=(blocks - 1, blocks))
     rows = cols.reshape(C * KH * KH, -1)
     np.testing.assert_array_equal(rows[-11:, -1], np.arange(1, 12))
-    back, blocks = huge(x.size, np.float32), -(-x.size // 256)
+    back, blocks = huge(x.size, np.float32), ceil_div(x.size, 256)
     arguments = (np.int64(x.size), cols, back, *sizes)
     module.kernels["col2im_2"].launch((blocks,), (256,), arguments, blocks=(blocks - 1, blocks))
     np.testing.assert_array_equal(back[-3:], [9, 10, 11])  # conv1 reaches the last pixels once only

@@ -20,7 +20,8 @@ def maxpool_forward(x, size, stride, pad=0, ceil=False):
              the window, in row-major order the first of several equal pixels. NaN is larger than
              any number; of several NaNs the last wins, as in PyTorch
     Raises   ShapeError
-    Memory   y, argmax (a byte per output), four temporaries of y's shape; x again if padded
+    Memory   y and argmax (a byte per output) twice, three masks of a byte per output; x again if
+             padded
     Differs  Caffe and the 2012 code size with ceil, PyTorch with floor; for AlexNet's 55, 27 and 13
              all agree. PyTorch accepts a pad of at most half the window
     """
@@ -29,7 +30,7 @@ def maxpool_forward(x, size, stride, pad=0, ceil=False):
     padded = _padded(x, -np.inf, y_shape, size, stride, pad)
     y = xp.full(y_shape, -np.inf, x.dtype)
     argmax = xp.empty(y_shape, argmax_dtype(size))
-    argmax[...] = first_positions(xp, y_shape, size, stride, pad)
+    argmax[...] = first_positions(xp, y_shape, size, stride, pad)         # nothing is above -inf yet
     for position, seen in enumerate(_positions(y_shape, size, stride)):
         candidate = padded[seen]                                          # (N, C, OH, OW)
         wins = (candidate > y) | xp.isnan(candidate)
