@@ -30,7 +30,7 @@ def maxpool_forward(x, size, stride, pad=0, ceil=False):
     padded = _padded(x, -np.inf, y_shape, size, stride, pad)
     y = xp.full(y_shape, -np.inf, x.dtype)
     argmax = xp.empty(y_shape, argmax_dtype(size))
-    argmax[...] = first_positions(xp, y_shape, size, stride, pad)         # nothing is above -inf yet
+    argmax[...] = first_positions(xp, y_shape, size, stride, pad)         # wins if all is -inf
     for position, seen in enumerate(_positions(y_shape, size, stride)):
         candidate = padded[seen]                                          # (N, C, OH, OW)
         wins = (candidate > y) | xp.isnan(candidate)
