@@ -297,6 +297,11 @@ figures.draw_maps(templates[:, 0], source.class_names, columns=5)
 # (N, 3, H, W) float32, less the mean.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def to_batch(pictures, mean):
     ...
 
@@ -308,6 +313,11 @@ exercises.check_to_batch(to_batch)
 # shared out evenly, one pixel more is left at the right and below.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def middle_square(picture, size):
     ...
 
@@ -318,6 +328,11 @@ exercises.check_middle_square(middle_square)
 # **3.** The top-k error, from 0 to 1, of `scores` (N, C) and `labels` (N,). Ties count against the network.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def top_k_error(scores, labels, k):
     ...
 

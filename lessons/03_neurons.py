@@ -283,6 +283,11 @@ print(f"pixels / 64:            tanh needs more than twice the passes: "
 # **1.** The gradient of the ReLU: `dy` and `x` have one shape, and so has the result. At exactly 0 it is 0.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def relu_gradient(dy, x):
     ...
 
@@ -293,6 +298,11 @@ exercises.check_relu_gradient(relu_gradient)
 # **2.** The gradient of tanh, from `dy` and its **output** `y`.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def tanh_gradient(dy, y):
     ...
 
@@ -304,6 +314,11 @@ exercises.check_tanh_gradient(tanh_gradient)
 # weights[1] times what the first puts out, and so on.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def chain_gradient(x, weights):
     ...
 

@@ -315,6 +315,11 @@ print(inspect.getsource(ops.softmax_cross_entropy_backward))
 # **1.** The probabilities (N, C) of `logits` (N, C), however large these are.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def softmax_rows(logits):
     ...
 
@@ -325,6 +330,11 @@ exercises.check_softmax_rows(softmax_rows)
 # **2.** The loss, a mean over the batch, of `logits` (N, C) and `labels` (N,).
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def cross_entropy(logits, labels):
     ...
 
@@ -335,6 +345,11 @@ exercises.check_cross_entropy(cross_entropy)
 # **3.** Its gradient, with the shape of `logits`.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def softmax_gradient(logits, labels):
     ...
 

@@ -413,6 +413,11 @@ print(by)
 # **1.** The numeric gradient by centred differences: `f(x)` gives a number, the result has the shape of `x`.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def slopes_of(f, x, h):
     ...
 
@@ -423,6 +428,11 @@ exercises.check_slopes_of(slopes_of)
 # **2.** How far apart are two gradients, as vectors, relative to the numeric one? 0 where both are all zeros.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def relative_error(analytic, numeric):
     ...
 
@@ -434,6 +444,11 @@ exercises.check_relative_error(relative_error)
 # given right ones and wrong ones, and have to tell them apart; a relative error of 10^-6 is still right.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def gradient_is_right(forward, backward, x):
     ...
 

@@ -457,6 +457,11 @@ figures.draw_lines({"": {"lr": rates}}, xlabel="pass", ylabel="learning rate", l
 # **1.** The new velocity, by the paper's rule. `w`, `v` and `dw` are arrays of one shape; do not change them.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def new_velocity(w, v, dw, lr, momentum, weight_decay):
     ...
 
@@ -468,6 +473,11 @@ exercises.check_new_velocity(new_velocity)
 # rate in `lrs` (T,). The result is the last w.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def pytorch_steps(w, dws, lrs, momentum):
     ...
 
@@ -479,6 +489,11 @@ exercises.check_pytorch_steps(pytorch_steps)
 # standard deviations over the N pictures, divided by the mean of their means.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def signal_between(y):
     ...
 

@@ -392,6 +392,11 @@ assert tinynet.Sequential([layers.Conv2d("conv1", 96, 11, stride=4)], (3, 227, 2
 # **1.** How many windows fit?
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def output_size(size, kernel, stride, pad):
     ...
 
@@ -403,6 +408,11 @@ exercises.check_output_size(output_size)
 # pixels, in `groups`.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def conv_parameters(channels, kernels, size, groups):
     ...
 
@@ -414,6 +424,11 @@ exercises.check_conv_parameters(conv_parameters)
 # dtype of `x`.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def convolve(x, w, stride):
     ...
 
@@ -424,6 +439,11 @@ exercises.check_convolve(convolve)
 # **4.** The gradient of the kernel: `dy` has the shape of `convolve(x, w, stride)`, the result that of `w`.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def kernel_gradient(dy, x, w, stride):
     ...
 

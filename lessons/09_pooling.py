@@ -214,6 +214,11 @@ assert (reference.maxpool_forward(x[None, None], 3, 2)[0] == ops.maxpool_forward
 # **1.** Forward, for one map `x` (H, W).
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def max_pool(x, size, stride):
     ...
 
@@ -224,6 +229,11 @@ exercises.check_max_pool(max_pool)
 # **2.** Backward: `dy` has the shape of `max_pool(x, size, stride)`, the result that of `x`. Of equals the first wins.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def max_pool_gradient(dy, x, size, stride):
     ...
 

@@ -252,6 +252,11 @@ assert np.allclose(reference.lrn_forward(x[:, :, :4, :4], 5, 2, 1e-2, 0.75)[0],
 # **1.** Forward, for the channels `x` (C, H, W) of one picture. A loop over channels is enough.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def lrn(x, n, k, alpha, beta):
     ...
 
@@ -262,6 +267,11 @@ exercises.check_lrn(lrn)
 # **2.** Backward: `dy` and the result have the shape of `x`. You will need scale and y again.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def lrn_gradient(dy, x, n, k, alpha, beta):
     ...
 

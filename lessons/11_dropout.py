@@ -188,6 +188,11 @@ for recipe in tinynet.RECIPES:
 # `inverted` which convention.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def drop(x, speaks, keep, inverted):
     ...
 
@@ -198,6 +203,11 @@ exercises.check_drop(drop)
 # **2.** The same layer at test.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def at_test(x, keep, inverted):
     ...
 
@@ -208,6 +218,11 @@ exercises.check_at_test(at_test)
 # **3.** Backward through exercise 1.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def drop_gradient(dy, speaks, keep, inverted):
     ...
 

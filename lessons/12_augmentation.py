@@ -337,6 +337,11 @@ assert (loss_of_average > -np.log(random_views[:, 0, 0])).any()  # but single vi
 # images?
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def versions(stored, crop):
     ...
 
@@ -348,6 +353,11 @@ exercises.check_versions(versions)
 # (3,) of length 1, turned so that its largest component (without the sign) is positive. `np.linalg.eigh` may help.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def longest_axis(picture):
     ...
 
@@ -359,6 +369,11 @@ exercises.check_longest_axis(longest_axis)
 # axis a column, and the three `alphas` (3,).
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def colour_shift(eigenvalues, vectors, alphas):
     ...
 
@@ -369,6 +384,11 @@ exercises.check_colour_shift(colour_shift)
 # **4.** The prediction (classes,) of one picture, from the `logits` (V, classes) of its V views.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def average_views(logits):
     ...
 

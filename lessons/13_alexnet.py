@@ -412,6 +412,11 @@ for recipe in ("code-2012", "caffe", "owt"):
 # of `size` x `size` pixels in `groups` make maps of `out` x `out`.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def conv_macs(channels, kernels, size, groups, out):
     ...
 
@@ -422,6 +427,11 @@ exercises.check_conv_macs(conv_macs)
 # **2.** How many pixels does a unit at the end see? `windows` is a list of (kernel, stride), from the first layer on.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def receptive_field(windows):
     ...
 
@@ -434,6 +444,11 @@ exercises.check_receptive_field(receptive_field)
 # sizes of the fully connected layers.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def network_parameters(channels, convs, side, units):
     ...
 

@@ -420,6 +420,11 @@ assert (two_steps(1) == two_steps(1)).all() and not np.array_equal(two_steps(1),
 # without one: divide by 10 and count anew. Three times at most.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def rates_of_plateau(errors, lr, patience):
     ...
 
@@ -431,6 +436,11 @@ exercises.check_rates_of_plateau(rates_of_plateau)
 # pass by the validation error, the first where several are equal.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def honest_error(validation, test):
     ...
 

@@ -340,6 +340,11 @@ assert probs[~right].max() > 0.5
 # **1.** What share of one kernel `w` (3, KH, KW) is grey? The other side of colourfulness: 1 for a grey kernel.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def greyness(w):
     ...
 
@@ -351,6 +356,11 @@ exercises.check_greyness(greyness)
 # nearest first.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def nearest_rows(asked, known, k):
     ...
 

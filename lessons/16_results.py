@@ -234,6 +234,11 @@ figures.draw_lines({"CIFAR-10": curves}, "pass", "held-out error, %",
 # p, and m with error q, all as fractions.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def error_of_difference(p, n, q, m):
     ...
 
@@ -245,6 +250,11 @@ exercises.check_error_of_difference(error_of_difference)
 # less than 0 if they overlap: then minus what would have to be taken off.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def distance_between(base, variant):
     ...
 

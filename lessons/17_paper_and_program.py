@@ -447,6 +447,11 @@ assert len(found) >= 20
 # **1.** How many windows does the program have? It rounds up.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def windows_2012(size, kernel, stride, pad):
     ...
 
@@ -454,21 +459,15 @@ def windows_2012(size, kernel, stride, pad):
 exercises.check_windows_2012(windows_2012)
 
 # %% [markdown]
-# **2.** How many different pictures can a network see of one, cut out of `stored` x `stored` pixels at `crop` x `crop`,
-# mirrored or not?
-
-# %%
-def versions_of_a_picture(stored, crop):
-    ...
-
-
-exercises.check_versions_of_a_picture(versions_of_a_picture)
-
-# %% [markdown]
-# **3.** The program's backward pass of max-pooling, for one map: `dy` has the shape of the pooled map, the result that
+# **2.** The program's backward pass of max-pooling, for one map: `dy` has the shape of the pooled map, the result that
 # of `x`; each winner of a tie gets the whole gradient.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def gradient_to_all(dy, x, size, stride):
     ...
 

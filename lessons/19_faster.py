@@ -439,6 +439,11 @@ assert sectors(4 * n for n in warp) == 16 and sectors(n for n in warp) == 4
 # windows of `kernel` x `kernel`.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def column_bytes(N, C, size, kernel, stride, pad):
     ...
 
@@ -450,6 +455,11 @@ exercises.check_column_bytes(column_bytes)
 # multiplication and an addition are two operations; x and w are read once, y is written once, the bias left out.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def linear_intensity(N, IN, OUT):
     ...
 
@@ -461,6 +471,11 @@ exercises.check_linear_intensity(linear_intensity)
 # round that is not full is a round.
 
 # %%
+import numpy as np
+
+from tinynet import exercises
+
+
 def tile_reads(T, R):
     ...
 

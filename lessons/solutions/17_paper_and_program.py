@@ -8,11 +8,6 @@ def windows_2012(size, kernel, stride, pad):
     return steps + 1
 
 
-def versions_of_a_picture(stored, crop):
-    places = stored - crop + 1
-    return places * places * 2
-
-
 def gradient_to_all(dy, x, size, stride):
     dx = np.zeros_like(x)
     for i in range(dy.shape[0]):

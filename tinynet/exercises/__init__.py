@@ -20,7 +20,7 @@ from tinynet.exercises.lrn import check_lrn, check_lrn_gradient
 from tinynet.exercises.neurons import check_chain_gradient, check_relu_gradient, check_tanh_gradient
 from tinynet.exercises.pictures import check_middle_square, check_to_batch, check_top_k_error
 from tinynet.exercises.pooling import check_max_pool, check_max_pool_gradient
-from tinynet.exercises.program import check_gradient_to_all, check_versions_of_a_picture, check_windows_2012
+from tinynet.exercises.program import check_gradient_to_all, check_windows_2012
 from tinynet.exercises.results import check_distance_between, check_error_of_difference
 from tinynet.exercises.sgd import check_new_velocity, check_pytorch_steps, check_signal_between
 from tinynet.exercises.softmax import check_cross_entropy, check_softmax_gradient, check_softmax_rows
@@ -37,4 +37,4 @@ __all__ = ["Verdict", "check_at_test", "check_average_views", "check_chain_gradi
            "check_rates_of_plateau", "check_receptive_field", "check_relative_error", "check_relu_gradient",
            "check_signal_between", "check_slopes_of", "check_softmax_gradient", "check_softmax_rows",
            "check_tanh_gradient", "check_tile_reads", "check_to_batch", "check_top_k_error", "check_versions",
-           "check_versions_of_a_picture", "check_windows_2012"]
+           "check_windows_2012"]

@@ -1,4 +1,4 @@
-"""Lesson 17: sizes, crops and ties as in the authors' program.   H W  OH OW output"""
+"""Lesson 17: sizes and ties as in the authors' program.   H W  OH OW output"""
 
 import numpy as np
 
@@ -32,26 +32,6 @@ def check_windows_2012(windows_2012):
     return judge(windows_2012, [
         case("conv2", 27, 5, 1, 2), case("conv1 at 224 pixels", 224, 11, 4, 0), case("pool1", 55, 3, 2, 0),
         case("28 pixels and a pool", 28, 3, 2, 0), case("with padding", 14, 5, 3, 1)], WINDOWS_MISTAKES)
-
-
-# ----------------------------------------------------------------------------------------------- versions_of_a_picture
-
-VERSIONS_MISTAKES = {
-    "that is the paper's count: offsets are 0 to stored - crop, both included": lambda stored, crop:
-        (stored - crop)**2 * 2,
-    "each of them has a mirror image": lambda stored, crop: (stored - crop + 1)**2,
-    "a crop is moved down as well as across": lambda stored, crop: (stored - crop + 1) * 2,
-    "upside down is not among them: one mirror image, left and right exchanged": lambda stored, crop:
-        (stored - crop + 1)**2 * 4,
-}
-
-
-def check_versions_of_a_picture(versions_of_a_picture):
-    """versions_of_a_picture(stored, crop) -> how many crops and mirror images there are, an int."""
-    return judge(versions_of_a_picture, [
-        Case(says, {"stored": stored, "crop": crop}, (stored - crop + 1)**2 * 2) for says, stored, crop in (
-            ("the paper's sizes", 256, 224), ("Caffe's", 256, 227), ("CIFAR-10", 32, 24), ("no room to move", 8, 8))],
-        VERSIONS_MISTAKES)
 
 
 # ----------------------------------------------------------------------------------------------------- gradient_to_all
