@@ -1,4 +1,4 @@
-"""The drawn pictures cannot be told apart without looking at shapes: a linear classifier on their pixels fails."""
+"""The generated pictures cannot be told apart without looking at shapes: a linear classifier on their pixels fails."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,13 @@ SIZE, COUNTS = 56, (1500, 500)
 
 @pytest.fixture(scope="module")
 def drawn():
-    """(pictures, labels) to learn from, and to test with."""
+    """(pictures, labels) for training, and for testing."""
     source = EmbeddedSource(SIZE, seed=0, quiet=True, counts=COUNTS)
     return [(split.read(np.arange(len(split)))[0], split.labels) for split in (source.train, source.test)]
 
 
 def linear_error(train, test):
-    """The held-out error of ridge regression from 28 x 28 colour pixels to ten classes, fitted exactly.
+    """The test error of ridge regression from 28 x 28 colour pixels to ten classes, fitted exactly.
 
     Of several strengths of ridge the best on the test pictures counts: what fails here had every advantage.
     """

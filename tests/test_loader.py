@@ -128,18 +128,18 @@ class Colourful:
         return np.full((len(indices), 3, 6, 6), 100, np.uint8), np.ones(len(indices), bool)
 
 
-def colour_batches(passes, seed=0):
+def colour_batches(epochs, seed=0):
     statistics = data.Statistics(np.full((3, 6, 6), 100, np.float32), COVARIANCE)
     return data.TrainingBatches(Colourful(), 3, 4, statistics, np.random.default_rng(seed),
-                                data.AUGMENTATIONS["code-2012"], colour_epochs=passes)
+                                data.AUGMENTATIONS["code-2012"], colour_epochs=epochs)
 
 
-@pytest.mark.parametrize("passes", [0, 1, 2])
-def test_colours_are_switched_off_at_the_first_batch_of_a_pass_and_not_a_batch_earlier_or_later(passes):
-    batches = colour_batches(passes)
-    shifted = [np.abs(next(batches)[0]).max(axis=(1, 2, 3)) > 1e-3 for _ in range(12)]     # three batches a pass
-    assert [picture.all() for picture in shifted] == [True] * 3 * passes + [False] * (12 - 3 * passes)
-    assert not any(picture.any() for picture in shifted[3 * passes:])
+@pytest.mark.parametrize("epochs", [0, 1, 2])
+def test_colours_are_switched_off_at_the_first_batch_of_an_epoch_and_not_a_batch_earlier_or_later(epochs):
+    batches = colour_batches(epochs)
+    shifted = [np.abs(next(batches)[0]).max(axis=(1, 2, 3)) > 1e-3 for _ in range(12)]     # three batches an epoch
+    assert [picture.all() for picture in shifted] == [True] * 3 * epochs + [False] * (12 - 3 * epochs)
+    assert not any(picture.any() for picture in shifted[3 * epochs:])
     assert all(np.abs(next(batches)[0]).max() > 1e-3 for batches in [colour_batches(None)] for _ in range(30))
 
 
@@ -217,12 +217,12 @@ def zeros(S):
     return np.zeros((3, S, S), np.float32)
 
 
-def test_a_pass_has_every_picture_once_in_a_new_order():
+def test_an_epoch_has_every_picture_once_in_a_new_order():
     split = Numbered(23, 8)
     batches = training(split, 5, 6, zeros(8), np.random.default_rng(0))
-    passes = [[next(batches) for _ in range(5)] for _ in range(3)]
+    epochs = [[next(batches) for _ in range(5)] for _ in range(3)]
     orders = []
-    for batch_list in passes:
+    for batch_list in epochs:
         assert [len(x) for x, _ in batch_list] == [5, 5, 5, 5, 3]                  # the last one is short
         order = [i for x, _ in batch_list for i in numbers(x)]
         assert sorted(order) == list(range(23)) and order != list(range(23))
@@ -279,7 +279,7 @@ def test_batches_do_not_depend_on_how_many_threads_there_are_nor_on_their_speed(
 
 @pytest.mark.parametrize("stop", range(9))
 def test_a_kept_position_brings_the_same_batches_again(stop):
-    """In the middle of a pass, at its end, and where nothing was asked for yet."""
+    """In the middle of an epoch, at its end, and where nothing was asked for yet."""
     def fresh(seed):
         how = data.Augmentation(colour="deviations", chunk=2)
         return training(Numbered(20, 9), 6, 7, zeros(9), np.random.default_rng(seed), how=how)
@@ -481,7 +481,8 @@ def test_no_threads_are_left_behind(how):
 
 def test_a_forked_process_is_told_and_does_not_wait_for_threads_that_it_has_not():
     program = """
-import os, sys, numpy as np
+import os, sys
+from tinynet.data.workers import in_order
 results = in_order(lambda task: task, iter(range(100)), threads=2)
 assert next(results) == 0
 child = os.fork()

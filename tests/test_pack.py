@@ -567,14 +567,14 @@ def test_smaller_pictures_are_scaled_and_larger_ones_refused(folder, tmp_path):
 
 
 # ---- reading while training ----------------------------------------------------------------------------------------
-def test_memory_stays_flat_over_the_passes(folder, tmp_path):
+def test_memory_stays_flat_over_the_epochs(folder, tmp_path):
     split = opened(packed(folder, tmp_path / "pack")).train
     batches = data.TrainingBatches(split, 4, 12, data.compute_statistics(split), np.random.default_rng(0))
     tracemalloc.start()
     try:
         used = []
         for _ in range(4):
-            for _ in range(100):                                                    # 20 passes
+            for _ in range(100):                                                    # 20 epochs
                 next(batches)
             used.append(tracemalloc.get_traced_memory()[0])
         assert max(used[1:]) - min(used[1:]) < 100_000, used                        # a batch has 7,000 bytes
@@ -655,3 +655,17 @@ def test_a_pack_says_what_it_is_in_json_that_others_can_read(folder, tmp_path):
     found = json.loads((packed(folder, tmp_path / "pack") / "pack.json").read_text())
     assert found["size"] == SIZE and found["counts"] == {"train": 18, "test": 6}
     assert found["unreadable"] == {"train": 2, "test": 0} and found["class_names"] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("lines", [0, 3])
+def test_a_reader_that_has_seen_enough_ends_it_without_a_word(tmp_path, lines):
+    """As `| head` does. SIGPIPE's number is 13; what is printed is more than a pipe holds back."""
+    for i in range(15):
+        make_classes(tmp_path / "set", {f"{'long' * 40} {i:02}": 2})
+    child = subprocess.Popen([sys.executable, "-m", "tinynet.data", "info", tmp_path / "set", tmp_path / "figures"],
+                             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ,
+                                                                                         "PYTHONUNBUFFERED": "1"})
+    for _ in range(lines):
+        assert child.stdout.readline()
+    child.stdout.close()
+    assert (in_time(child.wait, 60), child.stderr.read()) == (128 + 13, b"")

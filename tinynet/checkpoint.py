@@ -1,4 +1,4 @@
-"""Write arrays and state to a file, and read them back: never half-written, never through pickle."""
+"""Write arrays and state to a file, and read them back: never half-written, never by pickle."""
 
 import contextlib
 import hashlib
@@ -21,7 +21,7 @@ class CheckpointError(ValueError):
 
 @contextlib.contextmanager
 def atomic_write(path):
-    """Open a temporary file beside `path` for writing bytes; when all is written, it replaces `path`.
+    """Open a temporary file beside `path` for writing bytes; once complete, it replaces `path`.
 
     If anything fails before that, `path` stays as it was and the temporary file is removed.
     """
@@ -70,20 +70,20 @@ def load_arrays(path):
                 raise ValueError("it is not a zip archive, as every .npz file is")
             size = file.seek(0, os.SEEK_END)
             file.seek(-2, os.SEEK_END)
-            has_comment = file.read() != bytes(2)  # np.savez writes none: the file ends with its length, 0
+            has_comment = file.read() != bytes(2)  # after np.savez, the length of a comment: 0
             with np.load(path, allow_pickle=False) as archive:
                 if has_comment and archive.zip.comment != _sha256(file, size - DIGEST):
                     raise ValueError("its checksum does not agree")
                 return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file") from None
-    except Exception as error:  # on damaged files zipfile, zlib and NumPy raise anything, even TypeError
+    except Exception as error:  # zipfile, zlib and NumPy raise anything for damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path}: not a file of arrays, or damaged ({reason})") from None
 
 
 def save_state(path, state):
-    """Write a tree of dicts, whose leaves are NumPy arrays and JSON values, as one file of save_arrays.
+    """Write a tree of dicts, whose leaves are NumPy arrays and JSON values, to one file.
 
     An array is stored under its path in the tree ("sgd/velocity/conv1.w"), everything else as one
     JSON text.
@@ -95,7 +95,7 @@ def save_state(path, state):
     arrays = {}
     text = json.dumps(_without_arrays(state, "", arrays))
     if STATE in arrays:
-        raise ValueError(f"the name {STATE!r} is taken at the top of a state; give the array another")
+        raise ValueError(f"an array at the top of a state cannot have the name {STATE!r}")
     save_arrays(path, {STATE: np.frombuffer(text.encode(), np.uint8)} | arrays)
 
 

@@ -54,8 +54,9 @@ def _one_line(out):
     """Say in one line what stopped the packing, and that it can be continued."""
     try:
         yield
-    except Interrupted:
-        raise Interrupted("stopped; the same command goes on from here") from None
+    except Interrupted as error:
+        error.args = (f"{error}; the same command goes on from here",)
+        raise
     except DataLost as error:
         raise OSError(f"{error.where}: {error.reason}; once it is back, the same command goes "
                       "on") from None

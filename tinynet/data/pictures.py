@@ -78,26 +78,33 @@ def shorter_side(image, size):
 
 
 def warp(image, size):
-    """Scale width and height to `size` pixels each, bilinear between four pixels: uint8 (3, size, size).
+    """Scale width and height to `size` pixels each, bilinear between four pixels: (3, size, size).
 
-    Differs  no antialiasing, and the proportions are lost: OpenCV's resize, with which Caffe's tutorial prepared its
-             pictures. It computes with whole numbers, weights of 1/2048, and so does this, to the same bytes
+    Source   OpenCV's resize, with which Caffe's tutorial prepares its pictures. Like OpenCV this
+             computes with whole numbers, in units of 1/2048, so it gives the same bytes
+    Differs  from the others in that nothing is cut off, the proportions are lost, and there is no
+             antialiasing
     """
     pixels = np.asarray(image)                                            # (H, W, 3)
-    (top, bottom, above, below), (left, right, before, after) = (_neighbours(length, size)
-                                                                 for length in pixels.shape[:2])
-    rows = pixels[:, left] * before[:, None] + pixels[:, right] * after[:, None]  # int32 (H, size, 3), of 2048
-    rows >>= 4                                                            # so that the products fit in 32 bits
+    H, W, _ = pixels.shape
+    top, bottom, above, below = _neighbours(H, size)
+    left, right, before, after = _neighbours(W, size)
+    rows = pixels[:, left] * before[:, None] + pixels[:, right] * after[:, None]
+    rows >>= 4                           # int32 (H, size, 3), 1/128; the products fit in 32 bits
     above, below = above[:, None, None], below[:, None, None]             # (size, 1, 1)
-    scaled = (rows[top] * above >> 16) + (rows[bottom] * below >> 16)     # (size, size, 3), of 4
+    scaled = (rows[top] * above >> 16) + (rows[bottom] * below >> 16)     # (size, size, 3), 1/4
     return np.ascontiguousarray(((scaled + 2) >> 2).astype(np.uint8).transpose(2, 0, 1))
 
 
 def _neighbours(length, size):
-    """For each of `size` new pixels, the two old ones that its middle lies between, and their weights of 2048."""
-    place = ((np.arange(size) + 0.5) * (length / size) - 0.5).astype(np.float32)  # float32, as OpenCV has it
+    """Return, for each of `size` new pixels, the two old ones around its middle, and their weights.
+
+    The weights are whole numbers, in units of 1/2048.
+    """
+    place = ((np.arange(size) + 0.5) * (length / size) - 0.5).astype(np.float32)  # as in OpenCV
     first = np.floor(place)
-    weights = [np.rint(part * np.float32(2048)).astype(np.int32) for part in (1 - (place - first), place - first)]
+    weights = [np.rint(part * np.float32(2048)).astype(np.int32)
+               for part in (1 - (place - first), place - first)]
     inside = [each.astype(np.int64).clip(0, length - 1) for each in (first, first + 1)]
     return *inside, *weights
 
