@@ -315,7 +315,7 @@ figures.draw_bars({"distance; another picture: 1": {
 # worst, those to whose right class, in red, the network gave the least:
 
 # %%
-probs, _ = predict(net, loss, prepared(test_pictures), test_labels)
+probs = predict(net, prepared(test_pictures))
 own = probs[np.arange(500), test_labels]
 assert np.allclose(probs.sum(axis=1), 1, atol=1e-4)
 

@@ -42,9 +42,9 @@ def evaluate(net, loss, batches):
     Raises   ValueError if there is no picture
     """
     total, all_probs, all_labels = 0.0, [], []
-    with evaluating(net):
+    with net.evaluating():
         for x, labels in batches:
-            probs, value = predict(net, loss, x, labels)
+            probs, value = _measure(net, loss, x, labels)
             total += value * len(labels)
             all_probs.append(probs)
             all_labels.append(labels)
@@ -56,29 +56,25 @@ def evaluate(net, loss, batches):
                       probs, labels)
 
 
-@contextlib.contextmanager
-def evaluating(net):
-    """Put a network into evaluation mode for the length of a with block."""
-    training = [layer.training for layer in net.layers]
-    net.eval()
-    try:
-        yield
-    finally:
-        for layer, mode in zip(net.layers, training):
-            layer.training = mode
+def _measure(net, loss, x, labels):
+    """Return the probabilities (N, classes) of a batch, averaged over views, and its mean loss."""
+    if x.ndim == 5:
+        probs = predict(net, x)
+        return probs, nll(probs, labels)
+    with memory_advice(net, len(x)):
+        value = float(loss.forward(net.forward(backend.to_device(x, net.device)), labels))
+        return backend.to_numpy(loss.probs), value
 
 
-def predict(net, loss, x, labels):
-    """Return the probabilities (N, classes) on the host, averaged over views, and the mean loss."""
-    views = x.shape[1] if x.ndim == 5 else 1
-    with memory_advice(net, len(labels)):
-        x = backend.to_device(x.reshape(-1, *net.in_shape), net.device)   # (N*V, C, H, W)
-        value = float(loss.forward(net.forward(x), np.repeat(labels, views)))
-        probs = backend.to_numpy(loss.probs)                              # (N*V, classes)
-    if views > 1:
-        probs = probs.reshape(len(labels), views, -1).mean(axis=1)        # (N, classes)
-        value = nll(probs, labels)
-    return probs, value
+def predict(net, x):
+    """Return the probabilities (N, classes) of pictures, computed in evaluation mode, on the host.
+
+    Paper    4.1: the softmax outputs of the ten views of a picture are averaged
+    Args     x (N, C, H, W), or (N, V, C, H, W) with V views of each picture
+    """
+    with memory_advice(net, len(x)):
+        probs = net.predict(x.reshape(-1, *net.in_shape))                 # (N*V, classes)
+    return probs.reshape(len(x), -1, probs.shape[-1]).mean(axis=1)        # (N, classes)
 
 
 @contextlib.contextmanager

@@ -8,8 +8,7 @@ import numpy as np
 from tinynet import checkpoint, data
 from tinynet.alexnet import AlexNet
 from tinynet.cifarnet import CifarNet
-from tinynet.evaluation import evaluating, predict
-from tinynet.losses import SoftmaxCrossEntropy
+from tinynet.evaluation import predict
 from tinynet.network import Sequential
 from tinynet.runs import folder as files
 
@@ -47,9 +46,7 @@ class Trained:
 
     def probabilities(self, pictures, ten_views=False):
         """Return probabilities (N, classes) for pictures uint8 (N, 3, S, S)."""
-        with evaluating(self.net):  # the loss needs labels, the probabilities do not
-            return predict(self.net, SoftmaxCrossEntropy(), self.prepare(pictures, ten_views),
-                           np.zeros(len(pictures), np.int64))[0]
+        return predict(self.net, self.prepare(pictures, ten_views))
 
 
 def load(folder, path=None):
