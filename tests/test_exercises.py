@@ -2,15 +2,21 @@
 
 import ast
 import importlib
+import linecache
+import os
 import pathlib
 import pkgutil
 import re
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
 
 import tinynet
 from tinynet import exercises
+from tinynet.exercises import check
 from tinynet.exercises.check import Case, judge
 
 LESSONS = pathlib.Path(__file__).parents[1] / "lessons"
@@ -34,8 +40,9 @@ EXERCISES = [pytest.param(text, id=name) for path in sorted(LESSONS.glob("[0-9]*
 
 
 def made(text):
-    names = {"np": np, "tinynet": tinynet}
-    exec(text, names)
+    names, file = {"np": np, "tinynet": tinynet}, f"<cell {hash(text)}>"
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file  # as a notebook does
+    exec(compile(text, file, "exec"), names)
     return names[re.match(r"def (\w+)", text)[1]]
 
 
@@ -49,16 +56,16 @@ def verdict(name, *edits):
         return getattr(exercises, f"check_{name}")(made(text))
 
 
-@pytest.mark.parametrize("check", CHECKS)
-def test_the_solution_passes(check):
-    answer = verdict(check.removeprefix("check_"))
+@pytest.mark.parametrize("name", CHECKS)
+def test_the_solution_passes(name):
+    answer = verdict(name.removeprefix("check_"))
     assert answer and re.fullmatch(r"Right: (\d+) of \1 cases\.", repr(answer))
 
 
-@pytest.mark.parametrize("check", CHECKS)
-def test_what_is_not_written_yet_fails_politely(check):
-    for stub in (made(STUBS[check.removeprefix("check_")]), lambda **_: ...):
-        answer = getattr(exercises, check)(stub)
+@pytest.mark.parametrize("name", CHECKS)
+def test_what_is_not_written_yet_fails_politely(name):
+    for stub in (made(STUBS[name.removeprefix("check_")]), lambda *_: ...):
+        answer = getattr(exercises, name)(stub)
         assert not answer and repr(answer).startswith("Not yet: your function returns nothing.")
 
 
@@ -73,17 +80,27 @@ def test_every_check_has_one_exercise():
     assert sorted(param.id for param in EXERCISES) == sorted(CHECKS)
 
 
+def in_order(chosen):
+    """Edits after which the top-k error looks for the label in these k classes."""
+    return ("ahead = np.sum(score >= score[label]) - 1", f"first = {chosen}"), ("ahead >= k", "label not in first")
+
+
 MISTAKES = [
     ("output_size", "so add 1", (" + 1", "")),
     ("output_size", "counts twice", ("2 * pad", "pad")),
     ("output_size", "padding is forgotten", ("+ 2 * pad ", "")),
     ("output_size", "round down", ("(size + 2 * pad - kernel) // stride", "-(-(size + 2 * pad - kernel) // stride)")),
     ("output_size", "divide with //", ("//", "/")),
+    ("output_size", "round() goes to the nearest", ("(size + 2 * pad - kernel) // stride",
+                                                    "round((size + 2 * pad - kernel) / stride)")),
     ("conv_parameters", "a bias too", ("weights + biases", "weights")),
     ("conv_parameters", "one bias for each kernel", ("biases = kernels", "biases = 1")),
     ("conv_parameters", "channels of its group", ("(channels // groups)", "channels")),
     ("conv_parameters", "size pixels high", ("* size * size", "* size")),
     ("conv_parameters", "spans all channels", ("* (channels // groups)", "")),
+    ("conv_parameters", "do not divide the kernels", ("kernels * (", "kernels // groups * (")),
+    ("conv_parameters", "do not divide the kernels", ("kernels * (", "kernels // groups * ("),
+     ("biases = kernels", "biases = kernels // groups")),
     ("convolve", "kernel was flipped", ("KW] * w", "KW] * w[::-1, ::-1]")),
     ("convolve", "kernel was transposed", ("KW] * w", "KW] * w.T"), ("(KH, KW) = x.shape, w.shape",
                                                                      "(KH, KW) = x.shape, w.T.shape")),
@@ -94,11 +111,12 @@ MISTAKES = [
     ("convolve", "n steps make n + 1", ("(H - KH) // stride + 1, (W - KW) // stride + 1",
                                         "(H - KH) // stride, (W - KW) // stride")),
     ("convolve", "is float64; it should be float32", (", x.dtype", "")),
-    ("convolve", "stopped with IndexError", ("(H - KH) // stride + 1, (W - KW) // stride + 1", "0, 0"),
+    ("convolve", "KW] * w)`, with IndexError", ("(H - KH) // stride + 1, (W - KW) // stride + 1", "0, 0"),
      ("range(OH)", "range(2)"), ("range(OW)", "range(2)")),
     ("convolve", "changed its arguments", ("    y = np", "    x[0, 0] = 7\n    y = np")),
     ("convolve", "the result has shape (2,), it should have (2, 2)", ("return y", "return y[0]")),
     ("kernel_gradient", "result is flipped", ("return dw", "return dw[::-1, ::-1]")),
+    ("kernel_gradient", "result is transposed", ("return dw", "return dw.T")),
     ("kernel_gradient", "this is their mean", ("return dw", "return dw / dy.size")),
     ("kernel_gradient", "only the last window", ("dw +=", "dw[:] =")),
     ("kernel_gradient", "next to each other", ("i * stride, j * stride", "i, j")),
@@ -110,6 +128,10 @@ MISTAKES = [
     ("lrn", "goes round the edge", ("x[max(0, c - n // 2):c + n // 2 + 1]",
                                     "np.take(x, range(c - n // 2, c + n // 2 + 1), axis=0, mode='wrap')")),
     ("lrn", "its own window", ("axis=0)", "axis=0) - x[c]**2")),
+    ("lrn", "may be empty: begin at max(0", ("max(0, c - n // 2)", "c - n // 2")),
+    ("lrn", "that of the channel alone", ("np.sum(x[max(0, c - n // 2):c + n // 2 + 1]**2, axis=0)", "x[c]**2")),
+    ("lrn", "beta is a power", ("(k + alpha * energy)**beta", "(k + alpha * energy * beta)")),
+    ("lrn", "beta is a power", ("**beta", " / beta")),
     ("lrn", "not over the whole map", ("x[max(0, c - n // 2):c + n // 2 + 1]**2, axis=0)", "x[c]**2)")),
     ("lrn", "alpha / n", ("alpha *", "alpha / n *")),
     ("lrn", "it goes over k as well", ("(k + alpha * energy)**beta", "(k + alpha * energy**beta)")),
@@ -144,6 +166,7 @@ MISTAKES = [
     ("max_pool_gradient", "not 1", ("+= dy[i, j]", "+= 1")),
     ("conv_macs", "channels of its group: channels // groups", ("(channels // groups)", "channels")),
     ("conv_macs", "those are the weights", ("out * out * ", "")),
+    ("conv_macs", "do not divide the kernels", ("kernels * out", "kernels // groups * out")),
     ("conv_macs", "not out", ("out * out", "out")),
     ("conv_macs", "the work of one", ("kernels * out", "out")),
     ("conv_macs", "no multiplication", ("* weights", "* (weights + 1)")),
@@ -175,12 +198,14 @@ MISTAKES = [
      ("np.sqrt(np.sum(numeric**2))", "np.sum(numeric**2)")),
     ("relative_error", "cancel", ("np.sqrt(np.sum((analytic - numeric)**2))", "abs(np.sum(analytic - numeric))"),
      ("np.sqrt(np.sum(numeric**2))", "abs(np.sum(numeric))")),
-    ("relative_error", "where both are all zeros", ("return 0.0", "return np.inf")),
+    ("relative_error", "where both are all zeros", ("    if difference == 0:\n        return 0.0\n", "")),
     ("gradient_is_right", "let dy be random", ("np.random.default_rng(0).standard_normal", "np.ones")),
     ("gradient_is_right", "only sums or means", ("difference = backward(dy, x) - numeric",
                                                  "difference = backward(dy, x).sum() - numeric.sum()"),
      ("np.linalg.norm(difference)", "abs(difference)")),
     ("gradient_is_right", "relative to its size", (" * np.linalg.norm(numeric)", "")),
+    ("gradient_is_right", "pass atol=0", ("np.linalg.norm(difference) <= 1e-6 * np.linalg.norm(numeric)",
+                                          "np.allclose(backward(dy, x), numeric)")),
     ("gradient_is_right", "a thousandth off", ("1e-6", "1e-2")),
     ("gradient_is_right", "you call a right one wrong", ("        left[index] -= h\n", ""), ("(2 * h)", "h")),
     ("gradient_is_right", "you call a wrong one right", ("backward(dy, x) - numeric", "0 * numeric")),
@@ -201,6 +226,7 @@ MISTAKES = [
     ("signal_between", "spread between units", ("axis=0", "axis=1")),
     ("signal_between", "all numbers together", ("axis=0", "")),
     ("signal_between", "that is the variance", ("y.std", "y.var")),
+    ("signal_between", "ddof=1 divides by N - 1", ("axis=0", "axis=0, ddof=1")),
     ("signal_between", "as a share of the mean", (" / np.mean(y)", "")),
     ("signal_between", "upside down", ("np.mean(spread) / np.mean(y)", "np.mean(y) / np.mean(spread)")),
     ("versions", "2048 of the paper", (" + 1", "")),
@@ -210,6 +236,8 @@ MISTAKES = [
     ("longest_axis", "smallest variance", ("np.argmax(eigenvalues)", "0")),
     ("longest_axis", "that is a row", ("vectors[:, np.argmax(eigenvalues)]", "vectors[np.argmax(eigenvalues)]")),
     ("longest_axis", "turn it so", ("return axis", "return -axis")),
+    ("longest_axis", "turn it so", (" * np.sign(axis[np.argmax(abs(axis))])", "")),
+    ("longest_axis", "need not be the first", ("axis[np.argmax(abs(axis))]", "axis[0]")),
     ("longest_axis", "length 1", ("return axis", "return eigenvalues[2] * axis")),
     ("colour_shift", "their square roots", ("np.sqrt(eigenvalues)", "eigenvalues")),
     ("colour_shift", "takes its rows", ("vectors @", "vectors.T @")),
@@ -227,7 +255,7 @@ MISTAKES = [
     ("to_batch", "bytes go round", (".astype(np.float32)", ""), ("- mean", "- mean.astype(np.uint8)")),
     ("to_batch", "have changed places", ("(0, 3, 1, 2)", "(0, 3, 2, 1)")),
     ("to_batch", "not taken off", (" - mean", "")),
-    ("to_batch", "mean of this batch", ("- mean", "- x.mean(axis=0)")),
+    ("to_batch", "subtracts the mean of the batch", ("- mean", "- x.mean(axis=0)")),
     ("to_batch", "one number for all pixels", ("- mean", "- mean.mean()")),
     ("to_batch", "is float64; it should be float32", ("np.float32", "np.float64")),
     ("middle_square", "corner at the top left", ("(H - size) // 2, (W - size) // 2", "0, 0")),
@@ -241,6 +269,10 @@ MISTAKES = [
     ("top_k_error", "not ahead of itself", (" - 1", "")),
     ("top_k_error", "k smallest", (">= score[label]", "<= score[label]")),
     ("top_k_error", "whatever k is", ("ahead >= k", "ahead >= 1")),
+    ("top_k_error", "argsort puts equal scores", *in_order("np.argsort(-score)[:k]")),
+    ("top_k_error", "argsort puts equal scores", *in_order("np.argsort(score)[-k:]")),
+    ("top_k_error", "argsort puts equal scores", *in_order("np.argsort(score)[::-1][:k]")),
+    ("top_k_error", "k smallest", *in_order("np.argsort(score)[:k]")),
     ("relu_gradient", "x > 0, not x >= 0", ("x > 0", "x >= 0")),
     ("relu_gradient", "that is the ReLU of x", ("dy * (x > 0)", "np.maximum(x, 0)")),
     ("relu_gradient", "dy is forgotten", ("dy *", "1.0 *")),
@@ -328,6 +360,7 @@ MISTAKES = [
     ("greyness", "its share of all", (" / np.sum(w**2)", "")),
     ("nearest_rows", "the farthest", ("argsort(", "argsort(-")),
     ("nearest_rows", "in another order", ("np.argsort(distances)[:k]", "np.sort(np.argsort(distances)[:k])")),
+    ("nearest_rows", "sort these k", ("argsort(distances)", "argpartition(distances, k)")),
     ("nearest_rows", "before they are added up", ("np.sum((known - asked)**2, axis=1)",
                                                   "abs(np.sum(known - asked, axis=1))")),
     ("nearest_rows", "largest product", ("np.sum((known - asked)**2, axis=1)", "-known @ asked")),
@@ -383,42 +416,124 @@ def test_every_hint_is_given_to_somebody():
                 assert any(expected in hint for _, expected, *_ in MISTAKES), hint
 
 
-@pytest.mark.parametrize("check", CHECKS)
-def test_it_is_the_learners_function_that_is_run(check):
+@pytest.mark.parametrize("name", CHECKS)
+def test_it_is_the_learners_function_that_is_run(name):
     """One that answers right but for the last call is found out, so every case comes from it."""
-    right, calls = made(SOLUTIONS[check.removeprefix("check_")]), []
+    right, calls = made(SOLUTIONS[name.removeprefix("check_")]), []
 
-    def counted(**arguments):
+    def counted(*arguments):
         calls.append(arguments)
-        return right(**arguments)
+        return right(*arguments)
 
-    assert getattr(exercises, check)(counted)
+    assert getattr(exercises, name)(counted)
     total = len(calls)
 
     def wrong_at(number):
         calls.clear()
 
-        def function(**arguments):
+        def function(*arguments):
             calls.append(arguments)
-            return right(**arguments) + (len(calls) == number)
+            answer, wrong = right(*arguments), len(calls) == number
+            return answer != wrong if isinstance(answer, bool) else answer + wrong
         return function
 
     for number in range(1, total + 1):
-        assert not getattr(exercises, check)(wrong_at(number))
+        assert not getattr(exercises, name)(wrong_at(number))
 
 
-def test_mistakes_that_are_not_typical_are_named_too():
-    cases = [Case("a small one", {"x": np.array([1.0, 2])}, np.array([2.0, 4]))]
-    for function, said in [
-        (lambda x: "twice", "your function returns twice; it should return numbers"),
-        (lambda x: [[1], [1, 2]], "it should return numbers"),
-        (lambda x: 2 * x + [0, 1], "at (1,) your function has 5; it should have 4"),
-        (lambda x: x / 0 * np.nan, "at (0,) your function has nan; it should have 2"),
-        (lambda y: y, "your function stopped with TypeError"),
-    ]:
-        with np.errstate(all="ignore"):
-            answer = judge(function, cases, {})
-        assert not answer and said in repr(answer) and "(Case: a small one, x=[1., 2.])" in repr(answer)
+TWICE = [Case("a small one", {"x": np.array([1.0, 2])}, np.array([2.0, 4]))]
+COUNT = [Case("one number", {"x": 3}, 1)]
+
+
+@pytest.mark.parametrize("function, said", [
+    (lambda x: "twice", "returns the text 'twice'; it should return an array of shape (2,), without quotes or str()"),
+    (lambda x: [2.0, 4], "returns a list; make it an array of shape (2,) with np.array(...)"),
+    (lambda x: (2 * x,), "returns a tuple of one value; is there a comma at the end of return?"),
+    (lambda x: (x, 2 * x), "returns 2 values; it should return an array of shape (2,)"),
+    (lambda x: True, "returns True; it should return an array of shape (2,)"),
+    (lambda x: np.sum, "returns the function sum; call it with brackets"),
+    (lambda x: {"x": x}, "it should return an array of shape (2,)"),
+    (lambda x: 2 * x + [0, 1], "at (1,) your function has 5; it should have 4"),
+    (lambda x: x / 0 * np.nan, "at (0,) your function has nan; it should have 2"),
+    (lambda x: 1 / 0, "with ZeroDivisionError: division by zero")])
+def test_mistakes_that_are_not_typical_are_named_too(function, said):
+    with np.errstate(all="ignore"):
+        answer = judge(function, TWICE, {})
+    assert not answer and said in repr(answer) and "(Case: a small one, x=[1., 2.])" in repr(answer)
+
+
+@pytest.mark.parametrize("result, said", [
+    (True, "returns True; it should return a whole number"), ("1", "returns the text '1'; it should return a whole"),
+    ([1], "returns a list; it should return a whole number"), (np.ones(1), "returns an array of shape (1,); it should"),
+    (1.0, "returns 1; it should be a whole number, so divide with //")])
+def test_a_number_of_another_type_is_no_number(result, said):
+    answer = judge(lambda x: result, COUNT, {})
+    assert not answer and said in repr(answer)
+    assert judge(lambda x: np.int64(1), COUNT, {}) and judge(lambda x: np.array(1), COUNT, {})
+    assert "it should return True or False" in repr(judge(lambda x: 1, [Case("", {"x": 3}, np.bool_(True))], {}))
+
+
+def test_parameters_may_have_other_names_and_another_order():
+    cases = [Case("one", {"a": 7, "b": 2}, 5)]
+    assert judge(lambda first, second: first - second, cases, {})
+    assert judge(lambda b, a: a - b, cases, {})
+    assert judge(lambda a, b, extra=0: a - b, cases, {})
+    assert "your function takes (a); it should take 2 arguments: a, b." in repr(judge(lambda a: a, cases, {}))
+    assert "give the check your function itself, without brackets; this is 5" in repr(judge(5, cases, {}))
+
+
+def test_an_error_shows_the_learners_line():
+    text = "def f(x):\n    helped = sorted([x])\n    return g(helped)\n\n\ndef g(x):\n    return np.reshape(x, (5, 7))"
+    answer = judge(made(text), TWICE, {})
+    assert "stopped in line 7, `return np.reshape(x, (5, 7))`, with ValueError: cannot reshape" in repr(answer)
+
+
+LOOPS = {"plain": "while x > 0:\n        y = x + 1",
+         "catches everything": "while True:\n        try:\n            x + 1\n        except:\n            pass",
+         "in a library": "return sorted(iter(lambda: x, None))"}
+
+
+@pytest.mark.parametrize("body", LOOPS.values(), ids=LOOPS)
+def test_an_endless_loop_is_stopped_in_any_thread(body, monkeypatch, capfd):
+    monkeypatch.setattr(check, "SECONDS", 0.2)
+    function, answers = made(f"def f(x):\n    {body}"), []
+    before = threading.active_count()
+    answers.append(judge(function, COUNT, {}))
+    thread = threading.Thread(target=lambda: answers.append(judge(function, COUNT, {})))
+    thread.start()
+    thread.join(30)
+    for answer in answers:
+        assert re.match(r"Not yet: after 0\.2 seconds your function was still running in line \d, `", repr(answer))
+    assert len(answers) == 2 and threading.active_count() == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_cannot_be_stopped_is_left_behind(monkeypatch):
+    monkeypatch.setattr(check, "SECONDS", 0.1)
+    answer = judge(lambda x: time.sleep(3), COUNT, {})
+    assert "It could not be stopped: restart the kernel" in repr(answer)
+
+
+@pytest.mark.parametrize("leave", ["sys.exit(3)", "raise SystemExit", "exit()"])
+def test_exit_does_not_escape(leave):
+    answer = judge(made(f"def f(x):\n    import sys\n    {leave}"), COUNT, {})
+    assert "your function calls exit() in line 3" in repr(answer) and "end it with return" in repr(answer)
+
+
+def test_an_interrupted_check_stops_the_learners_function():
+    """Whoever interrupts the kernel during an endless loop gets the kernel back, without the loop."""
+    before = threading.active_count()
+    threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        judge(made("def f(x):\n    while True:\n        pass"), COUNT, {})
+    assert threading.active_count() == before
+
+
+def test_a_hint_explains_all_cases():
+    cases = [Case("two", {"x": 2}, 5), Case("three", {"x": 3}, 7)]
+    hints = {"squares": lambda x: x * x, "doubles": (lambda x: -2 * x, lambda x: 2 * x)}
+    assert "doubles" in repr(judge(lambda x: 2 * x, cases, hints))      # at 2 both mistakes give 4
+    assert "returns 4; it should return 5" in repr(judge(lambda x: x + 2, cases, hints))
 
 
 @pytest.mark.parametrize("path", sorted((LESSONS / "solutions").glob("*.py")), ids=lambda path: path.stem)

@@ -12,6 +12,8 @@ def _right_macs(channels, kernels, size, groups, out):
 MACS_MISTAKES = {
     "a kernel sees only the channels of its group: channels // groups of them":
         lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, 1, out),
+    "groups divide the channels that a kernel sees; they do not divide the kernels as well, all of which are there":
+        lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups, out) // groups,
     "those are the weights; each is used once for every pixel of the map, out * out times":
         lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups, 1),
     "a map has out * out pixels, not out":

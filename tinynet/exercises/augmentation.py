@@ -25,12 +25,12 @@ def check_versions(versions):
 
 # -------------------------------------------------------------------------------------------------------- longest_axis
 
-def _axis(picture, centre=True, which=-1, column=True):
+def _axis(picture, centre=True, which=-1, column=True, turn=lambda axis: np.sign(axis[np.argmax(abs(axis))])):
     colours = picture.reshape(3, -1).astype(float)
     off = colours - colours.mean(axis=1, keepdims=True) if centre else colours
     vectors = np.linalg.eigh(off @ off.T)[1]
     axis = vectors[:, which] if column else vectors[which]
-    return axis * np.sign(axis[np.argmax(abs(axis))])
+    return axis * turn(axis)
 
 
 AXIS_MISTAKES = {
@@ -38,7 +38,10 @@ AXIS_MISTAKES = {
     "that is the direction of the smallest variance; eigh has its eigenvalues in ascending order": lambda picture:
         _axis(picture, which=0),
     "that is a row of the matrix; the eigenvectors are its columns": lambda picture: _axis(picture, column=False),
-    "nearly: turn it so that its largest component is positive": lambda picture: -_axis(picture),
+    "nearly: turn it so that its largest component is positive": (
+        lambda picture: -_axis(picture), lambda picture: _axis(picture, turn=lambda axis: 1)),
+    "nearly: the sign that matters is that of the largest component, which need not be the first": lambda picture:
+        _axis(picture, turn=lambda axis: np.sign(axis[0])),
     "it should have length 1": lambda picture: _axis(picture) * np.linalg.eigvalsh(
         np.cov(picture.reshape(3, -1), bias=True))[-1],
 }
@@ -54,6 +57,8 @@ def check_longest_axis(longest_axis):
     four = np.array([[180, 60, 150, 90], [180, 60, 110, 130], [180, 60, 90, 150]]).reshape(3, 2, 2)
     warm = rng.normal(0, 1, (3, 4, 5)) + np.array([3, 1, -2]).reshape(3, 1, 1) * rng.normal(0, 4, (4, 5))
     return judge(longest_axis, [case("four pixels", four), case("red against blue", 120 + warm),
+                                case("blue against red", 120 + warm[::-1]),
+                                case("against green", 120 + warm[[1, 2, 0]]),
                                 case("bytes", rng.integers(0, 256, (3, 6, 6)).astype(np.uint8))], AXIS_MISTAKES)
 
 
@@ -83,8 +88,9 @@ def check_colour_shift(colour_shift):
                     vectors @ (alphas * np.sqrt(eigenvalues)))
 
     by_hand = Case("worked out by hand, along red alone and then between green and blue",
-                   {"eigenvalues": np.array([100.0, 400, 2500]), "alphas": np.array([0.1, 0, 0.2]),
-                    "vectors": np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])}, np.array([1.0, -6, 8]))
+                   {"eigenvalues": np.array([100.0, 400, 2500]),
+                    "vectors": np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]]),
+                    "alphas": np.array([0.1, 0, 0.2])}, np.array([1.0, -6, 8]))
     turned = np.linalg.eigh(np.cov(rng.normal(size=(3, 50))))[1]
     return judge(colour_shift, [by_hand, case("random axes", np.array([389.0, 1376, 14830]), turned),
                                 case("small eigenvalues", np.array([0.25, 0.5, 0.75]), turned)], SHIFT_MISTAKES)

@@ -1,16 +1,25 @@
-"""What all checks share: call the learner's function on one case after the other, until something is wrong."""
+"""What all checks share: call the learner's function on one case after another until something is wrong."""
 
+import contextvars
 import copy
+import ctypes
 import dataclasses
+import inspect
+import linecache
+import sys
+import threading
+import traceback
 
 import numpy as np
 
 from tinynet.gradcheck import numeric_gradient
 
+SECONDS = 10  # after this time a call is stopped
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a check says: true if all is right; a notebook shows the message."""
+    """The answer of a check: true if everything is right. A notebook shows the message."""
 
     passed: bool
     message: str
@@ -24,7 +33,7 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """arguments, by name and in order, and what must come out for them; `says` tells the learner which case it is."""
+    """Arguments by name, in order, and the result expected for them; `says` describes the case to the learner."""
 
     says: str
     arguments: dict
@@ -33,30 +42,45 @@ class Case:
 
 
 def judge(function, cases, mistakes):
-    """Run the learner's function on the cases, in order, and say the first thing that is wrong.
+    """Run the learner's function on the cases, in order, and name the first thing that is wrong.
 
-    Args     cases: of Case, the simplest first; mistakes: {hint: a function that errs in that way, or raises}
-    Returns  a Verdict; an error in the learner's function is one, too
+    A mistake's hint is given only if the mistake explains what the function returned on every case.
+
+    The function is called in a thread of its own. A call that takes more than SECONDS is ended by an exception that
+    Python raises in that thread; this works in a notebook and in any thread, because no signal and no global state is
+    used. A call that is stuck outside Python cannot be ended: its thread is left behind, and the verdict says so.
+    sys.exit() ends only that thread.
+
+    Args     function: the learner's, whose parameters may have other names than the arguments of the cases
+             cases: a list of Case, the simplest first
+             mistakes: {hint: a function that makes the mistake, or a tuple of such functions}
+    Returns  a Verdict, also where the learner's function raises an error
     """
+    names = list(cases[0].arguments)
+    objection = _objection_to_call(function, names)
+    if objection:
+        return Verdict(False, f"Not yet: {objection}.")
+    results = []
     for case in cases:
         given = copy.deepcopy(case.arguments)
-        try:
-            result = function(**given)
-        except Exception as error:  # it is the learner's: whatever it is, they want to read it
-            return _wrong(f"your function stopped with {type(error).__name__}: {error}", case)
+        result, trouble = _call(function, given)
+        if trouble:
+            return _wrong(trouble, case)
         if result is None or result is NotImplemented or result is ...:
             return Verdict(False, "Not yet: your function returns nothing. Fill it in, and end it with return.")
         if any(not np.array_equal(given[name], value) for name, value in case.arguments.items()):
             return _wrong("your function changed its arguments; work on a copy", case)
+        results.append(result)
         objection = _objection(result, case)
         if objection:
-            hint = None if _agrees(result, case.expected, case) else _hint(result, case, mistakes)
-            return _wrong(hint or objection, case)
+            if not _agrees(result, case.expected, case):
+                objection = _hint(function, cases, results, mistakes) or objection
+            return _wrong(objection, case)
     return Verdict(True, f"Right: {len(cases)} of {len(cases)} cases.")
 
 
 def slope_of(f, array, dy):
-    """dL/d(array) for L = sum(f() * dy), by finite differences: what a gradient that somebody wrote must agree with."""
+    """Return dL/d(array) for L = sum(f() * dy), by finite differences: any correct gradient agrees with it."""
     return numeric_gradient(lambda: np.sum(f() * dy), array)
 
 
@@ -65,17 +89,99 @@ def _wrong(what, case):
     return Verdict(False, f"Not yet: {what}.\n(Case: {case.says}, {arguments})")
 
 
-def _objection(result, case):
-    """What is wrong with the result, without knowing why: shape, then dtype, then numbers."""
-    expected = case.expected
+# ---- the call ----------------------------------------------------------------------------------------
+
+class _Stopped(SystemExit):
+    """Raised in a thread that takes too long. A thread that ends by SystemExit prints nothing."""
+
+
+def _objection_to_call(function, names):
+    """Return why the function cannot be called with these arguments, or None."""
+    if not callable(function):
+        return f"give the check your function itself, without brackets; this is {_short(function)}"
     try:
-        got = np.asarray(result)
-        numbers = got.dtype.kind in "biuf"
-    except ValueError:
-        numbers = False
-    if not numbers:
-        return f"your function returns {_short(result)}; it should return numbers"
+        inspect.signature(function).bind(*names)
+    except TypeError:
+        return (f"your function takes {inspect.signature(function)}; it should take {len(names)} "
+                f"argument{'s' if len(names) > 1 else ''}: {', '.join(names)}")
+    except ValueError:  # a function written in C may have no signature
+        pass
+    return None
+
+
+def _call(function, given):
+    """Return (result, None) of a call, or (None, what went wrong)."""
+    outcome = {}
+
+    def work():
+        try:
+            if set(inspect.signature(function).parameters) == set(given):  # their order is free
+                outcome["result"] = function(**given)
+            else:
+                outcome["result"] = function(*given.values())
+        except BaseException as error:  # also SystemExit; the learner wants to read whatever it is
+            outcome["error"] = error
+
+    # The context has NumPy's error state, and tells a notebook to which cell printed lines belong.
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
+    thread.start()
+    try:
+        thread.join(SECONDS)
+        if thread.is_alive():
+            frame = sys._current_frames().get(thread.ident)
+            line = _line(function, traceback.walk_stack(frame) if frame else [])
+            stopped = "" if _stop(thread) else ". It could not be stopped: restart the kernel"
+            return None, (f"after {SECONDS:g} seconds your function was still running{line.rstrip(',')}; "
+                          f"does its loop end?{stopped}")
+    except KeyboardInterrupt:  # the learner interrupted the kernel
+        _stop(thread)
+        raise
+    if "error" not in outcome:
+        return outcome["result"], None
+    error = outcome["error"]
+    line = _line(function, reversed(list(traceback.walk_tb(error.__traceback__))))
+    if isinstance(error, SystemExit):
+        return None, f"your function calls exit(){line.rstrip(',')}; end it with return"
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    return None, f"your function stopped{line} with {said}"
+
+
+def _stop(thread):
+    """End a thread; return whether it did end. The exception is repeated for code that catches everything."""
+    for _ in range(10):
+        if not thread.is_alive():
+            break
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stopped))
+        thread.join(0.1)
+    return not thread.is_alive()
+
+
+def _line(function, frames):
+    """Return " in line 3, `y = x / n`," for the first frame that is the learner's code, or nothing.
+
+    All cells of a notebook share their globals, so helpers from other cells count as the learner's code, too.
+    """
+    for frame, number in frames:
+        if frame.f_globals is getattr(function, "__globals__", None):
+            text = linecache.getline(frame.f_code.co_filename, number).strip()
+            return f" in line {number}" + (f", `{text}`," if text else "")
+    return ""
+
+
+# ---- the result --------------------------------------------------------------------------------------
+
+def _objection(result, case):
+    """Return what is wrong with the result, without knowing why: its type, then shape, dtype and numbers."""
+    expected = case.expected
+    if isinstance(result, np.ndarray) and result.shape == () and result.dtype != object:
+        result = result[()]
+    objection = _objection_to_type(result, expected)
+    if objection:
+        return objection
+    got = np.asarray(result)
     if got.shape != np.shape(expected):
+        if np.shape(expected) == ():
+            return f"your function returns an array of shape {got.shape}; it should return {_kind(expected)}"
         return f"the result has shape {got.shape}, it should have {np.shape(expected)}"
     if isinstance(expected, int) and got.dtype.kind not in "iu":
         return f"your function returns {_short(result)}; it should be a whole number, so divide with //"
@@ -90,6 +196,36 @@ def _objection(result, case):
     return None
 
 
+def _objection_to_type(result, expected):
+    """Return what is wrong with the type of the result, in a sentence that says how to change it, or None."""
+    wanted, truth = _kind(expected), bool | np.bool_
+    if isinstance(result, truth) != isinstance(expected, truth):
+        return f"your function returns {_short(result)}; it should return {wanted}"
+    if isinstance(result, str):
+        return f"your function returns the text {result!r}; it should return {wanted}, without quotes or str()"
+    if isinstance(result, tuple) and len(result) == 1:
+        return f"your function returns a tuple of one value; is there a comma at the end of return? Return {wanted}"
+    if isinstance(result, tuple):
+        return f"your function returns {len(result)} values; it should return {wanted}"
+    if isinstance(result, list) and isinstance(expected, np.ndarray):
+        return f"your function returns a list; make it {wanted} with np.array(...)"
+    if isinstance(result, list):
+        return f"your function returns a list; it should return {wanted}"
+    if callable(result):
+        return f"your function returns the function {_short(result)}; call it with brackets, and return {wanted}"
+    if np.asarray(result).dtype.kind not in "biuf":
+        return f"your function returns {_short(result)}; it should return {wanted}"
+    return None
+
+
+def _kind(expected):
+    if isinstance(expected, np.ndarray):
+        return f"an array of shape {expected.shape}"
+    if isinstance(expected, bool | np.bool_):
+        return "True or False"
+    return "a whole number" if isinstance(expected, int) else "a number"
+
+
 def _agrees(a, b, case):
     try:
         return np.shape(a) == np.shape(b) and np.allclose(a, b, case.tolerance, case.tolerance)
@@ -97,17 +233,40 @@ def _agrees(a, b, case):
         return False
 
 
-def _hint(result, case, mistakes):
-    """The hint of the first mistake that returns what the learner's function returned."""
-    for hint, mistake in mistakes.items():
-        try:
-            with np.errstate(all="ignore"):
-                wrong = mistake(**copy.deepcopy(case.arguments))
-        except (ArithmeticError, IndexError, ValueError):  # a mistake that cannot be made with these arguments
-            continue
-        if _agrees(result, wrong, case):
-            return hint
+def _hint(function, cases, results, mistakes):
+    """Return the hint of the first mistake that explains the function's results on all cases.
+
+    `results` holds those up to the first wrong one; a case that the function or the mistake cannot do is left out.
+    """
+    done = list(zip(cases, results))
+    for case in cases[len(results):]:
+        result, trouble = _call(function, copy.deepcopy(case.arguments))
+        if trouble and "seconds" in trouble:
+            break
+        if not trouble:
+            done.append((case, result))
+    failed = cases[len(results) - 1]
+    for hint, variants in mistakes.items():
+        for mistake in variants if isinstance(variants, tuple) else (variants,):
+            evidence = [(case, _same_mistake(mistake, result, case)) for case, result in done]
+            if all(same is not False for _, same in evidence) and any(
+                    case is failed and same for case, same in evidence):
+                return hint
     return None
+
+
+def _same_mistake(mistake, result, case):
+    """Return whether the mistake gives this result, or None where that cannot be decided."""
+    try:
+        with np.errstate(all="ignore"):
+            wrong = mistake(**copy.deepcopy(case.arguments))
+        if np.shape(result) == np.shape(wrong) and np.allclose(result, wrong, case.tolerance, case.tolerance, True):
+            return True
+        return False if np.isfinite(result).all() and np.isfinite(wrong).all() else None
+    except (ArithmeticError, IndexError, ValueError):  # these arguments do not allow the mistake
+        return None
+    except TypeError:  # no numbers
+        return False
 
 
 def _short(value):

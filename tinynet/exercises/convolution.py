@@ -16,6 +16,8 @@ SIZE_MISTAKES = {
     "the padding is forgotten": lambda size, kernel, stride, pad: (size - kernel) // stride + 1,
     "a last window that only fits in part does not count: round down": lambda size, kernel, stride, pad:
         -(-(size + 2 * pad - kernel) // stride) + 1,
+    "round() goes to the nearest whole number, up as well as down; // always rounds down":
+        lambda size, kernel, stride, pad: round((size + 2 * pad - kernel) / stride) + 1,
 }
 
 
@@ -26,6 +28,7 @@ def check_output_size(output_size):
     return judge(output_size, [
         case("AlexNet's conv1 at 227 pixels", 227, 11, 4, 0), case("conv2", 27, 5, 1, 2), case("conv3", 13, 3, 1, 1),
         case("at 224 pixels the stride does not divide", 224, 11, 4, 0), case("one window exactly", 11, 11, 4, 0),
+        case("at 226 pixels the rest is nearly a stride", 226, 11, 4, 0), case("half a stride is left", 8, 3, 2, 0),
         case("a small one", 7, 3, 2, 1)], SIZE_MISTAKES)
 
 
@@ -37,6 +40,9 @@ PARAMETER_MISTAKES = {
         lambda channels, kernels, size, groups: kernels * channels // groups * size**2 + 1,
     "a kernel sees only the channels of its group: channels // groups of them":
         lambda channels, kernels, size, groups: kernels * channels * size**2 + kernels,
+    "groups divide the channels that a kernel sees; they do not divide the kernels as well, all of which are there": (
+        lambda channels, kernels, size, groups: kernels // groups * (channels // groups) * size**2 + kernels,
+        lambda channels, kernels, size, groups: kernels // groups * ((channels // groups) * size**2 + 1)),
     "a kernel is size pixels high and size pixels wide":
         lambda channels, kernels, size, groups: kernels * channels // groups * size + kernels,
     "each kernel spans all channels of its group, it is not one map":
@@ -113,6 +119,8 @@ def _unstrided(dy, x, w, stride):
 GRADIENT_MISTAKES = {
     "looks like the result is flipped: the weight w[u, v] met the pixels u rows and v columns into each window":
         lambda dy, x, w, stride: _right_kernel_gradient(dy, x, w, stride)[::-1, ::-1],
+    "looks like the result is transposed: dw has w's shape, and the row is its first index":
+        lambda dy, x, w, stride: _right_kernel_gradient(dy, x, w, stride).T,
     "a weight is used in every window, and its gradients add up; this is their mean":
         lambda dy, x, w, stride: _right_kernel_gradient(dy, x, w, stride) / dy.size,
     "only the last window counts: add with +=, do not assign with =":
@@ -138,8 +146,9 @@ def check_kernel_gradient(kernel_gradient):
     def case(says, arguments):
         return Case(says, arguments, _right_kernel_gradient(**arguments), 1e-5)
 
-    by_hand = Case("worked out by hand", {"dy": np.array([[1.0, 0], [0, 2]]), "w": np.array([[1.0, 0], [2, -1]]),
-                                          "x": np.array([[1.0, 2, 0], [0, 3, 1], [4, 0, 2]]), "stride": 1},
+    by_hand = Case("worked out by hand", {"dy": np.array([[1.0, 0], [0, 2]]),
+                                          "x": np.array([[1.0, 2, 0], [0, 3, 1], [4, 0, 2]]),
+                                          "w": np.array([[1.0, 0], [2, -1]]), "stride": 1},
                    np.array([[7.0, 4], [0, 7]]))
     last = random(7, 6, 3, 2, 2)
     slope = slope_of(lambda: _right_convolve(last["x"], last["w"], 2), last["w"], last["dy"])

@@ -81,7 +81,8 @@ ERROR_MISTAKES = {
         _right_error(analytic, numeric)**2,
     "differences of opposite sign cancel: square them first": lambda analytic, numeric:
         abs(np.sum(analytic - numeric)) / abs(np.sum(numeric)),
-    "where both are all zeros they agree: that is 0": lambda analytic, numeric: np.inf,
+    "where both are all zeros they agree: that is 0": lambda analytic, numeric:
+        np.linalg.norm(analytic - numeric) / np.linalg.norm(numeric),
 }
 
 
@@ -115,6 +116,8 @@ RIGHT_MISTAKES = {
     "with ones from above that one looks right: let dy be random": _verdict(draw=np.ones),
     "only sums or means agree there: compare element by element": _verdict(
         close=lambda a, b: abs(a.sum() - b.sum()) <= 1e-6 * abs(b.sum())),
+    "np.allclose also allows a difference of 1e-8, which may be more than the gradient: pass atol=0, or compare norms":
+        _verdict(close=np.allclose),
     "that gradient is small, and so is the difference, but it is half of it: compare relative to its size": _verdict(
         close=lambda a, b: np.abs(a - b).max() <= 1e-6),
     "a thousandth off is a mistake: in float64 right gradients agree to a millionth and better": _verdict(
@@ -141,6 +144,6 @@ def check_gradient_is_right(gradient_is_right):
         _layer("square_without_dy", lambda x: x**2, lambda dy, x: 2 * x, False),
         _layer("product", lambda x: x @ ROUND, lambda dy, x: dy @ ROUND.T, True),
         _layer("product_with_w_turned", lambda x: x @ ROUND, lambda dy, x: dy @ ROUND, False),
-        _layer("small_cube_and_half_as_much_again", lambda x: 1e-8 * x**3, lambda dy, x: 4.5e-8 * x**2 * dy, False),
+        _layer("small_cube_and_half_as_much_again", lambda x: 1e-10 * x**3, lambda dy, x: 4.5e-10 * x**2 * dy, False),
         _layer("cube_off_by_a_thousandth", lambda x: x**3, lambda dy, x: 3.003 * x**2 * dy, False),
         _layer("large_cube", lambda x: 1e6 * x**3, lambda dy, x: 3e6 * x**2 * dy, True)], RIGHT_MISTAKES)

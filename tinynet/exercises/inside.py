@@ -50,6 +50,8 @@ ROWS_MISTAKES = {
     "those are the farthest": lambda asked, known, k: np.argsort(-((known - asked)**2).sum(axis=1))[:k],
     "those are the right rows in another order: the nearest first": lambda asked, known, k:
         np.sort(_right_rows(asked, known, k)),
+    "argpartition finds the k nearest, but leaves them in any order: sort these k by their distance":
+        lambda asked, known, k: np.argpartition(((known - asked)**2).sum(axis=1), k)[:k],
     "differences of opposite sign cancel: square them before they are added up": lambda asked, known, k:
         np.argsort(abs((known - asked).sum(axis=1)))[:k],
     "those have the largest product with `asked`; long rows win that, near or not": lambda asked, known, k:
@@ -70,4 +72,5 @@ def check_nearest_rows(nearest_rows):
     return judge(nearest_rows, [
         case("worked out by hand: (0, 0) and four points", [0, 0], [[3, 0], [1, -1], [9, -9], [0, 2]], 2),
         case("random numbers", rng.standard_normal(5), rng.standard_normal((12, 5)), 4),
+        case("many", rng.standard_normal(2), rng.standard_normal((1500, 2)), 1000),
         case("one of them", rng.standard_normal(3), rng.standard_normal((7, 3)), 1)], ROWS_MISTAKES)

@@ -36,6 +36,13 @@ MISTAKES = {
         lambda x, n: np.stack([(x[max(0, c - n // 2):c + n // 2]**2).sum(axis=0) for c in range(len(x))])),
     "the window goes round the edge: a negative index counts from the end, so begin at max(0, c - n // 2)":
         _with_energy(lambda x, n: sum(np.roll(x * x, s, axis=0) for s in range(-(n // 2), n // 2 + 1))),
+    "a slice that begins below 0 counts from the end, and may be empty: begin at max(0, c - n // 2)": _with_energy(
+        lambda x, n: np.stack([(x[c - n // 2:c + n // 2 + 1]**2).sum(axis=0) for c in range(len(x))])),
+    "the energy is that of the channel alone; its neighbours, n // 2 on either side, belong to it": _with_energy(
+        lambda x, n: x * x),
+    "beta is a power, (k + alpha * energy)**beta; some notes on the paper have lost the sign for it": (
+        lambda x, n, k, alpha, beta: x / (k + alpha * _sum(x * x, n) * beta),
+        lambda x, n, k, alpha, beta: x / ((k + alpha * _sum(x * x, n)) * beta)),
     "a channel belongs to its own window": _with_energy(lambda x, n: _sum(x * x, n) - x * x),
     "the sum goes over channels, not over the whole map": _with_energy(
         lambda x, n: np.broadcast_to((x * x).sum(axis=(1, 2), keepdims=True), x.shape)),

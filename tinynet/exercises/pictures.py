@@ -15,8 +15,8 @@ BATCH_MISTAKES = {
     "rows and columns have changed places: the new order of the axes is 0, 3, 1, 2": lambda pictures, mean:
         pictures.T.transpose(3, 0, 1, 2).astype(np.float32) - mean,
     "the mean image is not taken off": lambda pictures, mean: pictures.transpose(0, 3, 1, 2).astype(np.float32),
-    "that is less the mean of this batch; the mean of the training set is given": lambda pictures, mean:
-        (pictures - pictures.mean(axis=0)).transpose(0, 3, 1, 2),
+    "this subtracts the mean of the batch; subtract the mean of the training set, which is given":
+        lambda pictures, mean: (x := pictures.transpose(0, 3, 1, 2).astype(np.float32)) - x.mean(axis=0),
     "that is less one number for all pixels; the mean image has one for each": lambda pictures, mean:
         pictures.transpose(0, 3, 1, 2).astype(np.float32) - mean.mean(),
 }
@@ -80,6 +80,11 @@ def _ahead(beats):
     return error
 
 
+def _sorted(chosen):
+    """The error, where chosen(scores, k) are the k classes of each picture that an argsort puts first."""
+    return lambda scores, labels, k: float(np.mean((chosen(scores, k) != labels[:, None]).all(axis=1)))
+
+
 def _right_error(scores, labels, k):
     return float(top_k_wrong(scores, labels, k).mean())
 
@@ -93,7 +98,14 @@ ERROR_MISTAKES = {
         lambda scores, own: scores > own),
     "the label itself is not ahead of itself: it is one of those that are not smaller": _ahead(
         lambda scores, own: scores >= own),
-    "those are the k smallest scores": _ahead(lambda scores, own: scores < own),
+    "argsort puts equal scores in some order, and the label may come first; count the scores that are not smaller": (
+        _sorted(lambda scores, k: np.argsort(-scores, axis=1)[:, :k]),
+        _sorted(lambda scores, k: np.argsort(-scores, axis=1, kind="stable")[:, :k]),
+        _sorted(lambda scores, k: np.argsort(scores, axis=1)[:, -k:]),
+        _sorted(lambda scores, k: np.argsort(scores, axis=1, kind="stable")[:, -k:])),
+    "those are the k smallest scores": (
+        lambda scores, labels, k: _right_error(-scores, labels, k),
+        _sorted(lambda scores, k: np.argsort(scores, axis=1)[:, :k])),
     "that is the top-1 error whatever k is": lambda scores, labels, k: _right_error(scores, labels, 1),
 }
 
@@ -111,4 +123,5 @@ def check_top_k_error(top_k_error):
         case("the largest score or not", [row[:4] for row in rows] + [[3, 1, 0, 2]], [0, 2, 3, 0, 3], 1),
         case("top-5", rows, [0, 0, 3, 0], 5), case("top-3", rows, [1, 0, 0, 4], 3),
         case("more pictures", rng.permuted(np.tile(np.arange(9), (40, 1)), axis=1), rng.integers(0, 9, 40), 2),
-        case("ties", [[1, 1, 0], [2, 2, 2], [0, 1, 1], [3, 1, 2], [3, 1, 2]], [0, 1, 0, 0, 2], 1)], ERROR_MISTAKES)
+        case("ties", [[1, 1, 0], [1, 1, 0], [2, 2, 2], [2, 2, 2], [2, 2, 2], [0, 1, 1], [3, 1, 2]],
+             [0, 1, 0, 1, 2, 0, 0], 1)], ERROR_MISTAKES)

@@ -117,8 +117,9 @@ def check_max_pool_gradient(max_pool_gradient):
         given = {"dy": dy, "x": x, "size": size, "stride": stride}
         return Case(says, given, _right_gradient(**given))
 
-    by_hand = Case("worked out by hand", {"dy": np.array([[10.0, 100]]), "size": 3, "stride": 2,
-                                          "x": np.array([[1.0, 5, -2, 0, 3], [-7, 2, 6, 1, 0], [0, 1, -6, 2, -1]])},
+    by_hand = Case("worked out by hand", {"dy": np.array([[10.0, 100]]),
+                                          "x": np.array([[1.0, 5, -2, 0, 3], [-7, 2, 6, 1, 0], [0, 1, -6, 2, -1]]),
+                                          "size": 3, "stride": 2},
                    np.array([[0.0, 0, 0, 0, 0], [0, 0, 110, 0, 0], [0, 0, 0, 0, 0]]))
     return judge(max_pool_gradient, [by_hand, case("random numbers", rng.standard_normal((7, 9)), 3, 2),
                                      case("with ties", rng.integers(0, 3, (7, 7)), 3, 2),

@@ -104,6 +104,8 @@ SIGNAL_MISTAKES = {
     "that is the spread of all numbers together; take each unit by itself, over the pictures: axis=0": lambda y:
         y.std() / y.mean(),
     "that is the variance; the standard deviation is its square root": lambda y: y.var(axis=0).mean() / y.mean(),
+    "ddof=1 divides by N - 1, to estimate a spread from a sample; the spread of these N pictures divides by N":
+        lambda y: y.std(axis=0, ddof=1).mean() / y.mean(),
     "as a share of the mean: divide by it": lambda y: y.std(axis=0).mean(),
     "upside down: the spread divided by the mean": lambda y: y.mean() / y.std(axis=0).mean(),
 }
