@@ -504,7 +504,7 @@ def test_an_endless_loop_is_stopped_in_any_thread(body, monkeypatch, capfd):
     thread.join(30)
     for answer in answers:
         assert re.match(r"Not yet: after 0\.2 seconds your function was still running in line \d, `", repr(answer))
-    assert len(answers) == 2 and threading.active_count() == before
+    assert len(answers) == 2 and threading.active_count() <= before
     assert capfd.readouterr() == ("", "")
 
 
@@ -522,11 +522,18 @@ def test_exit_does_not_escape(leave):
 
 def test_an_interrupted_check_stops_the_learners_function():
     """Whoever interrupts the kernel during an endless loop gets the kernel back, without the loop."""
-    before = threading.active_count()
+    count = [0]
+
+    def f(x):
+        while True:
+            count[0] += 1
+
     threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
-        judge(made("def f(x):\n    while True:\n        pass"), COUNT, {})
-    assert threading.active_count() == before
+        judge(f, COUNT, {})
+    seen = count[0]
+    time.sleep(0.1)
+    assert count[0] == seen > 0
 
 
 def test_a_hint_explains_all_cases():
