@@ -111,7 +111,7 @@ def _objection_to_call(function, names):
 
 def _call(function, given):
     """Return (result, None) of a call, or (None, what went wrong)."""
-    outcome = {}
+    outcome, ended = {}, threading.Event()
 
     def work():
         try:
@@ -121,20 +121,21 @@ def _call(function, given):
                 outcome["result"] = function(*given.values())
         except BaseException as error:  # also SystemExit; the learner wants to read whatever it is
             outcome["error"] = error
+        finally:
+            ended.set()
 
     # The context has NumPy's error state, and tells a notebook to which cell printed lines belong.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
     thread.start()
     try:
-        thread.join(SECONDS)
-        if thread.is_alive():
+        if not ended.wait(SECONDS):  # Thread.join() would call an interrupted thread ended (Python 3.11)
             frame = sys._current_frames().get(thread.ident)
             line = _line(function, traceback.walk_stack(frame) if frame else [])
-            stopped = "" if _stop(thread) else ". It could not be stopped: restart the kernel"
+            stopped = "" if _stop(thread, ended) else ". It could not be stopped: restart the kernel"
             return None, (f"after {SECONDS:g} seconds your function was still running{line.rstrip(',')}; "
                           f"does its loop end?{stopped}")
     except KeyboardInterrupt:  # the learner interrupted the kernel
-        _stop(thread)
+        _stop(thread, ended)
         raise
     if "error" not in outcome:
         return outcome["result"], None
@@ -146,14 +147,14 @@ def _call(function, given):
     return None, f"your function stopped{line} with {said}"
 
 
-def _stop(thread):
-    """End a thread; return whether it did end. The exception is repeated for code that catches everything."""
+def _stop(thread, ended):
+    """End a thread and return whether it ended. The exception is repeated for code that catches everything."""
     for _ in range(10):
-        if not thread.is_alive():
-            break
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stopped))
-        thread.join(0.1)
-    return not thread.is_alive()
+        if ended.wait(0.1):
+            thread.join()
+            return True
+    return False
 
 
 def _line(function, frames):
