@@ -2,12 +2,14 @@
 
 import io
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 from test_trace import LAYERS, arrays_of, logits_of, made
 
-from tinynet import figures
+import tinynet
+from tinynet import figures, layers, ops
 from tinynet.trace import explain
 
 
@@ -168,3 +170,119 @@ def test_rows_of_pictures_have_names_and_marks():
     assert [[len(axes.patches) for axes in line] for line in grid] == [[1, 0, 0], [0, 1, 0]]
     np.testing.assert_array_equal(shown(grid[1, 1]), rows["b"][1].transpose(1, 2, 0))
     assert not grid[1, 2].images
+
+
+GREEN = matplotlib.colors.to_rgba(figures.canvas.WINDOW)
+
+
+def small_alexnet():
+    kernels = {"pad": 1, "groups": 2}
+    rows = [layers.Conv2d("conv1", 8, 5, stride=2), layers.ReLU("relu1"), layers.LRN("lrn1"),
+            layers.MaxPool("pool1", 3, 2), layers.Conv2d("conv2", 12, 3, **kernels), layers.ReLU("relu2"),
+            layers.Conv2d("conv3", 16, 3, pad=1), layers.Flatten("flatten"), layers.Linear("fc4", 20),
+            layers.Dropout("drop4"), layers.Linear("fc5", 10)]
+    return tinynet.Sequential(rows, (3, 35, 35), np.random.default_rng(0))
+
+
+def crops(picture):
+    return figures.draw_crops(picture, 32, [(0, 0), (8, 4)])
+
+
+GRAPH = ([("linear", ["w_1", "b_1"], "x"), ("ReLU", [], "h"), ("linear", ["w_2"], "h"), ("loss", [], "")],
+         ["x", "z", "h", "s", "L"])
+DRAWN = {
+    "network": lambda: figures.draw_network(small_alexnet()),
+    "stack": lambda: figures.draw_stack(small_alexnet()),
+    "kernel": figures.draw_kernel,
+    "neuron": figures.draw_neuron,
+    "thinned": lambda: figures.draw_thinned([[1, 1, 1], [1, 0, 1, 0], [1, 1]]),
+    "graph": lambda: figures.draw_graph(*GRAPH),
+    "crops": lambda: crops(np.zeros((3, 40, 40), np.uint8)),
+    "windows": lambda: figures.draw_windows({"apart": (2, 2), "overlapping": (3, 2)}, 7),
+}
+
+
+def texts(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts if text.get_text()]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_words_in_a_drawing_are_inside_it_and_do_not_overlap(name, tmp_path):
+    figure = DRAWN[name]()
+    figures.canvas.done(figure, tmp_path / "drawing.png")
+    width, height = figure.canvas.get_width_height()
+    boxes = [(text.get_text(), text.get_window_extent()) for axes in figure.axes
+             for text in (*axes.texts, axes.title) if text.get_text()]
+    assert boxes
+    for number, (said, box) in enumerate(boxes):
+        assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -1, said  # in pixels
+        for other, second in boxes[number + 1:]:
+            assert not box.overlaps(second), (said, other)
+
+
+def test_a_network_on_two_gpus_says_its_numbers_and_where_it_crosses():
+    net = small_alexnet()
+    figure = DRAWN["network"]()
+    said = texts(figure)
+    for text in ("35 × 35", "4 + 4 maps", "5 × 5 × 3", "stride 2", "LRN over 5 maps", "max-pool 3 × 3",
+                 "3 × 3 × 4", "3 × 3 × 12", "8 + 8 maps", "10 + 10", "10", "dropout"):
+        assert text in said
+    assert net["conv2"].params["w"].shape[1] == 4 and said.count("stride 1, pad 1") == 2
+    arrows = [text.arrow_patch.get_edgecolor() for text in figure.axes[0].texts if hasattr(text, "arrow_patch")]
+    assert len(arrows) == 2 + 2 + 4 + 4 + 2 and arrows.count(GREEN) == 2 + 2  # conv3 and fc4 cross
+
+
+def test_a_stack_says_what_the_network_is():
+    net = small_alexnet()
+    said = texts(DRAWN["stack"]())
+    for row in net.summary().rows:
+        assert row.name in said
+        assert not row.params or f"{row.params:,}" in said
+        assert " × ".join(f"{size:,}" for size in row.output_shape) in said
+    assert "12 kernels 3 × 3 × 4, stride 1, padding 1, 2 groups" in said
+    assert [text for text in said if text.startswith("layer ")] == [f"layer {i}" for i in range(1, 6)]
+
+
+def test_the_marked_number_is_that_of_the_window():
+    axes, = figures.draw_kernel(channels=1, size=7, kernel=3, stride=2, at=(0, 2)).axes
+    empty = [patch for patch in axes.patches if not patch.get_fill()]
+    frames = [patch for patch in empty if patch.get_edgecolor() == GREEN]
+    maps = [patch for patch in empty if patch.get_edgecolor() != GREEN]
+    cell = maps[0].get_width() / 7
+    for frame, whole, column, high in zip(frames, maps, (4, 0, 2), (3, 3, 1)):
+        assert (frame.get_x() - whole.get_x()) / cell == pytest.approx(column)
+        assert frame.get_y() + frame.get_height() == pytest.approx(whole.get_y() + whole.get_height())
+        assert frame.get_height() / cell == pytest.approx(high)
+    assert maps[2].get_width() / cell == pytest.approx(3)
+
+
+def test_a_thinned_network_has_the_lines_of_the_units_that_speak():
+    axes, = DRAWN["thinned"]().axes
+    lines = [line for line in axes.lines if line.get_color() == figures.canvas.INK]
+    assert len(lines) == 3 * 4 + 4 * 2 + (3 * 2 + 2 * 2)
+    assert sum(patch.get_facecolor() == (1, 1, 1, 1) for patch in axes.patches) == 2
+
+
+def test_a_graph_has_a_gradient_for_everything():
+    said = texts(DRAWN["graph"]())
+    for name in ("x", "z", "h", "s"):
+        assert f"${name}$" in said and f"$d{name}$" in said
+    assert "$L$" in said and "$1$" in said and "$dw_1,\\ db_1$" in said and "$dw_2$" in said
+    assert "saves $x$" in said and sum(text.startswith("saves") for text in said) == 3
+
+
+def test_crops_lie_where_they_were_cut():
+    picture = np.random.default_rng(0).integers(0, 256, (3, 40, 40)).astype(np.uint8)
+    whole, _, second = crops(picture).axes
+    places, first, other = whole.patches
+    assert places.get_width() == places.get_height() == 40 - 32 + 1 and "9 × 9" in whole.get_title()
+    assert (first.get_xy(), other.get_xy(), other.get_width()) == ((-0.5, -0.5), (3.5, 7.5), 32)
+    np.testing.assert_array_equal(shown(second), picture[:, 8:, 4:36].transpose(1, 2, 0))
+
+
+def test_windows_count_the_windows_of_each_pixel():
+    said = texts(DRAWN["windows"]())
+    for start, (size, stride) in ((0, (2, 2)), (50, (3, 2))):
+        counts = ops.conv2d_backward(np.ones((1, 1, 3, 3)), np.zeros((1, 1, 7, 7)), np.ones((1, 1, size, size)),
+                                     stride, 0, 1)[0]
+        assert said[start:start + 49] == [f"{count:.0f}" for count in counts.ravel()]

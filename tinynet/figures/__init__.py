@@ -1,11 +1,28 @@
-"""Pictures, of runs and in lessons. The only room that imports matplotlib, and it needs no screen.
+"""Figures of runs, of data and in lessons. Only this room imports matplotlib. It needs no screen.
 
-Each takes a path to be saved at, or None, and returns a Drawing, which a notebook shows.
+Each function takes a path to save at, or None, and returns a Drawing, which a notebook shows.
 """
 
 from tinynet.figures.canvas import Drawing
-from tinynet.figures.charts import draw_bars, draw_dots, draw_lines, draw_rows, draw_streams, draw_table
+from tinynet.figures.charts import (
+    draw_bars,
+    draw_dots,
+    draw_lines,
+    draw_rows,
+    draw_streams,
+    draw_table,
+)
 from tinynet.figures.data import draw_contact_sheet, draw_ten_crops
+from tinynet.figures.drawings import (
+    draw_crops,
+    draw_graph,
+    draw_kernel,
+    draw_network,
+    draw_neuron,
+    draw_stack,
+    draw_thinned,
+    draw_windows,
+)
 from tinynet.figures.lessons import (
     ACTIVATIONS,
     PHOTO,
@@ -17,6 +34,9 @@ from tinynet.figures.lessons import (
 )
 from tinynet.figures.runs import draw_curves, draw_guesses, draw_kernels
 
-__all__ = ["ACTIVATIONS", "PHOTO", "WEIGHTS", "Drawing", "draw_bars", "draw_contact_sheet", "draw_curves", "draw_dots",
-           "draw_explanation", "draw_guesses", "draw_kernels", "draw_lines", "draw_maps", "draw_numbers",
-           "draw_pictures", "draw_rows", "draw_streams", "draw_table", "draw_ten_crops"]
+__all__ = ["ACTIVATIONS", "PHOTO", "WEIGHTS", "Drawing", "draw_bars", "draw_contact_sheet",
+           "draw_crops", "draw_curves", "draw_dots", "draw_explanation", "draw_graph",
+           "draw_guesses", "draw_kernel", "draw_kernels", "draw_lines", "draw_maps",
+           "draw_network", "draw_neuron", "draw_numbers", "draw_pictures", "draw_rows",
+           "draw_stack", "draw_streams", "draw_table", "draw_ten_crops", "draw_thinned",
+           "draw_windows"]
