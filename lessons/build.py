@@ -28,6 +28,16 @@ METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "na
 LIMIT = 90  # seconds for a lesson
 
 
+NO_NETWORK = """
+def _refuse(event, arguments):
+    if event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple) or event in (
+            "socket.getaddrinfo", "urllib.Request", "http.client.connect", "ftplib.connect"):
+        raise RuntimeError(f"a lesson must not use the network: {event} {arguments[1:]}")
+__import__("sys").addaudithook(_refuse)
+del _refuse
+"""
+
+
 class LessonError(ValueError):
     """A lesson that cannot be built, or is not what it should be; one line."""
 
@@ -53,12 +63,13 @@ def notebook_of(source):
 
 
 def execute(notebook, name):
-    """Run a notebook from the top in a fresh kernel, on one thread, without pyplot. Raises LessonError."""
+    """Run a notebook from the top in a fresh kernel, on one thread, without pyplot and network. Raises LessonError."""
     import nbclient
     import nbformat
     path = os.pathsep.join([str(LESSONS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
-    client = nbclient.NotebookClient(notebook, timeout=LIMIT, record_timing=False, extra_arguments=["--log-level=40"],
+    client = nbclient.NotebookClient(notebook, timeout=LIMIT, record_timing=False,
+                                     extra_arguments=["--log-level=40", f"--IPKernelApp.exec_lines={NO_NETWORK}"],
                                      coalesce_streams=True,  # a line may come in two messages
                                      resources={"metadata": {"path": str(LESSONS)}})
     try:
