@@ -39,8 +39,8 @@ export function css(number, top, name) {
 
 // Black or white, whichever is read more easily on the colour of a number.
 export function ink(number, top, name) {
-  const [r, g, b] = colour(number, top, name);
-  return 0.299 * r + 0.587 * g + 0.114 * b > 128 ? "#000" : "#fff";
+  const [r, g, b] = Array.from(colour(number, top, name), level => (level / 255) ** 2.2);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000" : "#fff";
 }
 
 // A picture (H, W) of numbers as a canvas of one pixel a number.

@@ -257,7 +257,8 @@ const CHINESE = [
 const AXES = { channel: "通道", row: "行", column: "列", image: "图片", kernel: "卷积核", input: "输入",
   unit: "单元", class: "类别", i: "i", j: "j" };
 const COLUMNS = { product: "乘积", won: "胜", share: "份额", slope: "斜率", mask: "掩码", factor: "系数",
-  label: "标签", truth: "真值", logit: "得分" };
+  label: "标签", truth: "真值", logit: "得分", "exp(logit - largest)": "exp(得分 - 最大值)",
+  "p - truth": "p - 真值" };
 
 let language = 0; // 0 English, 1 Chinese
 

@@ -111,7 +111,7 @@ function overview(explanation, view, again, wide) {
   const total = size(shape);
   W = Math.min(W, total);
   H = C === 1 && shape[0] === 1 ? Math.ceil(total / W) : H;
-  const room = Math.max(96, Math.min(210, wide / explanation.names.length - 24));
+  const room = Math.max(64, Math.min(210, wide / explanation.names.length - 24));
   const pictures = explanation.names.map((name, position) => {
     let data = explanation.terms[name];
     if (data.length < C * H * W) {
@@ -184,7 +184,8 @@ function numberGrid(explanation, view, link, again) {
             : { className: "cell", title: digits(number), style: { background: css(number, top, colours), color: ink(number, top, colours) } }));
     })));
     return h("figure", {}, h("figcaption", {}, said(name), unit === 1 ? "" : ` \u00b7 ${t("inUnits", digits(unit))}`),
-      h("div", { className: "scroll" }, h("table", { className: "grid" }, h("tbody", {}, rows))));
+      h("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": `${t("window")}: ${said(name)}`,
+        "data-key": `cells-${name}` }, h("table", { className: "grid" }, h("tbody", {}, rows))));
   });
   return h("div", { className: "window" }, h("div", { className: "windowhead" },
     h("h3", {}, t("window")), chooser, tabs), h("div", { className: wide ? "grids wide" : "grids" }, grids));

@@ -20,7 +20,10 @@ export async function start(from) {
   state = read();
   speak(state.lang);
   about = await source.about();
-  globalThis.explain = place => source.explain(settingsOf(state), parse(place)); // for the browser's console
+  globalThis.explain = place => { // for the browser's console
+    const found = parse(place);
+    return source.explain(settingsOf(state), { ...found, index: found.index || [] });
+  };
   addEventListener("hashchange", () => draw());
   addEventListener("keydown", shortcut);
   let pending;
@@ -200,9 +203,10 @@ function tabs(layer) {
       && (of !== "update" || (name === "b") === (state.place.index.length === 1)) ? "true" : null }, name);
   const chips = now === "update" && layer.params.w ? [layer.behind ? "" : chip("update", null, "w"), chip("update", [0], "b")]
     : arrays[now].map(of => chip(of, null, of));
-  const facts = Object.entries(layer.facts).filter(([name, value]) => !(name === "pad" && !value.some(Boolean)
-    || name === "groups" && value === 1)).map(([name, value]) => `${name} ${Array.isArray(value) ? value.join("\u00d7") : digits(value)}`
-    .replace(/^inverted (true|false)$/, (_, yes) => yes === "true" ? "inverted" : "")).filter(Boolean).join(", ");
+  const facts = Object.entries(layer.facts).map(([name, value]) => {
+    if (name === "pad" && !value.some(Boolean) || name === "groups" && value === 1 || value === false) return "";
+    return value === true ? name : `${name} ${Array.isArray(value) ? value.join("\u00d7") : digits(value)}`;
+  }).filter(Boolean).join(", ");
   return h("div", { className: "tabs" },
     h("h2", { className: "layername" }, layer.name === "picture" ? t("picture") : layer.name, " ",
       h("span", { className: "muted" }, [layer.kind === "Picture" ? "" : layer.kind, facts].filter(Boolean).join(" \u00b7 "))),
@@ -224,7 +228,7 @@ async function mapsPanel(bench, layer, place, explanation, width) {
   for (const term of ["x", "dy"]) {
     if (explanation.sources?.[term]?.index?.length === 4) terms.push(term);
   }
-  const half = terms.length ? (width - 26 * terms.length) / (terms.length + 1) : Math.min(width, 300);
+  const half = terms.length ? (width - 32 * terms.length) / (terms.length + 1) : Math.min(width, 300);
   for (const term of terms) row.push(await lit(bench, explanation, term, half));
   const title = own.C > 1 ? t("thisMap", `${layer.name === "picture" ? t("picture") : layer.name}.${of}`, c) : `${layer.name}.${of}`;
   const colour = layer.kind === "Picture" && (await pixelsOf(bench));
