@@ -375,7 +375,8 @@ assert tinynet.Sequential(table, (3, 227, 227), rng).summary().params == 59_798_
 # %%
 def settings(recipe):
     """{"conv1": {"K": 96, ...}, ...}: what each row of the table sets."""
-    others = ("name", "params", "grads", "training", "ops", "rng", "_saved", "buffers", "need_dx")
+    others = ("name", "params", "grads", "training", "ops", "rng", "device", "_saved", "buffers",
+              "need_dx")
     return {layer.name: {key: value for key, value in vars(layer).items() if key not in others}
             for layer in tinynet.RECIPES[recipe].layers(1000)}
 

@@ -40,7 +40,7 @@ ARROWS = {
     "network": HELPERS | {"ops", "layers", "checkpoint", "summary"},
     "summary": set(),
     "alexnet": HELPERS | {"init", "layers", "network"},
-    "cifarnet": {"layers", "network"},
+    "cifarnet": {"shapes", "layers", "network"},
     "cuda_convnet": {"layers", "network", "optim"},
     "data": HELPERS | {"threads", "checkpoint", "console"},
     "data command line": {"data", "console", "figures", "threads"},

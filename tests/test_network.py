@@ -1,6 +1,9 @@
 """Layers, Sequential and AlexNet: tables, totals, sizes, modes, saving."""
 
+import copy
+import importlib
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -10,13 +13,15 @@ from tinynet import checkpoint, layers
 from tinynet.alexnet import RECIPES
 
 
+def small_layers():
+    return [layers.Conv2d("conv1", 4, 3, stride=2, std=0.5, bias=0.1), layers.ReLU("relu1"),
+            layers.LRN("lrn1", n=3, k=1, alpha=0.5), layers.MaxPool("pool1", 3, 2), layers.Flatten("flatten"),
+            layers.Linear("fc2", 6, std=0.5), layers.Tanh("tanh2"), layers.Dropout("drop2"),
+            layers.Linear("fc3", 3, std=0.5)]
+
+
 def small_net(rng=None, dtype="float64"):
-    return tinynet.Sequential(
-        [layers.Conv2d("conv1", 4, 3, stride=2, std=0.5, bias=0.1), layers.ReLU("relu1"),
-         layers.LRN("lrn1", n=3, k=1, alpha=0.5), layers.MaxPool("pool1", 3, 2), layers.Flatten("flatten"),
-         layers.Linear("fc2", 6, std=0.5), layers.Tanh("tanh2"), layers.Dropout("drop2"),
-         layers.Linear("fc3", 3, std=0.5)],
-        (3, 13, 11), rng or np.random.default_rng(0), dtype)
+    return tinynet.Sequential(small_layers(), (3, 13, 11), rng or np.random.default_rng(0), dtype)
 
 
 def test_totals_of_the_papers_net():
@@ -314,6 +319,176 @@ def test_a_fault_while_writing_leaves_the_old_file(tmp_path):
         file.write(b"half of the new")
         raise OSError("disk full")
     assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == ["weights.npz"]
+
+
+def test_networks_layers_and_losses_are_called_like_functions():
+    net, loss, x, labels = small_net(), tinynet.SoftmaxCrossEntropy(), np.ones((2, 3, 13, 11)), np.array([0, 2])
+    net.eval()
+    y = net(x)
+    np.testing.assert_array_equal(y, net.forward(x))
+    np.testing.assert_array_equal(net["conv1"](x), net["conv1"].forward(x))
+    assert loss(y, labels) == loss.forward(y, labels)
+
+
+def test_a_network_is_a_row_of_layers():
+    net = small_net()
+    assert len(net) == 9 and list(net) == net.layers
+    assert net[0] is net["conv1"] and net[-1] is net["fc3"] and net[2:4] == [net["lrn1"], net["pool1"]]
+    with pytest.raises(IndexError):
+        net[9]
+
+
+def test_repr_shows_sizes():
+    lines = repr(small_net()).splitlines()
+    assert lines[:3] == ["Sequential('network', in_shape=(3, 13, 11))",
+                         "    Conv2d('conv1', K=4, size=3, stride=2, pad=0, groups=1)", "    ReLU('relu1')"]
+    assert len(lines) == 10 and lines[4] == "    MaxPool('pool1', size=3, stride=2, pad=0)"
+    assert repr(layers.Conv2d("c", 4, (3, 5), stride=(2, 1))) == (
+        "Conv2d('c', K=4, size=(3, 5), stride=(2, 1), pad=0, groups=1)")
+    assert lines[8] == "    Dropout('drop2', keep_probability=0.5, inverted=False)"
+
+
+def test_train_and_eval_return_the_network():
+    net = small_net()
+    assert net.eval() is net and not any(layer.training for layer in (net, *net))
+    assert net.train() is net and all(layer.training for layer in (net, *net))
+
+
+def test_evaluating_gives_every_layer_its_mode_back():
+    net = small_net()
+    net["conv1"].training = False
+    with pytest.raises(ZeroDivisionError), net.evaluating() as same:
+        assert same is net and not any(layer.training for layer in net)
+        raise ZeroDivisionError
+    assert [layer.training for layer in net] == [False] + [True] * 8
+
+
+def test_predict_needs_no_labels_and_changes_nothing():
+    net, x = small_net(), np.random.default_rng(1).standard_normal((5, 3, 13, 11))
+    state = net.rng.bit_generator.state
+    probs = net.predict(x)
+    assert net.training and net.rng.bit_generator.state == state and net["conv1"]._saved is None
+    exps = np.exp(net.eval()(x))
+    np.testing.assert_allclose(probs, exps / exps.sum(axis=1, keepdims=True), rtol=1e-12)
+    with pytest.raises(tinynet.ShapeError, match="needs 2 axes"):
+        tinynet.Sequential([layers.ReLU("relu")], (3, 5, 5), net.rng).predict(np.zeros((1, 3, 5, 5), np.float32))
+
+
+def test_predict_brings_probabilities_from_the_gpu(stand_in):
+    net, x = small_net(), np.random.default_rng(1).standard_normal((2, 3, 13, 11))
+    expected = net.predict(x)
+    probs = net.to("gpu").predict(x)
+    assert isinstance(probs, np.ndarray)
+    np.testing.assert_allclose(probs, expected, rtol=1e-9)
+
+
+def test_the_loss_of_a_network_computes_with_its_rung(monkeypatch):
+    called = []
+
+    def listen(rung, module, name):
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args: called.append(rung) or function(*args))
+
+    for rung in ("reference", "ops", "cpu"):
+        module = importlib.import_module(f"tinynet.{rung}")
+        listen(rung, module, "softmax_cross_entropy_forward")
+        listen(rung, module, "softmax_cross_entropy_backward")
+    net = small_net()
+    logits, labels = np.ones((2, 3)), np.array([0, 2])
+    for loss, rung, expected in ((tinynet.SoftmaxCrossEntropy(net), "reference", "reference"),
+                                 (tinynet.SoftmaxCrossEntropy(net), "cpu", "cpu"),
+                                 (tinynet.SoftmaxCrossEntropy(), "reference", "ops")):
+        called.clear()
+        net.use(rung)
+        loss(logits, labels)
+        loss.backward()
+        assert called == [expected] * 2
+
+
+def copies(net):
+    return [copy.deepcopy(net), pickle.loads(pickle.dumps(net))]
+
+
+@pytest.mark.parametrize("rung", ["reference", "cpu"])
+def test_a_copy_trains_as_the_network_and_apart_from_it(rung):
+    net, loss, x = small_net(), tinynet.SoftmaxCrossEntropy(), np.random.default_rng(1).standard_normal((2, 3, 13, 11))
+    net.use(rung)
+    net(x)  # the generator is no longer where it began
+    for twin in copies(net):
+        assert twin.ops is net.ops and twin["conv1"].ops is net.ops
+        assert twin["drop2"].rng is twin.rng is not net.rng
+        assert not np.shares_memory(twin["fc3"].params["w"], net["fc3"].params["w"])
+        np.testing.assert_array_equal(copy.deepcopy(net)(x), twin(x))  # the same dropout mask
+        loss(twin(x), np.array([0, 2]))
+        twin.backward(loss.backward())
+        tinynet.SGD(twin, lr=1).step()
+        assert not np.array_equal(twin["fc3"].params["w"], net["fc3"].params["w"])
+
+
+def nested_net(seed=0):
+    """The layers of small_net: three of them in a network "hidden", which is in a network "body"."""
+    rows = small_layers()
+    body = tinynet.Sequential([*rows[:5], tinynet.Sequential(rows[5:8], name="hidden")], name="body")
+    return tinynet.Sequential([body, rows[8]], (3, 13, 11), np.random.default_rng(seed), "float64")
+
+
+def test_a_nested_network_computes_what_a_flat_one_does():
+    x, labels = np.random.default_rng(1).standard_normal((2, 3, 13, 11)), np.array([0, 2])
+    ends = []
+    for net in (small_net(), nested_net()):
+        loss, sgd = tinynet.SoftmaxCrossEntropy(net), tinynet.SGD(net)
+        for _ in range(3):
+            loss(net(x), labels)
+            dx = net.backward(loss.backward())
+            sgd.step()
+        ends.append([dx, *net.named_params().values(), *net.named_grads().values(), net.predict(x)])
+    for flat, nested in zip(*ends, strict=True):
+        np.testing.assert_array_equal(flat, nested)
+
+
+def test_names_in_a_nested_network_are_joined():
+    net = nested_net()
+    names = [f"{layer}.{key}" for layer in ("body.conv1", "body.hidden.fc2", "fc3") for key in "wb"]
+    assert list(net.named_params()) == names == list(tinynet.SGD(net).velocity)
+    assert list(tinynet.SGD(net).lr_mult) == names[1::2]
+    assert net["body.hidden.fc2"] is net["body"]["hidden"]["fc2"] is net["body"][5][0]
+    assert list(net.named_layers())[4:7] == ["body.flatten", "body.hidden.fc2", "body.hidden.tanh2"]
+    with pytest.raises(KeyError, match=r"no layer 'fc2'; there are body, body\.conv1"):
+        net["fc2"]
+    flat = small_net().summary()
+    rows = net.summary().rows
+    assert [row.name.rpartition(".")[2] for row in rows] == [row.name for row in flat.rows]
+    assert (net.summary().params, net.summary().macs) == (flat.params, flat.macs)
+    assert net.summary().training_bytes(7) == flat.training_bytes(7)
+    assert repr(net).splitlines()[1:3] == ["    Sequential('body', in_shape=(3, 13, 11))",
+                                           "        Conv2d('conv1', K=4, size=3, stride=2, pad=0, groups=1)"]
+    assert net["body"].macs((1, 3, 13, 11)) == flat.macs - 6 * 3
+
+
+def test_modes_rungs_and_files_reach_every_layer_of_a_nested_network(tmp_path, stand_in):
+    net, other, x = nested_net(), nested_net(seed=1), np.ones((2, 3, 13, 11))
+    fc2 = net["body.hidden.fc2"]
+    assert not net.eval()["body.hidden"].training and not fc2.training
+    with pytest.raises(RuntimeError, match="fc3: backward needs a forward"):
+        net.backward(np.ones((2, 3)))
+    assert net.use("reference")["body"].ops is fc2.ops is importlib.import_module("tinynet.reference")
+    net.save(tmp_path / "weights.npz")
+    other.load(tmp_path / "weights.npz")
+    np.testing.assert_array_equal(other.predict(x), net.use("cpu").predict(x))
+    twin = copy.deepcopy(net)
+    assert twin["body.hidden.drop2"].rng is twin["body"].rng is twin.rng
+    expected = net.predict(x)
+    net.to("gpu")
+    assert net["body.hidden"].device == "gpu" and isinstance(fc2.params["w"], stand_in.ndarray)
+    np.testing.assert_allclose(net.predict(x), expected, rtol=1e-9)
+    twin.restore(net.state())
+
+
+def test_a_built_network_is_not_built_again():
+    """Its trained weights would be lost."""
+    net = small_net()
+    with pytest.raises(ValueError, match="network: built before"):
+        tinynet.Sequential([net], (3, 13, 11), np.random.default_rng(0))
 
 
 def test_gpu_is_refused_by_name_where_there_is_none():

@@ -59,6 +59,26 @@ def test_multipliers_of_rate_and_decay():
     assert (net.layer.params["w"], sgd.velocity["one.w"]) == before
 
 
+def test_freezing_by_name():
+    net = tinynet.AlexNet("code-2012", 3, 52, rng=np.random.default_rng(0))
+    sgd, before = tinynet.SGD(net, lr=1), {name: w.copy() for name, w in net.named_params().items()}
+    original = dict(sgd.lr_mult)
+    sgd.freeze("conv1", "fc8.w")
+    for layer in net.layers:
+        layer.grads = {key: np.ones_like(w) for key, w in layer.params.items()}
+    sgd.step()
+    unmoved = {name for name, w in net.named_params().items() if np.array_equal(w, before[name])}
+    assert unmoved == {"conv1.w", "conv1.b", "fc8.w"}
+    restored = tinynet.SGD(net)
+    restored.restore(sgd.state())
+    assert restored.lr_mult["conv1.b"] == 0
+    sgd.unfreeze("conv1", "fc8.w")
+    assert {name: multiplier for name, multiplier in sgd.lr_mult.items() if multiplier != 1} == original
+    for name in ("conv", "fc8.x", ""):
+        with pytest.raises(KeyError, match=f"no parameter '{name}'; there are conv1.w, "):
+            sgd.freeze(name)
+
+
 def test_biases_of_code_2012_learn_twice_as_fast_and_do_not_decay():
     net = tinynet.AlexNet("code-2012", 3, 52, rng=np.random.default_rng(0))
     sgd = tinynet.SGD(net)
