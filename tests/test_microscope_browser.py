@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import skip_unless_required
 from PIL import Image
-from test_microscope import at, make_run, network, pixels, some_places
+from test_microscope import ROOT, at, make_run, network, pixels, some_places
 
 from tinynet.microscope import bugs, export, loading, server
 from tinynet.microscope.specimen import Specimen
@@ -31,7 +31,7 @@ def start_browser():
     try:
         from selenium import webdriver
     except ImportError as error:
-        skip_unless_required("TINYNET_REQUIRE_BROWSER", f"selenium is missing ({error}): pip install selenium")
+        skip_unless_required("TINYNET_REQUIRE_BROWSER", f"selenium is missing ({error}): pip install -e '.[browser]'")
     for name in ("chromium", "chromedriver"):
         if not shutil.which(name):
             skip_unless_required("TINYNET_REQUIRE_BROWSER", f"no {name} is here: apt install chromium-driver")
@@ -553,3 +553,23 @@ def test_the_exported_page_is_walked_through(exported):
         walked += 1
     assert walked == 39
     exported.quiet()
+
+
+def test_the_page_among_the_lessons_opens(driver):
+    path = ROOT / "lessons" / "microscope.html"
+    assert path.stat().st_size <= 5e6
+    page = Page(driver, path.as_uri())
+    page.open()
+    wrong = page.later("""
+        const wrong = [];
+        for (const { name, out } of given[0]) {
+            for (let k = 0; k < 5; k++) {
+                const index = [0, ...out.map(size => Math.floor(Math.random() * size))];
+                const seen = await explain(`${name}.y[${index}]`);
+                if (!seen.agrees) wrong.push([name, index, seen.value, seen.actual]);
+            }
+        }
+        return wrong;""", [{"name": layer["name"], "out": layer["out"]} for layer in page.later(
+            "return JSON.parse(/const FACTS = (.*);/.exec(document.body.innerHTML)[1]).layers")["value"][:-1]])
+    assert wrong == {"value": []}
+    page.quiet()

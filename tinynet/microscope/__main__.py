@@ -2,7 +2,8 @@
 
     python -m tinynet.microscope runs/alexnet cat.jpg
     python -m tinynet.microscope runs/alexnet cat.jpg dog.jpg --beside runs/paper
-    python -m tinynet.microscope export runs/alexnet cat.jpg --out page.html
+    python -m tinynet.microscope runs/alexnet                  # pictures that tinynet has drawn
+    python -m tinynet.microscope export runs/alexnet star --out page.html
 """
 
 import argparse
@@ -60,19 +61,22 @@ def write(args):
 def pictures(paths, network):
     """Return the pictures to look at: (name, label or None, function of a Network) of each.
 
-    The label is the class that the folder of a picture is named after. Without paths, a network
-    that learned from drawn pictures is shown one of each class.
+    The label is the class that the folder of a picture is named after. A network that learned from
+    drawn pictures is shown one of a class that is named, and without paths one of each class.
     """
+    classes = network.class_names
     if not paths and not network.draws:
         raise data.DataError("PICTURE is missing: the run has not learned from drawn pictures")
-    if not paths:
-        return [(name, label, lambda network, label=label: network.drawn_picture(label, label))
-                for label, name in enumerate(network.class_names)]
     found = []
-    for path in map(pathlib.Path, paths):
-        folder = path.resolve().parent.name
-        label = network.class_names.index(folder) if folder in network.class_names else None
-        found.append((path.name, label, named(path)))
+    for path in paths or classes:
+        folder = pathlib.Path(path).resolve().parent.name
+        if network.draws and path in classes and not pathlib.Path(path).is_file():
+            label = classes.index(path)
+            found.append((path, label, lambda network, label=label:
+                          network.drawn_picture(label, label)))
+        else:
+            label = classes.index(folder) if folder in classes else None
+            found.append((pathlib.Path(path).name, label, named(path)))
     return found
 
 
@@ -111,8 +115,8 @@ def parse_serve(argv):
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", metavar="RUN", help="the folder of a run, finished or not")
     parser.add_argument("picture", metavar="PICTURE", nargs="*",
-                        help="a file in any format that Pillow reads; without one, a network that "
-                             "learned from drawn pictures gets one of each class")
+                        help="a file in any format that Pillow reads; for a network that learned "
+                             "from drawn pictures, also the name of a class; default: all classes")
     parser.add_argument("--beside", metavar="RUN", action="append", default=[],
                         help="another run, of any recipe, to compare the first one with")
     parser.add_argument("--port", type=port, default=0, metavar="N", help="default: any free one")
@@ -127,7 +131,7 @@ def parse_export(argv):
         description="Write the page to one HTML file that computes for itself.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("run", metavar="RUN", help="the folder of a run, finished or not")
-    parser.add_argument("picture", metavar="PICTURE", nargs="?", help="the picture to show")
+    parser.add_argument("picture", metavar="PICTURE", nargs="?", help="as for the server")
     parser.add_argument("--out", required=True, metavar="FILE.html", help="where the page goes")
     parser.add_argument("--limit", type=console.positive_float, default=15.0, metavar="MB",
                         help="the largest file wanted; the weights are rounded to fit")

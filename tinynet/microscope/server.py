@@ -182,6 +182,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "tinynet", ""
     timeout = 60
+    wbufsize, disable_nagle_algorithm = -1, True  # an answer is one packet, and sent at once
 
     def do_GET(self):
         """Answer with a file of the page, or with numbers."""

@@ -79,6 +79,7 @@ const LABELS = {
   changeOf: ["change of", "变化量："],
   inUnits: ["in units of {0}", "单位 {0}"],
   absent: ["This network has no such number.", "这个网络没有这个数。"],
+  oneStep: ["One training step: dropout has drawn its masks.", "一个训练步：dropout 已抽取掩码。"],
   rounded: ["The weights of convolutions were rounded to {0} bits before anything was computed.",
     "卷积权重在计算之前已舍入到 {0} 位。"],
   behind: ["The weights of {0} stay behind: only its largest terms are here.",

@@ -100,7 +100,7 @@ export function firstSlice(explanation) {
 }
 
 function schemeOf(explanation, name) {
-  return scheme(blockOf(explanation, name)?.of || "y");
+  return scheme(name === "w" ? name : blockOf(explanation, name)?.of || "y");
 }
 
 // All terms in colour: a picture for x, one for w, one for the products.
