@@ -1,4 +1,4 @@
-"""Show pictures to a network that a run has trained, or whose weights come from elsewhere.
+"""Classify pictures with a trained network, of a run or of a file of weights.
 
     python examples/classify.py runs/alexnet cat.jpg dog.png
     python examples/classify.py runs/alexnet *.jpg --ten-views --out pets.png
@@ -16,11 +16,11 @@ import numpy as np
 import tinynet
 from tinynet import console, data, figures, runs, weights
 
-BATCH, DRAWN, BAR = 16, 40, 24  # pictures at once; pictures in the PNG; the width of a bar for 100 %
+BATCH, DRAWN, BAR = 16, 40, 24  # pictures at once; pictures in the PNG; width of a full bar
 
 
 def main():
-    """Classify what can be read, name what cannot; the exit code is 2 if there was any of that."""
+    """Classify the pictures; the exit code is 2 if one of them cannot be read."""
     args = parse_arguments()
     out = pathlib.Path(args.out or os.path.join(args.run or "", "classified.png"))
     network = runs.load(args.run) if args.run else weights.load(args.weights)
@@ -36,13 +36,14 @@ def main():
         print(f"\n{name}")
         print_bars(own, network.class_names)
     drawn = slice(DRAWN)
-    figures.draw_guesses(out, pictures[drawn], probs[drawn], network.class_names, list(map(os.path.basename, names)))
+    figures.draw_guesses(out, pictures[drawn], probs[drawn], network.class_names,
+                         list(map(os.path.basename, names)))
     print(f"\n{out}" + (f": the first {DRAWN} of {len(names)}" if len(names) > DRAWN else ""))
     return 2 if len(names) < len(args.picture) else 0
 
 
 def read(paths, network):
-    """-> the names of those that can be read, and their pictures; a line for each of the others."""
+    """Return the names and the pixels of the pictures that can be read; name the others."""
     names, pictures = [], []
     for path in paths:
         try:
@@ -54,16 +55,17 @@ def read(paths, network):
 
 
 def print_bars(own, class_names):
-    """The five best of probabilities (classes,), a line each."""
+    """Print the five most probable classes, one line each."""
     best = np.argsort(-own, kind="stable")[:5]
     width = max(columns(class_names[k]) for k in best)
     for k in best:
         bar = "\N{FULL BLOCK}" * round(BAR * float(own[k]))
-        print(f"  {class_names[k]}{' ' * (width - columns(class_names[k]))}  {own[k]:>6.1%}  {bar}".rstrip())
+        spaces = " " * (width - columns(class_names[k]))
+        print(f"  {class_names[k]}{spaces}  {own[k]:>6.1%}  {bar}".rstrip())
 
 
 def columns(text):
-    """How wide a terminal shows it: Chinese characters take two columns."""
+    """Return the width of a text on a terminal, where a Chinese character takes two columns."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
@@ -71,15 +73,17 @@ def parse_arguments():
     parser = console.ArgumentParser(description=__doc__.splitlines()[0],
                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", metavar="RUN",
-                        help="the folder of a run of train_alexnet.py, finished or not; not with --weights")
+                        help="the folder of a run, finished or not; not with --weights")
     parser.add_argument("picture", metavar="PICTURE", nargs="*",
                         help="a file in any format that Pillow reads")
     parser.add_argument("--weights", metavar="FILE",
-                        help="in the place of RUN: safetensors, PyTorch, ONNX, Caffe or .npy")
-    parser.add_argument("--ten-views", action="store_true", help="average over corners, middle and mirror images (4.1)")
-    parser.add_argument("--out", metavar="FILE.png", help="where the bars are drawn; default: RUN/classified.png")
+                        help="instead of RUN: safetensors, PyTorch, ONNX, Caffe or .npy")
+    parser.add_argument("--ten-views", action="store_true",
+                        help="average over corners, middle and mirror images (paper, 4.1)")
+    parser.add_argument("--out", metavar="FILE.png",
+                        help="the figure; default: RUN/classified.png")
     args = parser.parse_args()
-    if args.weights:  # then the first of the others is a picture too
+    if args.weights:  # then the first argument is a picture as well
         args.picture.insert(0, args.run)
         args.run = None
     if not args.picture:

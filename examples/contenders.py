@@ -1,6 +1,7 @@
-"""Who runs against whom in benchmark.py: tinynet's rungs, PyTorch, ONNX Runtime; and the stopwatch for all of them.
+"""The contenders of benchmark.py: the rungs of tinynet, PyTorch and ONNX Runtime.
 
-Each contender has step() and infer(), which return {(layer, phase): seconds}; ("step", "total") is the whole.
+Each contender has step() and infer(), which return {(layer, phase): seconds}. The key
+("step", "total") is the whole step.
 """
 
 import os
@@ -14,11 +15,11 @@ from tinynet.cpu import parallel
 from tinynet.layers import LRN, Conv2d, Dropout, Flatten, Linear, MaxPool, ReLU
 from tinynet.weights.onnx_graph import to_onnx
 
-AGAINST = {"torch": "torch", "compile": "torch", "onnxruntime": "onnxruntime"}  # contender: the package it needs
+AGAINST = {"torch": "torch", "compile": "torch", "onnxruntime": "onnxruntime"}  # name: package
 
 
 def make_contender(name, net, x, labels):
-    """One of tinynet's rungs, or one of AGAINST, on the device of the network."""
+    """Return a rung of tinynet, or one of AGAINST, on the device of the network."""
     if name == "onnxruntime":
         return OnnxRuntime(net, x)
     if name in AGAINST:
@@ -27,17 +28,18 @@ def make_contender(name, net, x, labels):
 
 
 class Stopwatch:
-    """What runs from one mark to the next: by the clock of the CPU, or by events that a GPU's stream passes.
+    """Measures the time of calls, with the clock of the CPU or with events in the stream of a GPU.
 
-    Events are read when all is over, so that the host need not wait between layers, and launches ahead of the GPU as it
-    does in training. PyTorch uses CuPy's stream, the default one: the same events serve both.
+    The events are read at the end, so that the host does not wait between layers and launches ahead
+    of the GPU, as in training. PyTorch and CuPy use the same stream, the default one, so the same
+    events serve both.
     """
 
     def __init__(self, device):
         self.device, self.marks = device, {}
 
     def timed(self, key, function, *args):
-        """function(*args), and remember when it began and ended."""
+        """Call function(*args), and record when it began and ended."""
         started = self.now()
         result = function(*args)
         self.marks[key] = started, self.now()
@@ -52,16 +54,16 @@ class Stopwatch:
         return event
 
     def seconds(self):
-        """{key: seconds} of all that was timed."""
+        """Return {key: seconds} of all calls that were timed."""
         if self.device == "cpu":
             return {key: ended - started for key, (started, ended) in self.marks.items()}
         import cupy
-        self.now().synchronize()  # events are passed in order: this one is the last
+        self.now().synchronize()  # the stream passes this event last
         return {key: cupy.cuda.get_elapsed_time(*marks) / 1000 for key, marks in self.marks.items()}
 
 
 class Tinynet:
-    """One of our rungs: every layer is timed by itself, and the whole is what passes from the first to the last."""
+    """A rung of tinynet. Every layer is timed, and the total is the time from first to last."""
 
     def __init__(self, rung, net, x, labels):
         self.rung, self.net, self.labels = rung, net, labels
@@ -69,7 +71,7 @@ class Tinynet:
         self.loss, self.sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net)
 
     def step(self):
-        self.net.use(self.rung)  # the rungs share a network: weights and their memory are there once
+        self.net.use(self.rung)  # the rungs share one network and its memory
         self.net.train()
         watch = Stopwatch(self.net.device)
         watch.timed(("step", "total"), self.layer_by_layer, watch)
@@ -98,26 +100,27 @@ class Tinynet:
 
 
 class Torch:
-    """PyTorch: the whole is a step as everybody writes it; layers are timed in a second one, cut between layers."""
+    """PyTorch. The total is an ordinary step; the layers are timed in a second, divided step."""
 
     def __init__(self, net, x, labels, compiled):
         import torch
 
         torch.set_num_threads(parallel.thread_count())
         torch.manual_seed(0)
-        torch.backends.cudnn.benchmark = True  # it may try which of its convolutions is the fastest
-        tf32 = os.environ.get("CUPY_TF32") == "1"  # one switch for both of us
+        torch.backends.cudnn.benchmark = True  # let it choose its fastest convolutions
+        tf32 = os.environ.get("CUPY_TF32") == "1"  # one switch for CuPy and PyTorch
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         self.torch, self.device, self.compiled = torch, net.device, compiled
         place = "cpu" if net.device == "cpu" else "cuda"
-        if net.device == "gpu":  # the one in use here: PyTorch has a notion of its own of which that is
+        if net.device == "gpu":  # the same GPU as CuPy's
             import cupy
             torch.cuda.set_device(cupy.cuda.Device().id)
         self.names = [layer.name for layer in net.layers]
         self.modules = torch.nn.Sequential(*[self.module(layer) for layer in net.layers]).to(place)
         self.x, self.labels = torch.from_numpy(x).to(place), torch.from_numpy(labels).to(place)
         self.loss = torch.nn.CrossEntropyLoss()
-        self.sgd = torch.optim.SGD(self.modules.parameters(), lr=0.01, momentum=0.9, weight_decay=0.0005)
+        self.sgd = torch.optim.SGD(self.modules.parameters(), lr=0.01, momentum=0.9,
+                                   weight_decay=0.0005)
         self.forward = torch.compile(self.modules) if compiled else self.modules
 
     def module(self, layer):
@@ -130,7 +133,8 @@ class Torch:
         if isinstance(layer, MaxPool):
             return nn.MaxPool2d(layer.size, layer.stride, ceil_mode=layer.ceil)
         if isinstance(layer, LRN):
-            return nn.LocalResponseNorm(layer.n, layer.alpha * layer.n, layer.beta, layer.k)  # it divides alpha by n
+            alpha = layer.alpha * layer.n  # PyTorch divides alpha by n
+            return nn.LocalResponseNorm(layer.n, alpha, layer.beta, layer.k)
         if isinstance(layer, Dropout):
             return nn.Dropout(1 - layer.keep_probability)
         return {ReLU: nn.ReLU, Flatten: nn.Flatten}[type(layer)]()
@@ -173,19 +177,21 @@ class Torch:
 
 
 class OnnxRuntime:
-    """ONNX Runtime with the same weights: inference only, on the CPU."""
+    """ONNX Runtime with the same weights. Inference on the CPU only."""
 
     def __init__(self, net, x):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = parallel.thread_count()
-        self.session = onnxruntime.InferenceSession(to_onnx(net), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(to_onnx(net), options,
+                                                    providers=["CPUExecutionProvider"])
         self.x = x
         net.eval()
         ours, theirs = net.forward(x[:1]), self.session.run(["logits"], {"x": x[:1]})[0]
         if not np.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * np.abs(ours).max()):
-            raise ArithmeticError(f"ONNX Runtime computes something else: {theirs[0, :3]}, not {ours[0, :3]}")
+            raise ArithmeticError("ONNX Runtime gives other numbers: "
+                                  f"{theirs[0, :3]}, not {ours[0, :3]}")
 
     def infer(self):
         watch = Stopwatch("cpu")

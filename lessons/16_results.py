@@ -119,7 +119,7 @@ with open(MEASURED / "ablations.csv", newline="", encoding="utf-8") as file:
     rows = list(csv.DictReader(file))
 variants = list(dict.fromkeys(row["variant"] for row in rows))
 held_out, training = ({variant: [100 * float(row[key]) for row in rows if row["variant"] == variant]
-                       for variant in variants} for key in ("held_out_error", "train_error"))
+                       for variant in variants} for key in ("test_error", "train_error"))
 seeds = {row["seed"] for row in rows}
 assert variants[0] == "base" and len(seeds) >= 3 and all(len(held_out[v]) == len(seeds) for v in variants)
 assert {row["epochs"] for row in rows} == {"10"} and {row["pictures"] for row in rows} == {"3000"}
