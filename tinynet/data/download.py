@@ -188,7 +188,7 @@ def _extent(answer, have):
 
 
 def _write(answer, part, start, total, quiet):
-    """Append an answer to the .part file, or write it anew. Returns whether it is whole."""
+    """Append an answer to the .part file, or start it again. Returns whether it is whole."""
     left, name = (total or start) - start, os.path.basename(part).removesuffix(".part")
     room = shutil.disk_usage(os.path.dirname(part)).free + (0 if start else _size(part))
     if left > room:

@@ -6,8 +6,8 @@ import dataclasses
 import numpy as np
 
 from tinynet import data
-from tinynet.data.batches import in_order, pieces
 from tinynet.data.pictures import FITS
+from tinynet.data.workers import in_order, pieces
 from tinynet.weights.tensors import WeightsError, times
 
 
