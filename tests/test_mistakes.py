@@ -86,7 +86,7 @@ def test_integers_of_numpy_are_integers():
     (RuntimeError, "network: not built; give in_shape and rng", lambda: tinynet.Sequential([]).forward(np.ones(3))),
     (TypeError, "x must be an array, it is a list: use np.array(x, 'float32')", lambda: net_of().forward([[1.0]])),
     (TypeError, "x must be an array, it is a list", lambda: net_of().predict([[1.0]])),
-    (TypeError, "it computes in float32, x is float64", lambda: net_of().predict(np.zeros((1, 3, 9, 9)))),
+    (TypeError, "the network computes in float32, x is float64", lambda: net_of().predict(np.zeros((1, 3, 9, 9)))),
     (TypeError, "logits must be an array, not a list", lambda: tinynet.SoftmaxCrossEntropy().forward([[0.0]], [0]))])
 def test_networks_and_losses(error, words, make):
     refuses(error, words, make)

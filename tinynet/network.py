@@ -132,12 +132,12 @@ class Sequential(Layer):
             raise RuntimeError(f"{self.name}: not built; give in_shape and rng, or put it into "
                                "another Sequential")
         if not hasattr(x, "dtype"):
-            raise TypeError(f"{self.name}: x must be an array, it is a {type(x).__name__}: use "
+            raise TypeError(f"the network: x must be an array, it is a {type(x).__name__}: use "
                             f"np.array(x, {self.dtype!r})")
         if x.dtype != self.dtype:
-            raise TypeError(f"{self.name}: it computes in {self.dtype}, x is {x.dtype}: use "
+            raise TypeError(f"the network computes in {self.dtype}, x is {x.dtype}: use "
                             f"x.astype({self.dtype!r})")
-        shapes.require_shape(self.name, "x", x.shape, (*x.shape[:1], *self.in_shape))
+        shapes.require_shape("the network", "x", x.shape, (*x.shape[:1], *self.in_shape))
 
     def backward(self, dy):
         """Compute dL/dx from dL/dy, and fill the grads of every layer.
