@@ -5,6 +5,7 @@ A script makes the network, the optimiser and the schedule; open_run does the re
 
 import argparse
 import dataclasses
+import hashlib
 import os
 
 from tinynet import backend, checkpoint, console, data, threads
@@ -52,7 +53,8 @@ def parse(parser):
     if args.resume:
         config = files.read_config(args.out)
         files.require_resumable(args.out)
-        kept = {name: config[name] for name in (*SETTLED, "data", "ten_views") if name in config}
+        kept = {name: config[name] for name in (*SETTLED, "data", "weights", "ten_views")
+                if name in config}
         parser.set_defaults(**kept)
         args = parser.parse_args()
         files.require_same(os.path.join(args.out, "config.json"), {"options": options(config)},
@@ -75,12 +77,14 @@ def count_epochs(args, source):
     return ceil_div(steps, steps_per_epoch(args, source)) if steps else args.epochs
 
 
-def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentation, hint=None):
+def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentation, hint=None,
+             mean=None):
     """Move a network to its device, prepare the data, and begin or resume a run in --out.
 
     Args     args: from parse; network: the key of trained.NETWORKS; net, sgd, schedule: fresh;
              source: from data.open_source; batches_rng: numpy.random.Generator for the order and
-             the crops alone; augmentation: a data.Augmentation
+             the crops alone; augmentation: a data.Augmentation; mean: the mean image (3, S, S)
+             that pretrained weights need, instead of the training set's
     Returns  a Run, ready for the training loop
     Raises   MISTAKES, each with one line for the user
     """
@@ -102,6 +106,8 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
         statistics = data.load_statistics(folder / "statistics.npz")
     else:
         statistics = data.compute_statistics(source.train, args.quiet)
+    if mean is not None:
+        statistics = dataclasses.replace(statistics, mean=mean)
 
     def test_batches(ten_views=False):
         batch_size = max(1, args.batch_size // 10) if ten_views else args.batch_size
@@ -113,8 +119,11 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
                                    colour_epochs=schedule.colour_epochs)
     per_epoch = steps_per_epoch(args, source)
     steps = getattr(args, "steps", None) or args.epochs * per_epoch
+    same = identity(args, summary, source, statistics)
+    if mean is not None:
+        same["weights"] = {"digest": digest(net)}
     run = Run(lock, net, sgd, schedule, batches, test_batches, len(source.test), steps=steps,
-              steps_per_epoch=per_epoch, identity=identity(args, summary, source, statistics),
+              steps_per_epoch=per_epoch, identity=same,
               hint=hint or StallHint(len(source.class_names)), minutes=args.checkpoint_minutes,
               keep_checkpoints=args.keep_checkpoints, quiet=args.quiet)
     if args.resume:
@@ -132,6 +141,14 @@ def identity(args, summary, source, statistics):
             "data": data.identity(source),
             "options": options(vars(args)),
             "statistics.npz": {"digest": statistics.digest()}}
+
+
+def digest(net):
+    """Return 16 hexadecimal digits that change when any parameter of a network does."""
+    sha = hashlib.sha256()
+    for array in net.named_params().values():
+        sha.update(backend.to_numpy(array).tobytes())
+    return sha.hexdigest()[:16]
 
 
 def options(values):

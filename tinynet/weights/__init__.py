@@ -13,7 +13,6 @@ import os
 import numpy as np
 
 from tinynet import backend, data, runs
-from tinynet.losses import SoftmaxCrossEntropy
 from tinynet.network import Sequential
 from tinynet.weights import formats, network, presets
 from tinynet.weights.preprocessing import Preprocessing
@@ -32,7 +31,7 @@ class Pretrained:
     notes          [text]: what was converted or assumed, and what else the weights could be
     published      presets.Published, the accuracy that someone has measured with them, or None
     table          {"network": "AlexNet", "recipe": "owt"}, the table of ours that the layers come
-                   from; None where they are the file's own
+                   from; None where they are no table's
     """
 
     net: Sequential
@@ -55,11 +54,7 @@ class Pretrained:
         """Return (N, classes) for x (N, 3, s, s), or (N, V, 3, s, s): the average over V views."""
         N, views = len(x), x.shape[1] if x.ndim == 5 else 1
         x = backend.to_device(x.reshape(-1, *self.net.in_shape), self.net.device)  # (N*V, C, H, W)
-        loss = SoftmaxCrossEntropy()
-        self.net.eval()
-        any_labels = np.zeros(len(x), np.int64)  # the probabilities do not depend on them
-        loss.forward(self.net.forward(x), any_labels)
-        probs = backend.to_numpy(loss.probs)                              # (N*V, classes)
+        probs = backend.to_numpy(self.net.predict(x))                     # (N*V, classes)
         return probs.reshape(N, views, -1).mean(axis=1)                    # (N, classes)
 
 
@@ -136,12 +131,13 @@ def _described(contents, origin, notes):
     size = contents.image_size or 227
     if contents.image_size is None:
         notes.append("it does not say how large its pictures are: taken as 227 pixels")
-    net = network.of_rows(contents.rows, size)
+    net, recipe = network.of_rows(contents.rows, size)
+    table = {"network": "AlexNet", "recipe": recipe} if recipe else None
     classes = presets.class_names(network.count_classes(net))
     if net["conv1"].params["w"].shape[0] == 64:
         return Pretrained(net, classes, dataclasses.replace(presets.torchvision(), crop=size),
                           f"{origin}, after torchvision's alexnet", notes,
-                          presets.PUBLISHED["torchvision"] if size == 224 else None)
+                          presets.PUBLISHED["torchvision"] if size == 224 else None, table)
     names = [layer.name for layer in net.layers]
     pools_first = "lrn1" in names and names.index("pool1") < names.index("lrn1")
     what = "CaffeNet, which pools before it normalises" if pools_first else (
@@ -151,8 +147,11 @@ def _described(contents, origin, notes):
     else:
         published = None if pools_first or size != 224 else presets.PUBLISHED["onnx zoo"]
         notes.append(f"runs at {size} pixels, as its file says; Caffe trained these weights at 227")
+        if published is presets.PUBLISHED["onnx zoo"]:
+            notes.append("the page of the ONNX model zoo does not say how pictures are prepared: "
+                         "Caffe's way is assumed, at 224 pixels")
     return Pretrained(net, classes, presets.caffe(size), f"{origin}, after Caffe's {what}",
-                      [*notes, SAME_WEIGHTS], published)
+                      [*notes, SAME_WEIGHTS], published, table)
 
 
 def _conversions(contents: Contents):

@@ -2,9 +2,30 @@
 
 import numpy as np
 
-from tinynet import backend
+from tinynet import backend, weights
 from tinynet.layers import Linear
 from tinynet.weights.tensors import WeightsError
+
+
+def load(path, recipe=None, image_size=None):
+    """Load an AlexNet that a run is to fine-tune.
+
+    Args     path: of a file or a run; recipe, image_size: what the user expects, None for anything
+    Returns  a Pretrained whose layers are those of a recipe
+    Raises   WeightsError, RunError or CheckpointError, one line for the user
+    """
+    pretrained = weights.load(path)
+    table = pretrained.table or {}
+    if table.get("network") != "AlexNet":
+        raise WeightsError(f"{path}: its layers are not those of a recipe of AlexNet; a run of "
+                           "other layers could not be loaded again")
+    found = {"--recipe": (recipe, table["recipe"]),
+             "--image-size": (image_size, pretrained.net.in_shape[-1])}
+    for option, (wanted, actual) in found.items():
+        if wanted not in (None, actual):
+            raise WeightsError(f"{path}: these weights are for {option} {actual}, not {wanted}; "
+                               f"leave {option} out")
+    return pretrained
 
 
 def fine_tune(pretrained, num_classes, rate=0.1, *, rng):

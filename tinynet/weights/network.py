@@ -56,6 +56,7 @@ def of_rows(rows, image_size):
     """Build the network of a file that describes its layers.
 
     Args     rows: [Row]; image_size: side of its pictures
+    Returns  net, the name of the recipe that has exactly these layers, or None
     Raises   WeightsError, which names the layer that is at fault
     """
     require_alexnet([(row.name, row.w.shape) for row in rows if row.w])
@@ -91,7 +92,11 @@ def of_rows(rows, image_size):
         for key, tensor in (("w", row.w), ("b", row.b)):
             if tensor:
                 found[f"{name}.{key}"] = f"{row.name}'s {key}", tensor
-    return assemble(layers, found, image_size, "what its own layers make of it")
+    recipe = next((name for name, entry in RECIPES.items()
+                   if not _first_difference(layers, entry.layers(count_classes(layers)))), None)
+    if recipe:  # it also says how layers are trained, which files do not
+        layers = RECIPES[recipe].layers(count_classes(layers))
+    return assemble(layers, found, image_size, "what its own layers make of it"), recipe
 
 
 def _as_ceil(arguments, side):
@@ -108,9 +113,9 @@ def _as_ceil(arguments, side):
     return arguments
 
 
-def count_classes(net):
-    """Count the outputs of the last fully connected layer."""
-    return [layer for layer in net.layers if isinstance(layer, Linear)][-1].OUT
+def count_classes(layers):
+    """Return the number of outputs of the last fully connected layer."""
+    return [layer for layer in layers if isinstance(layer, Linear)][-1].OUT
 
 
 def require_alexnet(weights):
@@ -227,7 +232,7 @@ def not_these(net):
     """Say of each recipe that a network cannot be why not: {recipe: first difference}."""
     found = {}
     for recipe, entry in RECIPES.items():
-        if reason := _first_difference(net, entry.layers(1000)):
+        if reason := _first_difference(net, entry.layers(count_classes(net))):
             found[recipe] = reason
     return found
 
@@ -238,8 +243,8 @@ def _at_test(layers):
             if not isinstance(layer, Dropout) or not layer.inverted}
 
 
-def _first_difference(net, table):
-    ours, table = _at_test(net.layers), _at_test(table).values()
+def _first_difference(layers, table):
+    ours, table = _at_test(layers), _at_test(table).values()
     for layer in table:
         if layer.name not in ours:
             return f"it has no {layer.name}"
@@ -256,4 +261,5 @@ def _first_difference(net, table):
     return None
 
 
-SETTINGS = ("K", "size", "stride", "pad", "groups", "ceil", "n", "k", "alpha", "beta", "inverted")
+SETTINGS = ("K", "OUT", "size", "stride", "pad", "groups", "ceil", "n", "k", "alpha", "beta",
+            "inverted")
