@@ -1,13 +1,14 @@
 # %% [markdown]
-# # 04 · Local response normalisation (局部响应归一化, LRN)
+# # 10 · Local response normalisation (局部响应归一化, LRN)
 #
-# *35 minutes. Before it: 08, convolution. Beside it: the paper, section 3.3, and `tinynet/reference/lrn.py`.*
+# *40 minutes. Before it: 08, convolution; 09, pooling. Beside it: the paper, section 3.3, and
+# `tinynet/reference/lrn.py`.*
 #
-# After this lesson you can compute an LRN by hand, forward and backward, say what it does and how little of it happens
-# in a fresh AlexNet, and explain why four programs with "the same" layer give four different answers.
+# After this lesson you can compute an LRN by hand, derive its gradient, say what it does and how little it does in a
+# fresh AlexNet, and explain why four programs with "the same" layer give four different answers.
 #
-# **In a sentence:** each activation is divided by a power of the energy of its neighbours in other maps, so that a
-# loud channel quietens those next to it, as neurons do (侧抑制, lateral inhibition).
+# **In a sentence:** each activation is divided by a power of the sum of squares of its neighbours in other maps, so a
+# channel with large activations makes those of its neighbours smaller, as neurons do (侧抑制, lateral inhibition).
 
 # %%
 import inspect
@@ -23,19 +24,30 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## The formula
 #
-# $$y_c = \frac{x_c}{\left(k + \alpha \sum_j x_j^2\right)^{\beta}}, \qquad
-# j \text{ from } c - \lfloor n/2 \rfloor \text{ to } c + \lfloor n/2 \rfloor, \text{ inside } [0, C)$$
+# At each pixel, for channel $c$ of $C$:
 #
-# with k = 2, n = 5, alpha = 10^-4 and beta = 0.75. (In the Chinese notes a bracket got lost: the power beta goes over
-# the whole denominator, k included, and the constants are missing.) The sum goes over **channels** at one and the same
-# pixel; the pixels around it do not matter. Here is one pixel with five channels, and friendlier constants:
+# $$y_c = \frac{x_c}{s_c^{\beta}}, \qquad s_c = k + \alpha \sum_{j \in W(c)} x_j^2, \qquad
+# W(c) = \left\{ j : |j - c| \le \lfloor n/2 \rfloor,\; 0 \le j < C \right\}$$
+#
+# with $k = 2$, $n = 5$, $\alpha = 10^{-4}$ and $\beta = 0.75$. We call the sum of squares the energy (能量) and $s$ the
+# scale. In the Chinese notes a bracket is missing: the power $\beta$ is of the whole denominator, $k$ included; the
+# constants are missing as well. The sum goes over **channels** at one pixel. The pixels around it do not matter. As a
+# program:
+
+# %%
+print(inspect.getsource(reference.lrn_forward))
+
+# %% [markdown]
+# Here is one pixel with five channels, and friendlier constants: $y = x / \sqrt{1 + \text{energy}}$ with windows of
+# three channels. **Predict** the scale of channel 3 from x = 1, 2, 0, 3, -1:
 
 # %%
 x = np.array([1.0, 2, 0, 3, -1]).reshape(1, 5, 1, 1)       # (N, C, H, W)
-friendly = {"n": 3, "k": 1, "alpha": 1, "beta": 0.5}       # so that y = x / sqrt(1 + energy)
+friendly = {"n": 3, "k": 1, "alpha": 1, "beta": 0.5}
 y, scale = ops.lrn_forward(x, **friendly)
 
 energies = [1 + 4, 1 + 4 + 0, 4 + 0 + 9, 0 + 9 + 1, 9 + 1]  # of the window of 3 around each channel
+print("scale:", scale.ravel())
 assert np.allclose(scale.ravel(), [1 + energy for energy in energies])
 assert np.allclose(y.ravel(), [1 / 6**0.5, 2 / 6**0.5, 0, 3 / 11**0.5, -1 / 11**0.5])
 
@@ -43,7 +55,7 @@ figures.draw_numbers({"x": x.reshape(1, 5), "scale": scale.reshape(1, 5), "y": y
                      windows={"x": (0, 2, 1, 3), "scale": (0, 3, 1, 1), "y": (0, 3, 1, 1)})
 
 # %% [markdown]
-# At the edges the window is cut off: channel 0 has one neighbour, not two. The same with `explain`, for channel 3:
+# At the edges the window is shorter: channel 0 has one neighbour, not two. `explain` takes channel 3 apart:
 
 # %%
 net = tinynet.Sequential([layers.LRN("lrn", **friendly)], (5, 1, 1), rng, "float64")
@@ -53,26 +65,40 @@ assert seen.start == (2,) and np.isclose(seen.value, 3 / 11**0.5)
 print(seen)
 
 # %% [markdown]
-# ## A loud neighbour
+# ## A neighbour with a large activation
 #
-# Five channels that all say 1. Then the middle one gets louder. Its own y grows, but less and less; its neighbours did
-# nothing, and fall silent:
+# Take five channels whose activations are all 1, and let the middle one grow to 3, 10 and 30. **Predict:** what happens
+# to the y of the middle channel, of its neighbours, and of the two outer channels?
 
 # %%
-loud = np.ones((1, 5, 1, 4))
-loud[0, 2, 0] = [1, 3, 10, 30]
-y, _ = ops.lrn_forward(loud, **friendly)
+large = np.ones((1, 5, 1, 4))
+large[0, 2, 0] = [1, 3, 10, 30]
+y, _ = ops.lrn_forward(large, **friendly)
+print("middle:   ", y[0, 2, 0].round(3))
+print("neighbour:", y[0, 1, 0].round(3))
+print("outer:    ", y[0, 0, 0].round(3))
 assert (np.diff(y[0, 2, 0]) > 0).all() and (np.diff(y[0, 1, 0]) < 0).all()
-assert (y[0, 0, 0] == y[0, 0, 0, 0]).all()                 # channel 0 is two away, outside the window of 3
-assert y[0, 2, 0, 3] < 1                                   # with these constants nothing gets past 1
+assert (y[0, 0] == y[0, 0, 0, 0]).all()                    # channel 0 is two away, outside the window of 3
+assert y[0, 2, 0, 3] < 1                                   # with these constants nothing exceeds 1
 
-figures.draw_numbers({"x: channels down, louder and louder": loud[0, :, 0], "y": y[0, :, 0]})
+figures.draw_numbers({"x: channels down": large[0, :, 0], "y": y[0, :, 0]})
+
+# %% [markdown]
+# The notes say: to suppress the neurons around a neuron one can simply max-pool (可以直接最大池化). That is another
+# thing. Max-pooling **selects** one activation of a window and drops the others. LRN keeps all of them and **divides**
+# each by what is around it. And pooling compares pixels of one map, LRN maps at one pixel:
+
+# %%
+pooled, _ = ops.maxpool_forward(large, (1, 2), (1, 2))
+print("pooled, by pixels:  ", large[0, 1, 0], "->", pooled[0, 1, 0])
+print("LRN, by channels:   ", large[0, 1, 0], "->", y[0, 1, 0].round(3))
+assert (pooled[0, 1] == 1).all() and (y[0, 1, 0] < 1).all()
 
 # %% [markdown]
 # ## In the network
 #
-# Eight kernels that look for edges, each turned a little further than the one before, on the photo; then ReLU.
-# Neighbouring channels like neighbouring directions, so they are loud together:
+# Here are eight kernels that look for edges, each turned a little further than the one before, applied to the photo;
+# then ReLU. Neighbouring channels look for similar directions, so they are large together:
 
 # %%
 photo = data.load_picture(figures.PHOTO, 114)              # uint8 (3, 114, 114)
@@ -88,129 +114,172 @@ assert x.shape == (1, 8, 54, 54)
 figures.draw_maps(x[0], [f"{22.5 * c:g} degrees" for c in range(8)], columns=4)
 
 # %% [markdown]
-# LRN with n = 5. To see something, alpha is a hundred times the paper's here. Bright edges keep their place and lose
-# their lead; faint ones come up beside them. (The first and the last map keep more than the others: part of their
-# window is cut off.)
+# Now LRN with n = 5. To see something, alpha is a hundred times the paper's here. Strong edges stay where they are, but
+# exceed the weak ones by less. The first and the last maps keep more than the others, because a part of their windows
+# is missing.
 
 # %%
 y, scale = ops.lrn_forward(x, n=5, k=2, alpha=1e-2, beta=0.75)
-assert 0 < y.max() < x.max()
 strong, weak = np.quantile(x[x > 0], [0.99, 0.5])
-after = np.quantile(y[y > 0], [0.99, 0.5])
-assert after[0] / after[1] < 0.6 * strong / weak           # the lead of the loudest shrinks
+strong_after, weak_after = np.quantile(y[y > 0], [0.99, 0.5])
 kept = y[0].sum(axis=(1, 2)) / x[0].sum(axis=(1, 2))       # (8,): what is left of each map
+print(f"strong / weak: {strong / weak:.1f} before, {strong_after / weak_after:.1f} after")
+print("left of each map:", kept.round(2))
+assert 0 < y.max() < x.max() and strong_after / weak_after < 0.6 * strong / weak
 assert kept[[0, 7]].min() > kept[2:6].max()
 
 figures.draw_maps(y[0], [f"{22.5 * c:g} degrees" for c in range(8)], columns=4)
 
 # %% [markdown]
-# One pixel of it, taken apart: the loudest. The bars are its neighbours in other maps.
+# So the notes are only half right that large responses become larger relative to small ones. **Within a window** of
+# channels all activations share nearly the same denominator, so their order stays. **From pixel to pixel** large
+# responses are divided by more, and differences shrink. Here is the largest activation, taken apart. The bars are its
+# neighbours in other maps.
 
 # %%
 net = tinynet.Sequential([layers.LRN("lrn", n=5, k=2, alpha=1e-2, beta=0.75)], (8, 54, 54), rng, "float64")
 trace = Trace(net, x, dy=rng.standard_normal(x.shape)).run()
-loudest = tuple(int(i) for i in np.unravel_index(x.argmax(), x.shape))
-seen = explain(trace, "lrn", loudest)
-assert np.isclose(seen.value, y[loudest])
+largest = tuple(int(i) for i in np.unravel_index(x.argmax(), x.shape))
+seen = explain(trace, "lrn", largest)
+assert np.isclose(seen.value, y[largest])
 
 figures.draw_explanation(seen)
 
 # %% [markdown]
-# With the paper's own alpha = 10^-4 and a fresh conv1, the energy hardly counts: the scale is close to k = 2, and the
-# layer all but multiplies by 2^-0.75 = 0.595. Channels compete only where activations are large.
+# **Predict:** with the paper's alpha of 0.0001 and a fresh conv1, by what does LRN multiply a typical activation?
 
 # %%
 conv1 = tinynet.Sequential([layers.Conv2d("conv1", 96, 11, stride=4, std=0.01)], (3, 114, 114), rng)
 fresh = ops.relu_forward(conv1.forward((photo - photo.mean()).astype(np.float32)[None]))
 y, scale = ops.lrn_forward(fresh, n=5, k=2, alpha=1e-4, beta=0.75)
-assert 2 < scale.mean() < 2.1
-assert round(2**-0.75, 3) == 0.595
-lit = fresh > 0
-assert 0.95 < np.median(y[lit] / fresh[lit]) / 2**-0.75 <= 1
+positive = fresh > 0
+factor = float(np.median(y[positive] / fresh[positive]))
+print(f"mean scale {scale.mean():.2f}, median factor {factor:.2f}; with no energy at all 2^-0.75 = {2**-0.75:.3f}")
+assert 2 < scale.mean() < 2.1 and 0.95 < factor / 2**-0.75 <= 1
 
 # %% [markdown]
+# The energy hardly counts: the scale is close to k = 2. Channels compete only where activations are large.
+#
 # ## What it is for, and what it is not for
 #
-# The notes say that ReLU's outputs have no bounds and **need** to be normalised. The paper says the opposite: ReLUs do
-# not saturate, and need no normalisation for that; LRN was added because it helped generalisation, by 1.4 points of
-# top-1 and 1.2 of top-5 error in the authors' comparison (section 3.3). torchvision's AlexNet, of 2014, does without.
-
-# %% [markdown]
+# The notes say that the outputs of ReLU have no bound and **need** to be normalised. The paper says the opposite:
+# ReLUs do not saturate, and need no normalisation for that. LRN was added because it helped generalisation, by 1.4
+# points of top-1 and 1.2 of top-5 error in the authors' comparison (section 3.3). torchvision's AlexNet, of 2014, has
+# no LRN.
+#
 # ## Four programs, four layers
 #
-# | | k | what multiplies the sum of squares | window stops at | order |
+# | | k | factor of the sum of squares | a window ends at | order |
 # |---|---|---|---|---|
-# | the paper's text | 2 | 10^-4 | the last channel | ReLU, LRN |
-# | the authors' program | 2 | 10^-4 / 5 | the border between GPUs | LRN, ReLU in layer 1 |
-# | Caffe's bvlc_alexnet | 1 | 10^-4 / 5 | the last channel | ReLU, LRN |
-# | torchvision | none | | | |
+# | the paper's text | 2 | 10^-4 | the last channel | ReLU, LRN, pool |
+# | the authors' program, layer 1 | 2 | 10^-4 / 5 | the border between GPUs | LRN, pool, ReLU |
+# | Caffe's bvlc_alexnet | 1 | 10^-4 / 5 | the last channel | ReLU, LRN, pool |
+# | torchvision | no LRN | | | |
 #
 # The authors' program divides alpha by n, and so do Caffe and PyTorch. Our recipes have all four, with alpha as it is
 # used:
 
 # %%
+lrn1 = {}
 for recipe in tinynet.RECIPES:
     rows = tinynet.RECIPES[recipe].layers(1000)
-    print(f"{recipe:<10}", [f"k={row.k:g} alpha={row.alpha:g} groups={row.groups}" for row in rows
-                            if isinstance(row, layers.LRN)])
-lrn1 = {recipe: next((row for row in tinynet.RECIPES[recipe].layers(1000) if row.name == "lrn1"), None)
-        for recipe in tinynet.RECIPES}
+    lrn1[recipe] = next((row for row in rows if row.name == "lrn1"), None)
+    first = [row.name for row in rows[1:4]]
+    row = lrn1[recipe]
+    print(f"{recipe:<10}", f"k={row.k:g} alpha={row.alpha:g} groups={row.groups}" if row else "no LRN", first)
 assert (lrn1["paper"].k, lrn1["paper"].alpha, lrn1["paper"].groups) == (2, 1e-4, 1)
 assert (lrn1["code-2012"].k, lrn1["code-2012"].alpha, lrn1["code-2012"].groups) == (2, 1e-4 / 5, 2)
 assert (lrn1["caffe"].k, lrn1["caffe"].alpha, lrn1["caffe"].groups) == (1, 1e-4 / 5, 1)
 assert lrn1["owt"] is None
 
 # %% [markdown]
-# Does the order matter? ReLU and max-pooling can change places; ReLU and LRN cannot, since before the ReLU negative
-# numbers have energy, too:
+# **"The normal in the figure"** (图中的normal并不是normalization的意思, say the notes). It does mean normalisation: in
+# Caffe's diagrams norm1 and norm2 are the LRN layers. The diagram in the notes has them after pooling, which is
+# CaffeNet, a variant of AlexNet. AlexNet normalises first. Does the order matter? ReLU and max-pooling can change
+# places (lesson 09). Try LRN with both:
 
 # %%
-signed = rng.standard_normal((1, 8, 4, 4))
-relu_first = ops.lrn_forward(ops.relu_forward(signed), **friendly)[0]
-lrn_first = ops.relu_forward(ops.lrn_forward(signed, **friendly)[0])
-assert not np.allclose(relu_first, lrn_first)
-assert (lrn_first <= relu_first + 1e-12).all()             # more energy, smaller numbers
+signed = rng.standard_normal((1, 8, 9, 9))
+
+
+def pool(a):
+    return ops.maxpool_forward(a, 3, 2)[0]
+
+
+def normalise(a):
+    return ops.lrn_forward(a, **friendly)[0]
+
+
+for name, one, other in (
+        ("ReLU and pooling", pool(ops.relu_forward(signed)), ops.relu_forward(pool(signed))),
+        ("ReLU and LRN", normalise(ops.relu_forward(signed)), ops.relu_forward(normalise(signed))),
+        ("LRN and pooling", pool(normalise(ops.relu_forward(signed))), normalise(pool(ops.relu_forward(signed))))):
+    print(f"{name}: largest difference {abs(one - other).max():.3f}")
+    assert np.allclose(one, other) == (name == "ReLU and pooling")
 
 # %% [markdown]
-# And the border between the GPUs: conv1 made channels 0 to 47 on one and 48 to 95 on the other. With groups = 2 a
+# LRN before the ReLU counts the energy of negative numbers, too. LRN after pooling counts the energy of maxima, which
+# may come from different pixels.
+#
+# And the border between the GPUs: channels 0 to 47 of conv1 were on one and 48 to 95 on the other. With groups = 2 a
 # window around channel 47 ends there.
 
 # %%
 net = tinynet.Sequential([layers.LRN("whole"), layers.LRN("halves", groups=2)], (96, 2, 2), rng, "float64")
 trace = Trace(net, rng.standard_normal((1, 96, 2, 2))).run()
-whole, halves = (explain(trace, name, (0, 47, 0, 0)) for name in ("whole", "halves"))
-assert (whole.start, whole.last.size) == ((45,), 5)        # 45 to 49
-assert (halves.start, halves.last.size) == ((45,), 3)      # 45 to 47
+for name, last in (("whole", 49), ("halves", 47)):
+    seen = explain(trace, name, (0, 47, 0, 0))
+    print(f"{name}: channels {seen.start[0]} to {seen.start[0] + seen.last.size - 1}")
+    assert (seen.start, seen.last.size) == ((45,), last - 45 + 1)
 
 # %% [markdown]
-# The authors' program has one more layer that the paper does not mention: after the second LRN, a normalisation
-# **within** each map, over 5 x 5 pixels. Same formula, another window:
+# The authors' program has one more layer, which the paper does not mention: after the second LRN, a normalisation
+# **within** each map, over 5 x 5 pixels. The formula is the same, with another window. It makes an
+# activation depend less on the contrast of the picture around it:
 
 # %%
 net = tinynet.Sequential([layers.LRNWithin("within", n=5, k=1, alpha=1e-3)], (8, 54, 54), rng, "float64")
 trace = Trace(net, x).run()
-seen = explain(trace, "within", loudest)
+seen = explain(trace, "within", largest)
 assert seen.last.shape == (5, 5)
 
 figures.draw_explanation(seen)
 
 # %% [markdown]
-# ## Backward: two roads from x to the loss
+# ## Backward, step by step
 #
-# If x_c grows, its own y_c grows with it: that is the first term. But x_c is also part of the **energy** of every
-# neighbour (and of itself), and makes all of them smaller: that is the second.
+# Which $y$ contain $x_c$? Its own, in the numerator and in the energy. And the $y_j$ of every neighbour, whose energy
+# contains $x_c^2$. First the slopes of the scales, which are sums of squares:
 #
-# $$\mathrm{d}x_c = \mathrm{d}y_c \, s_c^{-\beta} - 2 \alpha \beta \, x_c \sum_j \frac{\mathrm{d}y_j \, y_j}{s_j},
-# \qquad s = \text{scale}$$
+# $$\frac{\partial s_j}{\partial x_c} = 2 \alpha \, x_c \quad \text{if } c \in W(j), \text{ otherwise } 0$$
 #
-# Whoever is in my window has me in theirs, as n is odd: so j runs over the same channels as before. The small example
-# from above, channel 3:
+# Then those of $y_j = x_j \, s_j^{-\beta}$, by the product rule; $[j = c]$ is 1 if $j = c$ and 0 otherwise:
+#
+# $$\frac{\partial y_j}{\partial x_c} = [j = c] \; s_j^{-\beta} - \beta \, x_j \, s_j^{-\beta - 1} \,
+# \frac{\partial s_j}{\partial x_c}
+# = [j = c] \; s_j^{-\beta} - 2 \alpha \beta \, x_c \, \frac{y_j}{s_j}$$
+#
+# In the last step $x_j \, s_j^{-\beta}$ became $y_j$. Now the chain rule, a sum over all $j$ with $c \in W(j)$:
+#
+# $$\mathrm{d}x_c = \sum_j \mathrm{d}y_j \, \frac{\partial y_j}{\partial x_c}
+# = \mathrm{d}y_c \, s_c^{-\beta} - 2 \alpha \beta \, x_c \sum_{j \in W(c)} \frac{\mathrm{d}y_j \, y_j}{s_j}$$
+#
+# For an odd $n$, $c \in W(j)$ exactly if $j \in W(c)$: if you are my neighbour, I am yours. So $j$ runs over the same
+# channels as in the forward pass. The loop, term by term:
+
+# %%
+source = inspect.getsource(reference.lrn_backward)
+print(source[source.index("    dx = "):])
+
+# %% [markdown]
+# Channel 3 of the small example, by hand:
 
 # %%
 x5, dy5 = np.array([1.0, 2, 0, 3, -1]), np.array([1.0, 0, 2, -1, 0])
 y5, scale5 = (a.ravel() for a in ops.lrn_forward(x5.reshape(1, 5, 1, 1), **friendly))
 own = dy5[3] * scale5[3]**-0.5
 others = 2 * 1 * 0.5 * x5[3] * (dy5[2] * y5[2] / scale5[2] + dy5[3] * y5[3] / scale5[3] + dy5[4] * y5[4] / scale5[4])
+print(f"own {own:.4f} - others {others:.4f} = {own - others:.4f}")
 
 net = tinynet.Sequential([layers.LRN("lrn", **friendly)], (5, 1, 1), rng, "float64")
 trace = Trace(net, x5.reshape(1, 5, 1, 1), dy=dy5.reshape(1, 5, 1, 1)).run()
@@ -220,22 +289,27 @@ assert np.isclose(seen.value, own - others)
 figures.draw_explanation(seen)
 
 # %% [markdown]
-# Leave the second term out and the network still trains, a little wrong: the commonest mistake with LRN, and with the
-# paper's tiny alpha few tests see it. So check where alpha times the sum is as large as k:
+# A program without the second term still trains, with slightly wrong gradients. It is the commonest mistake with LRN,
+# and with the paper's tiny alpha few tests see it: **predict** how large the second term is, compared with the first,
+# in the fresh conv1 above. So check gradients where alpha times the energy is about as large as k:
 
 # %%
+dy = rng.standard_normal(fresh.shape).astype(np.float32)
+y, scale = ops.lrn_forward(fresh, n=5, k=2, alpha=1e-4, beta=0.75)
+whole = ops.lrn_backward(dy, fresh, y, scale, n=5, alpha=1e-4, beta=0.75)
+first = dy * scale**-0.75
+print(f"paper's alpha: the second term is {np.linalg.norm(whole - first) / np.linalg.norm(first):.1%} of the first")
+assert np.linalg.norm(whole - first) < 0.05 * np.linalg.norm(first)
+
 layer = layers.LRN("lrn", n=5, k=2, alpha=0.5)
 report, = gradcheck.check_layer(layer, rng.standard_normal((2, 7, 3, 3)), rng)
-assert report.ok, report                                  # to within a millionth, as a vector
+print(str(report).split(",")[0])
+assert report.ok, report
 
 # %% [markdown]
-# ## The formula as a program
+# ## On whole arrays
 #
-# First with a loop for each index, then as it is computed on whole arrays: a sum over n neighbours is n shifted
-# additions.
-
-# %%
-print(inspect.getsource(reference.lrn_forward))
+# The sum over n neighbours is n additions of arrays, each shifted by one more channel:
 
 # %%
 print(inspect.getsource(ops.lrn_forward))
@@ -281,9 +355,10 @@ exercises.check_lrn_gradient(lrn_gradient)
 # %% [markdown]
 # ## What to remember
 #
-# - A channel is divided by (k + alpha times the energy of n channels around it) to the power beta; windows are cut at
-#   the edges.
-# - In a fresh network it is little more than a multiplication by 0.595; its gradient has two terms all the same.
+# - A channel is divided by (k + alpha times the energy of n channels around it) to the power beta; windows end at the
+#   first and the last channel.
+# - In a fresh network it is little more than a multiplication by 0.595. Its gradient has two terms all the same.
+# - LRN divides, max-pooling selects; LRN cannot change places with ReLU or with pooling.
 # - Ask of every other program: is alpha divided by n? what is k? before or after the ReLU?
 #
 # Read next: [reference/lrn.py](../tinynet/reference/lrn.py) beside [ops/lrn.py](../tinynet/ops/lrn.py).

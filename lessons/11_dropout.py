@@ -1,14 +1,14 @@
 # %% [markdown]
-# # 07 · Dropout (随机失活)
+# # 11 · Dropout (随机失活)
 #
-# *25 minutes. Before it: 04, fully connected layers and softmax. Beside it: the paper, section 4.2, and
-# `tinynet/ops/dropout.py`.*
+# *30 minutes. Before it: 04, fully connected layers and softmax; 05, backpropagation. Beside it: the paper, section 4.2,
+# and `tinynet/reference/dropout.py`.*
 #
-# After this lesson you can drop units by hand, forward and backward, say why the factor at test time is what it is, and
-# why two conventions that compute "the same" do not train the same.
+# After this lesson you can drop units by hand, forward and backward, derive the factor at test time, say which mean of
+# which networks dropout computes, and why two conventions that compute "the same" do not train the same.
 #
-# **In a sentence:** in training every unit of fc6 and fc7 is silenced with probability 1/2, at test all of them speak,
-# at half their strength.
+# **In a sentence:** in training every unit of fc6 and fc7 is set to 0 with probability 1/2; at test every unit is used,
+# at half its strength.
 
 # %%
 import inspect
@@ -17,43 +17,76 @@ import itertools
 import numpy as np
 
 import tinynet
-from tinynet import exercises, figures, layers, ops
+from tinynet import exercises, figures, layers, ops, reference
 from tinynet.trace import Trace, explain
 
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# ## By hand
+# ## Why drop units?
 #
-# Six activations of one picture, and a **mask** (掩码): for each unit a coin that says 1, speak, or 0, be silent.
-# Forward is a product with the mask, and so is backward: a unit that was silent has done nothing, so it learns nothing.
+# The predictions of several networks, averaged, are better than those of one. To get networks that differ, one can
+# train each on another random sample of the training set; that is called **bagging**. Suppose 25 independent networks
+# were each wrong about a picture with probability 0.4. **Predict:** how often would the majority of them be wrong?
+
+# %%
+wrong = rng.random((100_000, 25)) < 0.4                    # (pictures, networks)
+majority = (wrong.sum(axis=1) > 12).mean()
+same = np.repeat(wrong[:, :1], 25, axis=1)                 # 25 copies of one network
+print(f"one network: {wrong[:, 0].mean():.2f}; majority of 25: {majority:.2f}; "
+      f"of 25 copies of one: {(same.sum(axis=1) > 12).mean():.2f}")
+assert majority < 0.17 and (same.sum(axis=1) > 12).mean() > 0.39
+
+# %% [markdown]
+# Real networks are not independent, so the gain is smaller. And one AlexNet took five to six days to train. Dropout is
+# a cheap form of the same idea: for every picture it trains another network, and all of them share their weights. The
+# difference to bagging: here the networks are not independent, and each is trained for a single step.
+
+# %%
+figures.draw_thinned([[1, 1, 1, 1], [1, 0, 1, 1, 0], [0, 1, 1, 0, 1], [1, 1, 1]])
+
+# %% [markdown]
+# ## The formula, forward and backward
+#
+# For each unit $i$ a random number decides whether it speaks: the **mask** (掩码) $m_i$ is 1 with probability $p$ (our
+# `keep`, in the paper 1/2) and 0 otherwise. In training
+#
+# $$y_i = m_i \, x_i, \qquad \frac{\partial y_i}{\partial x_i} = m_i, \qquad \mathrm{d}x_i = m_i \, \mathrm{d}y_i$$
+#
+# Backward is the same product: a unit that was silent had no influence on the loss, so its gradient is 0. **Predict** y
+# and dx for the six units in the next cell:
 
 # %%
 x, mask = np.array([[2.0, 0, 5, 1, 3, 4]]), np.array([[1.0, 1, 0, 1, 0, 0]])
 dy = np.array([[0.5, -1, 2, 0, 1, -2]])
 y, dx = ops.dropout_forward(x, mask), ops.dropout_backward(dy, mask)
+print("y: ", y)
+print("dx:", dx + 0.0)
 assert y.tolist() == [[2, 0, 0, 1, 0, 0]]
 assert dx.tolist() == [[0.5, -1, 0, 0, 0, 0]]
+
 figures.draw_numbers({"x": x, "mask": mask, "y": y}, signs=["*", "="])
 
 # %% [markdown]
-# The op has no more to it than that. The layer draws the mask, anew for every picture of every batch:
+# The op has no more to it. The layer draws a new mask for every picture of every batch:
 
 # %%
-print(inspect.getsource(ops.dropout_forward))
+print(inspect.getsource(reference.dropout_forward))
 print(inspect.getsource(layers.Dropout))
 
 # %% [markdown]
-# In the network: four pictures, 4,096 units each, and the masks of a training pass, each drawn as a square of 64 x 64
-# units. No two pictures silence the same ones, and about half of each speaks.
+# In the network: four pictures, 4,096 units each, and their masks in training, each drawn as a square of 64 x 64
+# units. Every picture has another mask, in which about half of the units speak.
 
 # %%
 net = tinynet.Sequential([layers.Dropout("drop6", keep=0.5)], (4096,), rng, "float64")
 units = np.abs(rng.standard_normal((4, 4096)))
 trace = Trace(net, units, dy=rng.standard_normal((4, 4096))).run()
 masks = trace["drop6"].saved[0]
+print("share of units that speak:", masks.mean(axis=1).round(2))
 assert set(np.unique(masks)) == {0, 1} and np.all(abs(masks.mean(axis=1) - 0.5) < 0.05)
 assert all((a != b).mean() > 0.4 for a, b in itertools.combinations(masks, 2))
+
 figures.draw_pictures([255 * m.reshape(64, 64) for m in masks], [f"picture {i}" for i in range(4)])
 
 # %%
@@ -65,34 +98,52 @@ assert explain(trace, "drop6", (0, int(silent)), of="dx").value == 0
 # %% [markdown]
 # ## At test: the keep probability
 #
-# At test nobody wants a coin to decide. All units speak; but the layer above has learnt with about half of them, and a
-# sum over twice as many terms would be twice as large. So each is multiplied by its **expectation** (期望) under the
-# mask: 1 * keep + 0 * (1 - keep) = keep.
+# A prediction should not depend on chance, so at test all units speak. But the layer above has learned with about half
+# of them, and a sum over twice as many terms would be twice as large. So each activation is replaced by its
+# **expectation** (期望) under the mask:
 #
-# The notes say "multiply by the rate" (乘以 rate), and with the rate of dropping 0.5 that is the same number. Take 0.3
-# for the rate, and it is not: the factor is keep = 1 - rate = 0.7. Let 20,000 masks tell:
+# $$\mathbb{E}[m_i x_i] = p \cdot 1 \cdot x_i + (1 - p) \cdot 0 \cdot x_i = p \, x_i$$
+#
+# and because the expectation of a sum is the sum of the expectations, the unit above receives on average what it
+# received in training: $\mathbb{E}\left[\sum_i w_i m_i x_i\right] = \sum_i w_i \, p \, x_i$.
+#
+# The notes say "multiply by the rate" (乘以 rate). With a rate of 0.5 that is the same number. With a rate of 0.3 it is
+# not: the factor is $p = 1 - \text{rate} = 0.7$. **Predict:** which factor does the mean over 20,000
+# masks agree with?
 
 # %%
 w = np.array([0.5, -1, 2, 1, -0.5, 1])
 keep = 0.7
-sums = (rng.random((20_000, 6)) < keep) * x @ w            # what the unit above gets in training
-wanted, wrong = (x * keep) @ w, (x * (1 - keep)) @ w
-assert abs(sums.mean() - wanted[0]) < 0.1 < abs(sums.mean() - wrong[0])
+sums = (rng.random((20_000, 6)) < keep) * x @ w            # what the unit above receives in training
+wanted, mistaken = (x * keep) @ w, (x * (1 - keep)) @ w
+assert abs(sums.mean() - wanted[0]) < 0.1 < abs(sums.mean() - mistaken[0])
 
 layer = layers.Dropout("drop", keep=keep)
 layer.training = False
 assert np.allclose(layer.forward(x), keep * x)
+
 figures.draw_bars({"sum in the unit above": {
     "training, mean of 20,000 masks": float(sums.mean()), "test, times keep = 0.7": float(wanted[0]),
-    "test, times rate = 0.3": float(wrong[0])}})
+    "test, times rate = 0.3": float(mistaken[0])}})
 
 # %% [markdown]
 # ## What it averages
 #
-# Each mask makes another network, and all share their weights: with n units there are 2^n of them (the paper calls
-# training them all "a very efficient version of model combination"). The paper says that halving is a reasonable
-# approximation to the **geometric mean** (几何平均) of what they predict. For one softmax layer on top it is not an
-# approximation: take all 2^10 masks of ten units, the geometric mean of their probabilities, and let it add up to 1.
+# Each mask makes another network: with n units there are 2^n of them. The paper says that halving the activations is a
+# reasonable approximation to the **geometric mean** (几何平均) of what they all predict. With one softmax layer above
+# the units it is exact. Let $z_k = \sum_i w_{ki} m_i x_i + b_k$ be the logits under a mask. The logarithm of a
+# probability is
+#
+# $$\log p_k(m) = z_k(m) - \log \sum_l e^{z_l(m)}$$
+#
+# and the last term is the same for all classes. The geometric mean is the mean of the logarithms:
+#
+# $$\frac{1}{2^n} \sum_m \log p_k(m) = \frac{1}{2^n} \sum_m z_k(m) + \text{const}
+# = \sum_i w_{ki} \tfrac{1}{2} x_i + b_k + \text{const}$$
+#
+# because each $m_i$ is 1 in half of all masks. These are the logits of the halved network; made to add up to 1, both
+# are the same probabilities. With a layer of ReLUs in between it is an approximation. Test it with all 2^10 masks of
+# ten units:
 
 # %%
 units, weights, bias = np.abs(rng.standard_normal(10)), rng.standard_normal((4, 10)), rng.standard_normal(4)
@@ -110,43 +161,47 @@ geometric /= geometric.sum()
 arithmetic, halved = each.mean(axis=0), softmax((0.5 * units) @ weights.T + bias)
 assert len(each) == 2**10
 assert np.allclose(geometric, halved, rtol=1e-12)          # exactly
-assert abs(arithmetic - halved).max() > 0.01               # not so the plain mean
+assert abs(arithmetic - halved).max() > 0.01               # the plain mean is another one
 classes = [f"class {c}" for c in range(4)]
+
 figures.draw_bars({name: dict(zip(classes, map(float, p))) for name, p in (
     ("geometric mean of 1,024", geometric), ("all units, halved", halved), ("arithmetic mean", arithmetic))})
 
 # %% [markdown]
-# Why: the logarithm of a softmax is a logit less something that all classes share, logits are sums, and the mean of a
-# sum over all masks is the sum with every unit at 1/2. With a second layer of ReLUs between, it is an approximation.
-#
 # ## Two conventions
 #
-# Caffe and PyTorch divide by keep in training and leave the test alone: **inverted** dropout. The expectation is right
-# again, now on both sides. Two columns for the same mask and units:
+# Caffe and PyTorch divide by keep in training and change nothing at test: **inverted** dropout.
+#
+# $$\text{paper: } y = m x, \quad \text{test } p x \qquad\qquad \text{inverted: } y = \frac{m x}{p}, \quad \text{test } x$$
+#
+# In both, training and test agree on average. Here they are side by side, for the same mask and units:
 
 # %%
-x, coin = np.array([[2.0, 0, 5, 1, 3, 4]]), np.array([[1.0, 1, 0, 1, 0, 0]])
-paper, inverted = x * coin, x * coin / 0.5
+x, mask = np.array([[2.0, 0, 5, 1, 3, 4]]), np.array([[1.0, 1, 0, 1, 0, 0]])
+paper, inverted = x * mask, x * mask / 0.5
 assert np.allclose(inverted, 2 * paper)
+
 figures.draw_numbers({"x": x.T, "paper: training": paper.T, "paper: test": 0.5 * x.T,
                       "inverted: training": inverted.T, "inverted: test": x.T})
 
 # %% [markdown]
-# Are they interchangeable? Not at fixed hyper-parameters: the layer above sees inputs twice as large. With the same
-# weights its outputs are twice as large, and so is the gradient of its weights for the same dy:
+# Can one replace the other? Not with the same learning rate and initial weights: the layer above gets inputs that are
+# twice as large. With the same weights its outputs are twice as large, and so is the gradient of its weights for the
+# same dy:
 
 # %%
 w, b = rng.standard_normal((3, 6)), np.zeros(3)
 dz = rng.standard_normal((1, 3))
 _, dw_paper, _ = ops.linear_backward(dz, paper, w)
 _, dw_inverted, _ = ops.linear_backward(dz, inverted, w)
+print(f"gradient: {np.linalg.norm(dw_inverted) / np.linalg.norm(dw_paper):g} times as large")
 assert np.allclose(ops.linear_forward(inverted, w, b), 2 * ops.linear_forward(paper, w, b))
 assert np.allclose(dw_inverted, 2 * dw_paper)
 
 # %% [markdown]
-# To train like the paper's, an inverted net needs half the initial weights, and then steps that are half as large on
-# weights whose gradient is twice as large: a **quarter of the learning rate**. Two steps, side by side; the inverted
-# net's weights stay half of the paper's, and its outputs the same:
+# **Predict:** which initial weights and which learning rate make an inverted network train like the paper's? It needs
+# weights that are half as large, so steps half as large; and its gradients are twice as large. So the rate is a
+# **quarter**. Two steps, side by side:
 
 # %%
 lr, w_paper, w_inverted = 0.1, w.copy(), w / 2
@@ -155,13 +210,14 @@ for _ in range(2):
     assert np.allclose(z_paper, z_inverted)
     w_paper -= lr * ops.linear_backward(z_paper - dz, paper, w_paper)[1]         # the gradient of a squared error
     w_inverted -= lr / 4 * ops.linear_backward(z_inverted - dz, inverted, w_inverted)[1]
+print("inverted weights / paper's:", (w_inverted / w_paper).round(6).ravel()[:4], "...")
 assert np.allclose(w_inverted, w_paper / 2)
 
 # %% [markdown]
 # ## Where
 #
-# The paper's section 4.2 speaks of "each hidden neuron", and the notes of the hidden layers (隐藏层). It is the first
-# two fully connected layers only. Each recipe says so itself, and which convention it has:
+# Section 4.2 of the paper speaks of "each hidden neuron", and the notes of the hidden layers (隐藏层). In fact it is the
+# first two fully connected layers only. Each recipe says so, and which convention it has:
 
 # %%
 for recipe in tinynet.RECIPES:
@@ -173,13 +229,14 @@ for recipe in tinynet.RECIPES:
         assert [place for place, _ in places] == ["relu6", "relu7"]
 
 # %% [markdown]
-# (`owt`, torchvision's net, drops the *inputs* of fc6 and fc7.) There are the parameters: fc6 and fc7 have nine tenths
-# of them (lesson 13), and it is there that units can co-adapt (互适应): rely on one another to be right together. A
-# unit that may be alone at any moment has to be useful by itself.
+# (`owt`, torchvision's network, drops the *inputs* of fc6 and fc7.) Nine tenths of the parameters are in fc6 and fc7
+# (lesson 13), and there units can co-adapt (互适应): each is only useful together with certain others. A unit whose
+# neighbours may be missing at any moment has to be useful by itself.
 #
-# The price, says the paper, is about twice as many iterations to converge. Lesson 14 trains with and without, and
-# lesson 16 shows what four runs of each could tell.
-#
+# The price, says the paper, is about twice as many iterations to converge. Lesson 14 trains with and without dropout,
+# and lesson 16 shows what four runs of each can tell.
+
+# %% [markdown]
 # ## Exercises
 #
 # Replace the `...`, run the cell, read what the check says. [Solutions](solutions/11_dropout.py).
@@ -232,7 +289,10 @@ exercises.check_drop_gradient(drop_gradient)
 # %% [markdown]
 # ## What to remember
 #
-# - A mask of coins, one a unit and picture; forward and backward multiply by it.
-# - At test multiply by keep (the paper) or by nothing (inverted: then training divides by keep).
-# - Halving is exactly the geometric mean of all 2^n networks where one softmax layer follows.
-# - The conventions differ by 2 in the scale of the next layer, and by 4 in its learning rate.
+# - A random mask, one number for each unit and picture; forward and backward multiply by it.
+# - At test multiply by keep (the paper), or by nothing (inverted, where training divides by keep).
+# - Halving gives exactly the geometric mean of all 2^n networks where one softmax layer follows.
+# - The conventions differ by 2 in the inputs of the next layer, and by 4 in its learning rate.
+#
+# Read next: [reference/dropout.py](../tinynet/reference/dropout.py), and `Dropout` in
+# [layers.py](../tinynet/layers.py).

@@ -260,11 +260,12 @@ def draw_crops(picture, crop, starts, path=None):
     """
     S = picture.shape[-1]
     places = S - crop + 1
-    figure = Drawing(figsize=(3.3 * (len(starts) + 1), 3.6), layout="constrained")
+    figure = Drawing(figsize=(2.4 * (len(starts) + 1), 2.7), layout="constrained")
+    figure.get_layout_engine().set(rect=(0, 0, 1, 0.98))  # or titles lose their upper edge
     all_axes = figure.subplots(1, len(starts) + 1)
     all_axes[0].imshow(picture.transpose(1, 2, 0))
     all_axes[0].add_patch(Rectangle((-0.5, -0.5), places, places, facecolor=WINDOW, alpha=0.55))
-    all_axes[0].set_title(f"{_times((S, S))}; first pixels: {_times((places, places))}",
+    all_axes[0].set_title(f"first pixels: {_times((places, places))}",
                           fontsize=10)
     for number, (top, left) in enumerate(starts):
         all_axes[0].add_patch(Rectangle((left - 0.5, top - 0.5), crop, crop, fill=False,
@@ -272,7 +273,7 @@ def draw_crops(picture, crop, starts, path=None):
                                         linestyle=("-", "--", ":")[number % 3]))
         all_axes[number + 1].imshow(picture[:, top:top + crop, left:left + crop]
                                     .transpose(1, 2, 0))
-        all_axes[number + 1].set_title(f"crop of {_times((crop, crop))} at {top}, {left}",
+        all_axes[number + 1].set_title(f"{_times((crop, crop))} from {top}, {left}",
                                        fontsize=10)
     for axes in all_axes:
         axes.set(xticks=[], yticks=[])

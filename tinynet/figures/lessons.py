@@ -22,6 +22,7 @@ def draw_pictures(pictures, titles=None, windows=(), path=None):
     Args     pictures: a list of (3, H, W) uint8, or (H, W) in grey; windows: (top, left, height, width), in pixels
     """
     figure = Drawing(figsize=(2.7 * len(pictures), 2.9), layout="constrained")
+    figure.get_layout_engine().set(rect=(0, 0, 1, 0.98))  # or titles lose their upper edge
     all_axes = figure.subplots(1, len(pictures), squeeze=False)[0]
     for axes, picture, title in zip(all_axes, pictures, titles or [None] * len(pictures)):
         picture = np.asarray(picture)
