@@ -3,11 +3,11 @@
 #
 # *25 minutes. Before it: 00, how to read this. Beside it: the paper, the abstract and sections 1 and 2.*
 #
-# After this lesson you know why a network of this size was possible in 2012 and not before, what makes convolution the
-# right kind of layer for pictures, what the paper claims as its own, and what it was compared with.
+# After this lesson you know why a network of this size was possible in 2012 and not before, what makes convolution
+# the right kind of layer for pictures, what the paper claims as its own, and what it was compared with.
 #
-# **In a sentence:** a million labelled pictures, two fast processors, and a kind of layer that needs few weights because
-# pictures are alike in all their parts.
+# **In a sentence:** a million labelled pictures, two fast processors, and a kind of layer that needs few weights
+# because pictures are alike in all their parts.
 #
 # Some cells ask for a **prediction**. Write your number down before you run the next cell.
 
@@ -210,8 +210,8 @@ print(f"at 10^9 per second: {years:.0f} years; in 5.5 days: {per_second:.1e} per
 assert 4.3e9 < per_picture < 4.4e9 and 14 < years < 16 and 0.9e12 < per_second < 1.1e12
 
 # %% [markdown]
-# The paper took five to six days, on two GPUs (GTX 580) with 3 GB of memory each. Without GPUs and a convolution written
-# for them the experiment would not have been possible.
+# The paper took five to six days, on two GPUs (GTX 580) with 3 GB of memory each. Without GPUs and a convolution
+# written for them the experiment would not have been possible.
 #
 # ## What the paper claims as its own
 #
@@ -250,8 +250,8 @@ figures.draw_bars({"2010, top-1 error": top1, "2010, top-5 error": top5}, unit="
 #
 # - 1.2 million training pictures, 50,000 for validation, 150,000 for testing, 1,000 classes.
 # - Capacity grows with width and with depth; depth multiplies.
-# - Convolution uses two facts about pictures: neighbouring pixels belong together, and all places are alike. In the first
-#   layer that saves a factor of 426 and another of 3,025.
+# - Convolution uses two facts about pictures: neighbouring pixels belong together, and all places are alike. In the
+#   first layer that saves a factor of 426 and another of 3,025.
 # - Two GPUs, five to six days, about 5 * 10^17 operations.
 # - Top-5 error 17.0 % where the best before had 25.7 %.
 #

@@ -7,8 +7,8 @@
 # After this lesson you can compute all gradients of a small network by hand, say what each layer gets from above and
 # what it hands down, explain why a layer has to remember its input, and say what backward costs.
 #
-# **In a sentence:** each layer gets the gradient of its output, multiplies it by its own slope, and hands the gradient of
-# its input down; so one walk from the loss to the input gives all gradients.
+# **In a sentence:** each layer gets the gradient of its output, multiplies it by its own slope, and hands the
+# gradient of its input down; so one walk from the loss to the input gives all gradients.
 
 # %%
 import inspect
@@ -24,8 +24,8 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## Two slopes in a row
 #
-# Lesson 03 had a chain of neurons. Once more with numbers: y = 3 x, then z = y². At x = 2 the first step has the slope 3,
-# the second the slope 2 y = 12. The **chain rule** (链式法则) says: slopes in a row are multiplied.
+# Lesson 03 had a chain of neurons. Once more with numbers: y = 3 x, then z = y². At x = 2 the first step has the
+# slope 3, the second the slope 2 y = 12. The **chain rule** (链式法则) says: slopes in a row are multiplied.
 #
 # $$\frac{\partial z}{\partial x} = \frac{\partial z}{\partial y} \cdot \frac{\partial y}{\partial x} = 12 \cdot 3 = 36$$
 #
@@ -93,9 +93,9 @@ print("dz =", dz.round(4))
 assert np.allclose(dz, ops.softmax_cross_entropy_backward(p, label)) and np.isclose(dz.sum(), 0)
 
 # %% [markdown]
-# **The second linear layer.** One output is $z_{ni} = \sum_j w_{ij} h_{nj} + b_i$ (n: picture, i: unit, j: input). The
-# weight $w_{ij}$ acts on $z_{ni}$ only, with the slope $h_{nj}$, for every picture n. The input $h_{nj}$ acts on **all**
-# units i, with the slopes $w_{ij}$. Multiply along a path, add over paths:
+# **The second linear layer.** One output is $z_{ni} = \sum_j w_{ij} h_{nj} + b_i$ (n: picture, i: unit, j: input).
+# The weight $w_{ij}$ acts on $z_{ni}$ only, with the slope $h_{nj}$, for every picture n. The input $h_{nj}$ acts on
+# **all** units i, with the slopes $w_{ij}$. Multiply along a path, add over paths:
 #
 # $$\mathrm{d}w_{ij} = \sum_n \mathrm{d}z_{ni}\, h_{nj}, \qquad
 # \mathrm{d}b_i = \sum_n \mathrm{d}z_{ni}, \qquad
@@ -136,20 +136,20 @@ assert np.allclose(dw1[0], dz[0, 0] * x[0])                # one path: dz0 * w2[
 figures.draw_numbers({"dx": dx, "dw1": dw1, "da": da, "dh": dh, "dw2": dw2, "dz": dz})
 
 # %% [markdown]
-# Read this figure from the right to the left: the gradient enters at dz and walks down to dx. On its way it leaves dw2
-# and dw1 behind, one number for each weight.
+# Read this figure from the right to the left: the gradient enters at dz and walks down to dx. On its way it leaves
+# dw2 and dw1 behind, one number for each weight.
 #
 # ## The chain rule through the whole network
 #
-# All together, in one line. For the weight from input j to hidden unit k, the factors from the right to the left are the
-# steps of the walk; the sum is over the two classes i, which are the two paths:
+# All together, in one line. For the weight from input j to hidden unit k, the factors from the right to the left are
+# the steps of the walk; the sum is over the two classes i, which are the two paths:
 #
 # $$\frac{\partial L}{\partial w_{1,kj}} = \sum_i \underbrace{(p_i - \text{onehot}_i)}_{\mathrm{d}z_i}
 # \cdot \underbrace{w_{2,ik}}_{\text{layer 2}} \cdot \underbrace{[h_k > 0]}_{\text{ReLU}} \cdot
 # \underbrace{x_j}_{\text{layer 1}}$$
 #
-# The part $\sum_i \mathrm{d}z_i\, w_{2,ik} [h_k > 0]$ is the same for all j. Backpropagation computes it once, calls it
-# da, and uses it for every weight of the unit. That is the whole trick: **no path is walked twice**.
+# The part $\sum_i \mathrm{d}z_i\, w_{2,ik} [h_k > 0]$ is the same for all j. Backpropagation computes it once, calls
+# it da, and uses it for every weight of the unit. That is the whole trick: **no path is walked twice**.
 
 # %%
 by_paths = np.array([[sum(dz[0, i] * w2[i, k] * (h[0, k] > 0) * x[0, j] for i in range(2)) for j in range(2)]
@@ -160,8 +160,8 @@ assert np.allclose(by_paths, dw1)
 # %% [markdown]
 # ## Is it right?
 #
-# Do not believe a derivation: move each number a little and look at the loss. Lesson 06 makes a tool of this; a few lines
-# are enough here.
+# Do not believe a derivation: move each number a little and look at the loss. Lesson 06 makes a tool of this; a few
+# lines are enough here.
 
 # %%
 arrays = {"x": x, "w1": w1, "b1": b1, "w2": w2, "b2": b2}
@@ -268,14 +268,14 @@ assert np.allclose(down, up) and work_up > 190 * work_down
 figures.draw_bars({"multiplications": {"from the loss down": work_down, "from the input up": work_up}})
 
 # %% [markdown]
-# Moving each weight a little, as in the check above, is worse still: two forward passes **for each weight**. AlexNet has
-# 61 million.
+# Moving each weight a little, as in the check above, is worse still: two forward passes **for each weight**. AlexNet
+# has 61 million.
 #
 # ## What a second layer is good for
 #
 # Points inside a ring and points on it: no straight line separates them, so one linear layer cannot. A network of two
-# layers, written with nothing but the lines above, can. (Each step moves all weights a little against their gradients;
-# lesson 07 is about nothing else.)
+# layers, written with nothing but the lines above, can. (Each step moves all weights a little against their
+# gradients; lesson 07 is about nothing else.)
 
 # %%
 angles, classes = rng.uniform(0, 2 * np.pi, 200), np.repeat([0, 1], 100)
@@ -338,8 +338,8 @@ assert np.allclose(dw2_twice, dw2)                         # two halves
 # ## What to remember
 #
 # - Multiply along a path, add over paths.
-# - Each layer gets the gradient of its output and gives two things: gradients of its parameters, and the gradient of its
-#   input for the layer below.
+# - Each layer gets the gradient of its output and gives two things: gradients of its parameters, and the gradient of
+#   its input for the layer below.
 # - A linear layer: dw = dy^T x, db = sum of dy, dx = dy w. The shapes leave one way.
 # - To do so it needs what forward has seen; that is why training takes so much memory.
 # - Backward costs twice as much as forward, whatever the number of weights.

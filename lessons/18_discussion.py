@@ -138,8 +138,8 @@ figures.draw_dots({"test error": errors}, "%")
 
 # %% [markdown]
 # Look at the dots before you say anything. Three runs of each, and the smallest possible probability that an exact
-# permutation test can give for three against three runs is 2 / 20: **three seeds cannot decide** such a question, however
-# the dots lie. That is no weakness of this lesson only. The paper had one run of each.
+# permutation test can give for three against three runs is 2 / 20: **three seeds cannot decide** such a question,
+# however the dots lie. That is no weakness of this lesson only. The paper had one run of each.
 
 # %%
 orders = math.comb(6, 3)
@@ -152,11 +152,11 @@ assert smallest == 0.1 > 0.05
 #
 # In 2012 many deep networks were first trained without labels, layer by layer, and then fine-tuned. The paper uses no
 # unsupervised pre-training (无监督预训练), to keep the experiments simple, though it expects that it would help, above all
-# where the computing power grows faster than the labelled data. The network starts from random weights and learns from
-# labels alone. That this was enough is one of the most important results of the paper.
+# where the computing power grows faster than the labelled data. The network starts from random weights and learns
+# from labels alone. That this was enough is one of the most important results of the paper.
 #
-# But *supervised* pre-training is in the paper: the two networks of table 2 with an asterisk first learned all 15 million
-# pictures of ImageNet, and were then fine-tuned.
+# But *supervised* pre-training is in the paper: the two networks of table 2 with an asterisk first learned all 15
+# million pictures of ImageNet, and were then fine-tuned.
 
 # %%
 plain, pretrained = (40.7, 18.2), (39.0, 16.6)             # 1 CNN and 1 CNN*, table 2, validation: top-1, top-5
@@ -182,13 +182,13 @@ figures.draw_bars({"top-1 error": {"1 CNN": plain[0], "1 CNN, pre-trained": pret
 #
 # ## What came after: smaller kernels, more layers (VGG, 2014)
 #
-# Three layers of 3 x 3 see 7 x 7 pixels, as one layer of 7 x 7 does. With C maps in and out, they have fewer weights, and
-# three ReLUs instead of one:
+# Three layers of 3 x 3 see 7 x 7 pixels, as one layer of 7 x 7 does. With C maps in and out, they have fewer weights,
+# and three ReLUs instead of one:
 #
 # $$3 \cdot 3^2 C^2 = 27\,C^2 \qquad \text{against} \qquad 7^2 C^2 = 49\,C^2$$
 #
-# The VGG networks consist of nothing else, and are up to 19 layers deep. Their authors also tried the smallest one with
-# and without LRN, found no improvement from it, and **left LRN out**. Nearly everybody has done so since.
+# The VGG networks consist of nothing else, and are up to 19 layers deep. Their authors also tried the smallest one
+# with and without LRN, found no improvement from it, and **left LRN out**. Nearly everybody has done so since.
 
 # %%
 three = [layers.Conv2d(f"conv{i}", 64, 3, pad=1) for i in range(3)]
@@ -208,9 +208,9 @@ assert counts == {"three of 3 x 3": 27 * 64**2, "one of 7 x 7": 49 * 64**2} and 
 #
 # $$\hat{x} = \frac{x - \mu_{\text{batch}}}{\sqrt{\sigma^2_{\text{batch}} + \epsilon}}, \qquad y = \gamma\,\hat{x} + \beta$$
 #
-# Lesson 07 showed a network that does not start: with the initial weights of the paper's text, pictures hardly differ in
-# fc7. That is exactly what batch normalisation takes away: what all pictures have in common. Ten different pictures
-# through fresh networks, with and without it (before each ReLU, gamma 1, beta 0):
+# Lesson 07 showed a network that does not start: with the initial weights of the paper's text, pictures hardly differ
+# in fc7. That is exactly what batch normalisation takes away: what all pictures have in common. Ten different
+# pictures through fresh networks, with and without it (before each ReLU, gamma 1, beta 0):
 #
 # **Predict:** by what factor is the signal at relu7 larger?
 
@@ -250,9 +250,9 @@ figures.draw_lines({"ten pictures, fresh weights": {"text of the paper": (list(b
 
 # %% [markdown]
 # With it the initial weights matter much less, rates can be higher, and deep networks start to learn. Networks with
-# AlexNet's layers were trained so, too; as accuracies (100 % less the error), one crop: 57.1 top-1 for Caffe's AlexNet,
-# 60.4 for one with batch normalisation (and 59.9 for one of another program without it, so that the gain at the end is
-# small: what changes is the training).
+# AlexNet's layers were trained so, too; as accuracies (100 % less the error), one crop: 57.1 top-1 for Caffe's
+# AlexNet, 60.4 for one with batch normalisation (and 59.9 for one of another program without it, so that the gain at
+# the end is small: what changes is the training).
 #
 # ## What came after: one weird trick (2014)
 #
@@ -261,8 +261,8 @@ figures.draw_lines({"ten pictures, fresh weights": {"text of the paper": (list(b
 #
 # - Convolutional layers have most of the work and few parameters. Divide the **pictures** (数据并行): every GPU has all
 #   weights and a part of the batch; only the gradients of the few weights are exchanged.
-# - Fully connected layers have most parameters and little work. Divide the **network**: the weights stay where they are,
-#   and the activations are exchanged.
+# - Fully connected layers have most parameters and little work. Divide the **network**: the weights stay where they
+#   are, and the activations are exchanged.
 #
 # **Predict:** what share of parameters and of work do the convolutional layers have?
 
@@ -335,20 +335,20 @@ figures.draw_lines({"60 layers, the same weights": chains}, "layers below the to
 # The same as answers to the three questions that the notes end with: what did it solve, what are its weaknesses, what
 # came next?
 #
-# - **解决了啥**：证明了用标签直接训练的深层卷积网络（无监督预训练并非必需），加上大数据集和 GPU，可以大幅超过人工设计的特征
-#   （ILSVRC-2012 前五错误率 15.3 %，第二名 26.2 %）；给出了让它训练得动的一套办法：ReLU、数据增强、Dropout、双 GPU。
-# - **缺点**：96 % 的参数在三个全连接层；各部件的作用只由单次运行比较，且一次改变不止一处；论文没有写出关键的初始化
-#   （conv3 到 conv5 的 0.03）；LRN 作用有限；分组由显存限制所迫；第一层的大卷积核和步长 4 丢掉细节。
-# - **未来**：更小的卷积核和更深的网络（VGG）；批归一化取代 LRN；残差连接使上百层可以训练；全局平均池化取代大的全连接层；
-#   数据并行与模型并行（one weird trick）；论文自己提到的方向是视频。
+# - **解决了啥**：证明了用标签直接训练的深层卷积网络（无监督预训练并非必需），加上大数据集和 GPU，可以大幅超过人工设计的特征 （ILSVRC-2012 前五错误率 15.3 %，第二名 26.2
+#   %）；给出了让它训练得动的一套办法：ReLU、数据增强、Dropout、双 GPU。
+# - **缺点**：96 % 的参数在三个全连接层；各部件的作用只由单次运行比较，且一次改变不止一处；论文没有写出关键的初始化 （conv3 到 conv5 的 0.03）；LRN 作用有限；分组由显存限制所迫；第一层的大卷积核和步长
+#   4 丢掉细节。
+# - **未来**：更小的卷积核和更深的网络（VGG）；批归一化取代 LRN；残差连接使上百层可以训练；全局平均池化取代大的全连接层； 数据并行与模型并行（one weird trick）；论文自己提到的方向是视频。
 #
-# In English, short: it showed that a deep network trained with labels alone beats designed features; its parameters are
-# in the wrong place, and its evidence is thin; smaller kernels, more layers, better normalisation and paths around layers
-# came next.
+# In English, short: it showed that a deep network trained with labels alone beats designed features; its parameters
+# are in the wrong place, and its evidence is thin; smaller kernels, more layers, better normalisation and paths
+# around layers came next.
 #
 # ## What to remember
 #
-# - The paper's claim on depth: about 2 points for a middle layer with one or two per cent of the parameters. One run each.
+# - The paper's claim on depth: about 2 points for a middle layer with one or two per cent of the parameters. One run
+#   each.
 # - No unsupervised pre-training was needed.
 # - LRN went, batch normalisation came; fully connected layers went; ReLU, depth, data and GPUs stayed.
 #
