@@ -1,10 +1,17 @@
 # %% [markdown]
 # # 00 · How to read this (怎样阅读)
 #
-# *20 minutes. Before it: some Python and NumPy. Beside it: nothing yet.*
+# *20 minutes. Before it: some Python and NumPy.*
 #
 # After this lesson you know where a formula is written down and how often, what the letters mean, how to step through
-# a network, and how to ask where a number comes from. Terms in English and Chinese are in the [glossary](glossary.md).
+# a network, and how to ask where a number comes from. The terms in English and Chinese are in the
+# [glossary](glossary.md).
+#
+# Start Jupyter at the root of the repository (`jupyter notebook --notebook-dir=. lessons/00_how_to_read.ipynb`), so
+# that links to the source, such as [tinynet/ops](../tinynet/ops/activation.py), open.
+#
+# The words for layers (convolution, pooling, softmax) each have a lesson of their own later on. Here you see only how
+# the library shows them.
 
 # %%
 import inspect
@@ -18,16 +25,19 @@ from tinynet.trace import Trace, explain
 # %% [markdown]
 # ## One formula, several times
 #
-# Everything that AlexNet computes is written down several times, on rungs (阶) of a ladder. The files and the
-# functions have the same names on each:
+# Everything that AlexNet computes is written down several times, on rungs (阶) of a ladder. Files and functions have
+# the same names on each rung:
 #
 # | rung | what it is | read it to |
 # |---|---|---|
 # | `tinynet/reference/` | the formula, one loop for each index | understand |
 # | `tinynet/ops/` | the same on whole arrays | see how NumPy does it |
 # | `tinynet/cpu/` | the same, made fast on CPU cores | see what speed costs |
+# | `tinynet/cuda/` | the same, as kernels for a GPU | see how many threads share the work |
 #
-# Here is the shortest of all formulas, max(0, x), on the first two:
+# Here is the shortest formula on the first two rungs:
+#
+# $$y = \max(0, x)$$
 
 # %%
 print(inspect.getsource(reference.relu_forward))
@@ -43,22 +53,23 @@ figures.draw_numbers({"x": x, "y = max(0, x)": answers[0]}, signs=["->"])
 # %% [markdown]
 # ## Letters and shapes
 #
-# Arrays (数组) have small letters, sizes have capitals, so that nothing is called the same:
+# Arrays (数组) have small letters, sizes have capitals:
 #
 # | | |
 # |---|---|
-# | x, y | what goes into a layer and what comes out |
-# | w, b | weights (权重) and biases (偏置): what is learned |
-# | dx, dy, dw, db | the gradients (梯度): how the loss L changes with each of these numbers |
+# | x, y | the input of a layer and its output |
+# | w, b | weights (权重) and biases (偏置): the numbers that are learned |
+# | dx, dy, dw, db | the gradients (梯度): how the loss L changes with each of these numbers, $\mathrm{d}w = \partial L / \partial w$ |
 # | N, C, H, W | pictures in the batch (批), channels (通道), height, width |
 # | K, KH, KW | kernels (卷积核) of a layer, their height and width |
 # | OH, OW | height and width of the output |
 #
 # The shape (形状) of a batch of pictures is (N, C, H, W): the picture first, then the channel, then row and column. A
-# picture file has its channels last, so the first thing that happens to it is a transposition.
+# picture file has its channels last, so the axes are exchanged first.
 
 # %%
 photo = data.load_picture(figures.PHOTO, 67)
+print(photo.shape, photo.dtype)
 assert photo.shape == (3, 67, 67) and photo.dtype == np.uint8
 batch = (photo - photo.mean()).astype(np.float32)[None]    # (1, 3, 67, 67): N = 1
 assert batch.shape == (1, 3, 67, 67)
@@ -68,22 +79,24 @@ figures.draw_pictures([photo, *photo], ["(3, 67, 67)", "channel 0: red", "channe
 # %% [markdown]
 # ## The network is a table
 #
-# `AlexNet` makes a row of layers out of a table, which you can read beside the paper. Its summary says what shape
-# comes out of each layer, how many numbers it learns and how many multiplications a picture takes:
+# `AlexNet` builds a row of layers from a table, which you can read beside the paper. Its summary says the shape of
+# the output of each layer, how many numbers it learns, and how many multiplications it needs for a picture.
+#
+# **Predict:** how many numbers does AlexNet learn?
 
 # %%
 net = tinynet.AlexNet("paper", num_classes=1000, rng=np.random.default_rng(0))
 summary = net.summary()
-assert summary.params == 60_965_224                        # 60 million; the notes' 近60万 is a hundred times too few
+assert summary.params == 60_965_224                        # 60 million
 assert summary.macs == 724_406_816
 print(summary)
 
 # %% [markdown]
-# ## Layers keep, ops compute
+# ## Layers remember, ops compute
 #
-# A layer (层) only keeps things: its parameters, and what its backward pass will need. The arithmetic is a plain
-# function, an op, that gets everything as an argument and returns everything as a result. That is why you can call any
-# of them by itself, as above.
+# A layer (层) holds its parameters, and between forward and backward the arrays that its backward pass needs. The
+# arithmetic is in plain functions, the ops. They get everything as arguments and return everything as results, so you
+# can call each of them alone, as above.
 
 # %%
 print(inspect.getsource(layers.ReLU))
@@ -91,8 +104,8 @@ print(inspect.getsource(layers.ReLU))
 # %% [markdown]
 # ## Step through
 #
-# `Trace` walks a network one layer at a time, forward to the loss and back again, and keeps every number on the way. A
-# small network, so that all of it fits on the screen:
+# `Trace` goes through a network one layer at a time, forward to the loss and back again, and keeps all numbers. Here
+# with a small network, so that everything fits on the screen:
 
 # %%
 net = tinynet.Sequential(
@@ -110,8 +123,8 @@ figures.draw_maps(trace["relu1"].y[0], [f"map {k} of relu1" for k in range(8)], 
 # %% [markdown]
 # ## Where does this number come from?
 #
-# `explain` takes one number of any layer apart, forward (`y`) or backward (`dx`, `dw`, `db`), does the arithmetic once
-# more by itself, and stops if the layer has something else. As a table:
+# `explain` takes one number of any layer apart, forward (`y`) or backward (`dx`, `dw`, `db`). It does the arithmetic
+# again by itself, and fails if the layer has another result. As a table:
 
 # %%
 seen = explain(trace, "loss", (0, 3), of="dx")
@@ -120,7 +133,7 @@ assert np.isclose(seen.value, probs[0, 3] - 1)
 print(seen)
 
 # %% [markdown]
-# The gradient of a logit is what is believed less what is true; lesson 04 says why. And as a figure:
+# The gradient of a logit is the probability minus the truth; lesson 04 says why. And as a figure:
 
 # %%
 figures.draw_explanation(seen)
@@ -131,7 +144,7 @@ figures.draw_explanation(explain(trace, "conv1", (0, 2, 7, 7)))
 # %% [markdown]
 # ## Mistakes get a sentence
 #
-# Do something that cannot be, and the library says what was wrong, where, and what would fit:
+# Do something that is not possible, and the library says what is wrong, where, and what would be right:
 
 # %%
 try:
@@ -141,8 +154,11 @@ except tinynet.ShapeError as error:
     assert str(error) == "the network: x must have shape (1, 3, 67, 67), x has (1, 3, 60, 67)"
 
 # %% [markdown]
-# ## How a lesson goes
+# ## How a lesson works
 #
-# Each cell asks one thing, and an `assert` holds its answer fast: if it were wrong, the lesson would stop there.
-# Change numbers and run a cell again; that is what they are for. At the end are exercises: a function to fill in and a
-# check that runs it and names the first thing that is wrong. Next: [01, pictures as tensors](02_pictures.ipynb).
+# Each code cell answers one question. It prints the answer, and an `assert` makes sure that the text is true: if not,
+# the lesson would stop there. Change numbers and run a cell again. Where the text says **Predict**, write down your
+# answer before you run the next cell; you learn most where you were wrong. At the end of most lessons are exercises:
+# a function to fill in, and a check that runs it and names the first thing that is wrong.
+#
+# Next: [01, why 2012](01_2012.ipynb).

@@ -1,12 +1,12 @@
 # %% [markdown]
-# # 01 · Pictures as tensors (张量)
+# # 02 · Pictures as tensors (张量)
 #
-# *30 minutes. Before it: 00, how to read this. Beside it: the paper, section 2, and `tinynet/data/pictures.py`.*
+# *30 minutes. Before it: 01, why 2012. Beside it: the paper, section 2, and `tinynet/data/pictures.py`.*
 #
-# After this lesson you can take a picture file to what the first layer is fed, in the right order and without the
+# After this lesson you can turn a picture file into the input of the first layer, in the right order and without
 # three classic mistakes, and you can count top-1 and top-5 errors by hand, ties included.
 #
-# **In a sentence:** scale the shorter side to 256 pixels, cut out the middle, take the mean image off, and put the
+# **In a sentence:** scale the shorter side to 256 pixels, cut out the middle, subtract the mean image, and put the
 # channels first.
 
 # %%
@@ -24,8 +24,9 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## A picture is a table of bytes
 #
-# A file, once decoded, is an array (height, width, 3) of bytes, `uint8`: 0 is dark, 255 is bright, and each pixel
-# (像素) has its red, green and blue side by side. Six pixels by six, around an eye:
+# A picture file, once decoded, is an array of bytes (height, width, 3), `uint8`: 0 is dark, 255 is bright. Each pixel
+# (像素) has its red, green and blue side by side. Here are six by six pixels around an eye, and their red, green and
+# blue as grey pictures; below, the numbers of the red one.
 
 # %%
 file = np.asarray(Image.open(figures.PHOTO))
@@ -33,27 +34,32 @@ assert file.shape == (600, 512, 3) and file.dtype == np.uint8
 
 top, left = 176, 236
 eye = file[top:top + 6, left:left + 6]
-figures.draw_numbers({colour: eye[:, :, c].astype(float) for c, colour in enumerate(("red", "green", "blue"))})
+print(eye[:, :, 0])
+figures.draw_pictures([eye.transpose(2, 0, 1), *eye.transpose(2, 0, 1)], ["six by six pixels", "red", "green", "blue"])
 
 # %% [markdown]
 # ## Channels first
 #
-# Networks here take the channel (通道) before row and column, and the number of the picture before that: (N, C, H, W).
-# A transposition moves the axes. A `reshape` gives the same shape and another picture, because it leaves the bytes
-# where they are and only counts them off anew: the first classic mistake.
+# Networks here have the channel (通道) before row and column, and the number of the picture before that: (N, C, H, W).
+# A transposition moves the axes. A `reshape` gives the same shape and a different picture, because it leaves the
+# bytes in their order and only divides them differently. This is the first classic mistake.
+#
+# **Predict:** what does the reshaped picture look like?
 
 # %%
 small = np.asarray(Image.open(figures.PHOTO).resize((64, 75)))
 transposed = small.transpose(2, 0, 1)                      # (3, 75, 64)
-reshaped = small.reshape(3, 75, 64)                      # the same shape
+reshaped = small.reshape(3, 75, 64)                        # the same shape
 assert (transposed[2] == small[:, :, 2]).all()             # channel 2 is blue
 assert not (reshaped[2] == small[:, :, 2]).all()           # channel 2 is the last third of the rows, colours mixed
 
 figures.draw_pictures([transposed, reshaped, reshaped[0]], ["transposed", "reshaped", "its channel 0"])
 
 # %% [markdown]
-# In memory a tensor is one long row of numbers. In NCHW the next column is 1 further on, the next row W, the next
-# channel H * W, the next picture C * H * W:
+# In memory a tensor is one long row of numbers. In the order (N, C, H, W) the next column is 1 further on, the next
+# row W, the next channel H W, the next picture C H W:
+#
+# $$\text{place of } x_{nchw} = ((n\,C + c)\,H + h)\,W + w$$
 
 # %%
 N, C, H, W = 2, 3, 4, 5
@@ -67,11 +73,14 @@ figures.draw_numbers({f"x[1, {c}]": x[1, c] for c in range(3)}, windows={"x[1, 2
 # %% [markdown]
 # ## Bytes cannot be negative
 #
-# The second classic mistake: arithmetic on `uint8` goes round at 256 like a clock, without a word. So the first step
-# is `astype(np.float32)`, then the subtraction.
+# The second classic mistake: arithmetic on `uint8` starts again at 0 after 255, without any warning. So convert with
+# `astype(np.float32)` first, then subtract.
+#
+# **Predict:** 50 - 100 in `uint8`.
 
 # %%
 byte, mean = np.array([50, 200], np.uint8), np.array([100, 100], np.uint8)
+print("uint8:", byte - mean, " float32:", byte.astype(np.float32) - mean)
 assert (byte - mean).tolist() == [206, 100]                # 50 - 100 = -50, and -50 + 256 = 206
 assert (byte.astype(np.float32) - mean).tolist() == [-50, 100]
 
@@ -80,8 +89,8 @@ round_the_clock = grey - np.uint8(100)
 figures.draw_maps([grey.astype(np.float32) - 100, round_the_clock], ["float32: around 0", "uint8: nothing below 0"])
 
 # %% [markdown]
-# Why float32 and not float64? It is exact enough, and half as large. Four times as large as bytes it is all the same,
-# so the library keeps pictures as bytes and makes floats of a batch (批) at a time. A batch of the paper, 128 pictures:
+# Why float32 and not float64? It is exact enough, and half as large. It is still four times as large as bytes, so the
+# library keeps pictures as bytes and converts one batch (批) at a time. A batch of the paper has 128 pictures:
 
 # %%
 numbers = 128 * 3 * 227 * 227
@@ -92,9 +101,9 @@ assert 3 * 224 * 224 == 150_528                            # the paper's input s
 # %% [markdown]
 # ## Shorter side to 256, then the middle
 #
-# Pictures of ImageNet have all sizes, a network has one. The paper scales the **shorter** side to 256 and cuts out
-# the middle (裁剪), so nothing is stretched; what is lost are the ends of the longer side. Caffe's tutorial squeezes
-# the whole picture into 256 x 256 instead, and everybody gets a little wider:
+# The pictures of ImageNet have all sizes, but a network has one. The paper scales the **shorter** side to 256 and
+# cuts out the middle (裁剪). So nothing is stretched, but the ends of the longer side are lost. Caffe's tutorial
+# squeezes the whole picture into 256 x 256 instead, which changes the proportions:
 
 # %%
 image = Image.open(figures.PHOTO)                          # 512 wide, 600 high
@@ -110,8 +119,8 @@ figures.draw_pictures(halves, ["shorter side 256", "the paper: its middle", "Caf
                       windows=[(top // 2, 0, 128, 128)])
 
 # %% [markdown]
-# The library cuts first and scales then, which gives the same picture here and saves work (and memory, for a picture
-# of 1 x 9,999 pixels):
+# The library cuts first and scales afterwards. Here this gives the same picture, and it saves work, and memory for a
+# picture of 1 x 9,999 pixels:
 
 # %%
 assert (data.load_picture(figures.PHOTO, 256) == middle).all()
@@ -120,11 +129,16 @@ print(inspect.getsource(data.pictures.square))
 # %% [markdown]
 # ## The mean image
 #
-# The paper does one thing more: it takes the mean of all **training** pictures off every picture, pixel by pixel, the
-# mean image (均值图像). No division by a deviation, so the network is fed numbers between about -128 and 128. (Many
-# later programs use one mean a channel, and divide; torchvision's AlexNet does.)
+# One more step: the paper subtracts the mean of all **training** pictures from each picture, pixel by pixel. This is
+# the mean image (均值图像), for the M training pictures:
 #
-# The data here are the embedded set: ten classes that the library draws itself, so that nothing has to be downloaded.
+# $$\bar{x}_{chw} = \frac{1}{M} \sum_{m=1}^{M} x_{mchw}$$
+#
+# Nothing is divided, so the input of the network lies between about -128 and 128. (Many later programs subtract one
+# mean for each channel, and divide; torchvision's AlexNet does.)
+#
+# The data here are the embedded set: ten classes of pictures that the library draws itself, so nothing has to be
+# downloaded.
 
 # %%
 source = EmbeddedSource(64, quiet=True, counts=(1000, 200))
@@ -137,17 +151,18 @@ figures.draw_pictures(list(train[:4]), [source.class_names[label] for label in s
 mean = data.compute_statistics(source.train, quiet=True).mean      # float32 (3, 64, 64)
 assert np.allclose(mean, train.mean(axis=0), atol=1e-3)
 x = train.astype(np.float32) - mean                        # (1000, 3, 64, 64): numpy repeats the mean for each
+print(f"x lies between {x.min():.0f} and {x.max():.0f}")
 assert abs(x.mean(axis=0)).max() < 0.01 and x.min() < -100 and x.max() > 100
 
 figures.draw_maps([train[9, 0], mean[0], x[9, 0]], ["a picture, red", "the mean image, red", "the difference"])
 
 # %% [markdown]
-# A grey 126 or so nearly everywhere: figures of any colour lie at any place in these pictures. For photographs the
-# mean is a blur, a little brighter where skies are.
+# The mean image is nearly grey everywhere, because here figures of any colour lie at any place. For photographs it is
+# a blur, a little brighter at the top.
 #
-# **Why at all?** If all inputs of a unit are positive, dw = dy * x has one sign for all of its weights: they can all
-# go up together or all down, nothing else. Take the mean off and each weight gets its own sign. For a window of 11 x
-# 11 x 3 and a gradient dy = 1:
+# **Why subtract it?** If all inputs of a unit are positive, its gradients dw = dy * x all have the sign of dy: all
+# its weights can only grow together or shrink together. After the subtraction each weight has its own sign. For a
+# window of 11 x 11 x 3 numbers and dy = 1:
 
 # %%
 window = train[6, :, 20:31, 20:31].astype(np.float32)
@@ -157,16 +172,16 @@ assert before.size == 363 and (before > 0).all() and 0.3 < (after > 0).mean() < 
 print(f"gradients above 0: {(before > 0).mean():.0%} before, {(after > 0).mean():.0%} after the mean is taken off")
 
 # %% [markdown]
-# A second reason: layers pad with zeros, and now 0 is the mean colour and not black.
+# A second reason: some layers put zeros around a picture, and now 0 is the mean colour and not black.
 #
-# **The third classic mistake** is to take another mean at test. There is one, that of the training set; test pictures
-# are not asked.
+# **The third classic mistake** is to compute a new mean from the test pictures. There is one mean, that of the
+# training set.
 #
 # ## Which part of the mean?
 #
-# The network is fed a crop, 224 pixels of 256 (why it is cut at random is another lesson). So which part of the mean
-# image comes off? The paper does not say. The authors' program takes the **middle** of the mean off every crop,
-# wherever it was cut; Caffe takes what lies **under** the crop. With a crop at the top left:
+# The network's input is a crop, 224 of 256 pixels (lesson 12 says why it is taken at random). So which part of the
+# mean image is subtracted? The paper does not say. The authors' program subtracts the **middle** of the mean from
+# each crop, wherever it was cut. Caffe subtracts what lies **under** the crop. With a crop at the top left:
 
 # %%
 print(inspect.getsource(data.augment))
@@ -177,6 +192,7 @@ at_middle, under_crop = (data.augment(train[9:10], crop, mean, 56, data.Augmenta
                          for where in ("middle", "crop"))
 assert (at_middle == train[9:10, :, :56, :56] - mean[:, 4:60, 4:60]).all()
 assert (under_crop == train[9:10, :, :56, :56] - mean[:, :56, :56]).all()
+print(f"largest difference: {abs(at_middle - under_crop).max():.1f} of 255")
 assert 0 < abs(at_middle - under_crop).max() < 12          # of 255: the mean image is smooth, so it matters little
 
 figures.draw_maps([under_crop[0, 0], (at_middle - under_crop)[0, 0]], ["red, less the mean", "how the two differ"],
@@ -186,8 +202,8 @@ figures.draw_maps([under_crop[0, 0], (at_middle - under_crop)[0, 0]], ["red, les
 # ## Right or wrong: top-1 and top-5
 #
 # A network gives each class a score. **Top-1 error**: the share of pictures whose label (标签) does not have the
-# largest score. **Top-5 error**: the share whose label is not among the five largest. By hand, four pictures and
-# seven classes; the place of the label in the order of scores decides both:
+# largest score. **Top-5 error**: the share of pictures whose label is not among the five largest. By hand, for four
+# pictures and seven classes: the rank of the label among the scores decides both.
 
 # %%
 scores = np.array([[9, 1, 2, 3, 0, 4, 5],
@@ -195,29 +211,34 @@ scores = np.array([[9, 1, 2, 3, 0, 4, 5],
                    [6, 5, 4, 0, 7, 3, 2],
                    [1, 2, 9, 4, 5, 6, 8]], float)
 labels = np.array([0, 0, 3, 1])
-place = np.array([1, 3, 7, 6])                             # counted in the rows above: 1 is the largest score
+place = np.array([1, 3, 7, 6])                             # the rank of the label: 1 is the largest score
 assert (place == 1 + (scores > scores[np.arange(4), labels][:, None]).sum(axis=1)).all()
 wrong1, wrong5 = (metrics.top_k_wrong(scores, labels, k) for k in (1, 5))
 assert wrong1.tolist() == [False, True, True, True] and wrong1.mean() == 0.75
+print(f"top-1 error {wrong1.mean():.0%}, top-5 error {wrong5.mean():.0%}")
 assert wrong5.tolist() == [False, False, True, True] and wrong5.mean() == 0.5
 
-figures.draw_numbers({"scores: 4 pictures, 7 classes": scores, "label": labels[:, None], "place": place[:, None],
+figures.draw_numbers({"scores: 4 pictures, 7 classes": scores, "label": labels[:, None], "rank": place[:, None],
                       "top-1": wrong1[:, None].astype(float), "top-5": wrong5[:, None].astype(float)},
-                     windows={"scores: 4 pictures, 7 classes": (1, 0, 1, 1), "place": (1, 0, 1, 1)})
+                     windows={"scores: 4 pictures, 7 classes": (1, 0, 1, 1), "rank": (1, 0, 1, 1)})
 
 # %% [markdown]
-# Outlined: picture 1, whose label is 0. Two scores are larger, so it is third: wrong by top-1, right by top-5.
-# Scores may be logits or probabilities; softmax keeps their order.
+# Outlined is picture 1, with label 0. Two scores are larger than the label's, so it is third: wrong by top-1, right
+# by top-5. Scores may be logits or probabilities (lesson 04); the order is the same.
 #
 # ## Ties
 #
-# What if scores are equal? It sounds like a detail, until a network breaks and says the same of every class. Three
-# rules, for ten classes and one picture of each:
+# What if scores are equal? This seems to be a detail, until a network fails and gives the same score to every class.
+# There are three rules; compare them on ten classes with one picture each:
 #
-# 1. `argmax` takes the first of equals: class 0 is "right" always, the others never. Who sorts has the same trouble.
-# 2. **The program of 2012** shares the credit: a label that ties with others for the last places gets places / tied.
-# 3. **Caffe, and this library**: a tie counts against the network. It is right only where the label's score is
-#    larger than what it has to beat.
+# 1. `argmax` takes the first of equal scores: class 0 is always "right", the others never. A program that sorts has
+#    the same problem.
+# 2. **The program of 2012** shares the credit: if a label ties with others for the last places, it gets places /
+#    tied.
+# 3. **Caffe, and this library**: a tie counts against the network. It is right only where the label's score is larger
+#    than the scores that it has to beat.
+#
+# **Predict:** the top-1 error of the failed network by each rule.
 
 # %%
 print(inspect.getsource(metrics.top_k_wrong))
@@ -243,11 +264,14 @@ for rule, errors in {"argmax": (by_argmax, by_sorting), "2012": of_2012, "here":
     print(f"{rule:<10} {errors[0]:>11.0%}  {errors[1]:>11.0%}")
 
 # %% [markdown]
-# The first two say "as good as guessing" of a network that says nothing. Worse: on a test set that holds class 0 only,
-# `argmax` says 0 %, and the same happens with scores that are not numbers. Here a broken network is always wrong:
+# The first two rules say "as good as guessing" about a network that says nothing. It can be worse: on a test set that
+# contains class 0 only, `argmax` reports an error of 0 %, and also when the scores are not numbers (nan). By the
+# third rule a failed network is always wrong:
 
 # %%
 broken, zeros = np.full((10, 10), np.nan), np.zeros(10, int)
+print("nan for every class, label 0: argmax says right, top_k_wrong says wrong:",
+      metrics.top_k_wrong(broken, zeros, 1).all())
 assert (broken.argmax(axis=1) == zeros).all()              # "100 % right"
 assert metrics.top_k_wrong(broken, zeros, 1).all() and metrics.top_k_wrong(broken, zeros, 5).all()
 
@@ -258,25 +282,26 @@ assert np.isclose(error_of_2012(distinct, truth, 5), metrics.top_k_wrong(distinc
 assert (metrics.top_k_wrong(distinct, truth, 1) == (distinct.argmax(axis=1) != truth)).all()
 
 # %% [markdown]
-# ## Top-5 is soft where classes are few
+# ## Top-5 is easy where classes are few
 #
-# Who guesses five of C classes is wrong with probability 1 - 5 / C. Of ImageNet's 1,000 that is 99.5 %, hardly
-# easier than top-1. Of ten it is half:
+# Guess five of C classes: the probability of being wrong is 1 - 5 / C. For the 1,000 classes of ImageNet this is 99.5
+# %, hardly easier than top-1. For ten classes it is one half.
 
 # %%
 guess = {classes: (1 - 1 / classes, 1 - 5 / classes) for classes in (10, 100, 1000)}
 assert np.allclose(guess[1000], (0.999, 0.995)) and np.allclose(guess[10], (0.9, 0.5))
 random = metrics.top_k_wrong(rng.standard_normal((20_000, 10)), rng.integers(0, 10, 20_000), 5).mean()
-assert abs(random - 0.5) < 0.02                            # scores out of the hat, ten classes
+print(f"random scores, ten classes: top-5 error {random:.0%}")
+assert abs(random - 0.5) < 0.02
 
 classes = np.arange(5, 101)
-figures.draw_lines({"an error of who only guesses": {"top-1": (classes, 100 * (1 - 1 / classes)),
+figures.draw_lines({"error of guessing": {"top-1": (classes, 100 * (1 - 1 / classes)),
                                                      "top-5": (classes, 100 * (1 - 5 / classes))}},
                    "classes", "error (%)", levels={"ten classes, top-5": 50})
 
 # %% [markdown]
-# So on the embedded set and on CIFAR-10 look at top-1; a top-5 error of 40 % there is next to nothing. A classifier
-# that can hardly do anything shows it: the mean picture of each class, and the nearest of the ten wins.
+# So for the embedded set and for CIFAR-10 look at top-1; a top-5 error of 40 % is little better than guessing. A very
+# weak classifier shows it: take the mean picture of each class, and choose the class whose mean picture is nearest.
 
 # %%
 templates = np.stack([x[source.train.labels == label].mean(axis=0) for label in range(10)])  # (10, 3, 64, 64)
@@ -293,8 +318,8 @@ figures.draw_maps(templates[:, 0], source.class_names, columns=5)
 #
 # Replace the `...`, run the cell, read what the check says. [Solutions](solutions/02_pictures.py).
 #
-# **1.** From decoded files to a batch: `pictures` (N, H, W, 3) uint8, `mean` (3, H, W) float32; the result is
-# (N, 3, H, W) float32, less the mean.
+# **1.** From decoded files to a batch: `pictures` (N, H, W, 3) uint8, `mean` (3, H, W) float32; the result is (N, 3,
+# H, W) float32, with the mean subtracted.
 
 # %%
 import numpy as np
@@ -309,8 +334,8 @@ def to_batch(pictures, mean):
 exercises.check_to_batch(to_batch)
 
 # %% [markdown]
-# **2.** The middle `size` x `size` pixels of a `picture` (3, H, W), both sides at least `size`. Where they cannot be
-# shared out evenly, one pixel more is left at the right and below.
+# **2.** The middle `size` x `size` pixels of a `picture` (3, H, W), both sides at least `size`. If the rest is odd,
+# one pixel more is cut off at the right or at the bottom.
 
 # %%
 import numpy as np
@@ -342,10 +367,10 @@ exercises.check_top_k_error(top_k_error)
 # %% [markdown]
 # ## What to remember
 #
-# - Bytes (H, W, 3) become float32 (3, H, W): transpose, do not reshape; to float first, then subtract.
+# - Bytes (H, W, 3) become float32 (3, H, W): transpose, do not reshape; convert to float first, then subtract.
 # - Shorter side to 256, the middle, less the mean image of the training set. Nothing is divided.
 # - Top-5 error: the label is not among the five largest scores. Ask what happens at ties, and how many classes there
 #   are.
 #
-# Next: [02, neurons](03_neurons.ipynb). Read next: [data/pictures.py](../tinynet/data/pictures.py) and
+# Next: [03, neurons](03_neurons.ipynb). Read next: [data/pictures.py](../tinynet/data/pictures.py) and
 # [metrics.py](../tinynet/metrics.py).

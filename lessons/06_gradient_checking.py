@@ -1,12 +1,16 @@
 # %% [markdown]
-# # 13 · Gradient checking (梯度检验)
+# # 06 · Gradient checking (梯度检验)
 #
-# *35 minutes. Before it: 08 to 09, the backward passes. Beside it: `tinynet/gradcheck.py` and `tests/test_mutants.py`.*
+# *35 minutes. Before it: 05, backpropagation. Beside it: `tinynet/gradcheck.py` and `tests/test_mutants.py`.*
 #
-# After this lesson you can check a backward pass that somebody wrote by hand, say how large a step to take and why not
-# a smaller one, and, above all, tell a check that finds mistakes from one that passes whatever you do.
+# After this lesson you can check a backward pass that somebody wrote by hand, say how large a step to take and why
+# not a smaller one, and tell a check that finds mistakes from one that passes whatever you do.
 #
-# **In a sentence:** nudge one number, see how the loss moves, and compare that with what backward says.
+# **In a sentence:** move one number a little, see how the loss changes, and compare this with what backward says.
+#
+# The second half plants mistakes in layers that later lessons explain: convolution (08), pooling (09) and LRN (10).
+# Here you need to know only that each of them has a forward and a backward pass. Come back to the details after
+# lesson 10.
 
 # %%
 import inspect
@@ -22,19 +26,28 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## A slope, by hand
 #
-# The slope of w^3 at w = 2 is 3 * 2^2 = 12. Without calculus (有限差分, finite differences): step a little to the right
-# and a little to the left, here by h = 0.1, and divide what the function gained by the 2 h between the two places.
+# The slope of w³ at w = 2 is 3 · 2² = 12. Without calculus (有限差分, finite differences): step a little to the right and
+# a little to the left, by h, and divide the change of the function by the distance 2 h.
+#
+# $$f'(w) \approx \frac{f(w + h) - f(w - h)}{2h}$$
+#
+# **Predict:** how far off is this for h = 0.1? And with a step to one side only?
 
 # %%
 h = 0.1
 centred = ((2 + h)**3 - (2 - h)**3) / (2 * h)              # (9.261 - 6.859) / 0.2
 one_sided = ((2 + h)**3 - 2**3) / h                        # (9.261 - 8) / 0.1
+print(f"both sides {centred:.2f}, one side {one_sided:.2f}; right is 12")
 assert np.isclose(centred, 12.01) and np.isclose(one_sided, 12.61)
 
 # %% [markdown]
-# Stepping to both sides is off by h^2 = 0.01, stepping to one side by 6 h + h^2 = 0.61: whatever bends the curve the
-# same way on both sides cancels. With h ten times smaller, the first is a hundred times better, the second only ten
-# times:
+# With both sides the error is h² = 0.01, with one side 6 h + h² = 0.61. Taylor's series says why: the terms with
+# $f''$ have the same sign on both sides, so they cancel in the difference.
+#
+# $$\frac{f(w + h) - f(w - h)}{2h} = f'(w) + \frac{h^2}{6} f'''(w) + \dots, \qquad
+# \frac{f(w + h) - f(w)}{h} = f'(w) + \frac{h}{2} f''(w) + \dots$$
+#
+# With h ten times smaller the first error is a hundred times smaller, the second only about ten times:
 
 # %%
 h = 0.01
@@ -44,38 +57,42 @@ assert np.isclose(((2 + h)**3 - 2**3) / h - 12, 6 * 0.01 + 0.01**2)
 # %% [markdown]
 # ## A gradient
 #
-# For an array it is the same, one number after the other. This is the library's own:
+# For an array do the same with one number after the other. This is the library's own function:
 
 # %%
 print(inspect.getsource(gradcheck.numeric_gradient))
 
 # %% [markdown]
-# A convolution of 4 x 4 pixels with a kernel of 3 x 3; dy came from above. Is `conv2d_backward` right about the kernel?
+# Is `linear_backward` right about the weights? A fully connected layer with 3 inputs and 2 outputs, for two pictures;
+# dy is the gradient from above.
 
 # %%
-x = np.array([[1, 2, 0, 1], [0, 3, 1, 0], [4, 0, 2, 1], [1, 0, 0, 3]], float)[None, None]
-w = np.array([[1, 0, -1], [2, 1, -2], [1, 0, -1]], float)[None, None]
-dy = np.array([[1, -1], [0, 2]], float)[None, None]
+x = np.array([[1.0, 2, 0], [0, 3, -1]])                    # two pictures of three numbers
+w = np.array([[1.0, 0, -1], [2, 1, -2]])                   # (OUT, IN)
+dy = np.array([[1.0, -1], [0, 2]])
 
 
 def L():
-    return np.sum(ops.conv2d_forward(x, w, np.zeros(1), 1, 0, 1) * dy)
+    return np.sum(ops.linear_forward(x, w, np.zeros(2)) * dy)
 
 
 numeric = gradcheck.numeric_gradient(L, w)
-analytic = ops.conv2d_backward(dy, x, w, 1, 0, 1)[1]
+analytic = ops.linear_backward(dy, x, w)[1]
+print(f"largest difference below 10^-9: {abs(numeric - analytic).max() < 1e-9}")
 assert np.allclose(numeric, analytic, atol=1e-9)
-assert np.isclose(analytic[0, 0, 1, 1], 6)                 # the weight that lesson 08 did by hand
+assert analytic[1, 1] == -1 * 2 + 2 * 3                    # sum over pictures of dy * x
 
-figures.draw_numbers({"dw, analytic": analytic[0, 0], "dw, numeric": numeric[0, 0].round(6)}, signs=["="])
+figures.draw_numbers({"dw, analytic": analytic, "dw, numeric": numeric.round(6)}, signs=["="])
 
 # %% [markdown]
-# L is the sum of y * dy, so that dL/dy is dy. That is how a single layer is checked without a network above it.
+# L is the sum of y * dy, so dL/dy is dy. In this way a single layer is checked without a network above it.
 #
 # ## How small a step?
 #
-# "As small as possible", one would think. Here is the error of the slope of exp, over a hundred places, for steps from
-# 0.1 down to 10^-13:
+# One might think: as small as possible. Here is the error of the slope of exp, over a hundred places, for steps from
+# 0.1 down to $10^{-13}$.
+#
+# **Predict:** which step is the best?
 
 # %%
 steps = 10.0**-np.arange(1, 14)
@@ -97,23 +114,26 @@ figures.draw_lines({"": {f"{dtype.__name__}, {('one side', 'both sides')[sides -
                          for (dtype, sides), ys in errors.items()}}, "step h", "relative error of the slope", log="xy")
 
 # %% [markdown]
-# Each curve is a V. On the right the **step** is too large: the curve bends on the way (with both sides the error falls
-# a hundredfold for each factor of ten in h, with one side tenfold). On the left the **numbers** are too coarse:
-# f(x + h) and f(x - h) agree in all but their last digits, and what is left of the difference is rounding, which is
-# divided by an ever smaller h.
+# Each curve is a V. On the right the **step** is too large: the curve bends on the way. On the left the **numbers**
+# are too coarse: f(x + h) and f(x - h) agree in all digits but the last ones, and their difference is mostly
+# rounding, which is then divided by a small h. With the precision $\epsilon$ of the numbers, the two errors are about
+#
+# $$h^2 \quad\text{(step)} \qquad\text{and}\qquad \frac{\epsilon}{h} \quad\text{(rounding)}, \qquad
+# \text{equal at}\quad h = \sqrt[3]{\epsilon}$$
 
 # %%
 both, one, single = errors[np.float64, 2], errors[np.float64, 1], errors[np.float32, 2]
+print(f"both sides, from h = 0.1 to 0.01: {both[0] / both[1]:.0f} times smaller; one side: {one[0] / one[1]:.0f} times")
 assert 90 < both[0] / both[1] < 110 and 90 < both[1] / both[2] < 110
 assert 9 < one[1] / one[2] < 11
 assert both[10] > 100 * both[5] and both[12] > 1000 * both[5]   # 10^-11 and 10^-13 are worse than 10^-6
 
 # %% [markdown]
-# The bottom of the V for both sides lies where the two errors are alike: about where h is the third root of the
-# precision. So `gradcheck` takes h = 10^-5, in float64. In float32 the best that can be had is more than ten thousand
-# times worse: too coarse to tell a small mistake from rounding. `numeric_gradient` refuses it.
+# In float64 this is 6 · 10⁻⁶, so `gradcheck` uses h = 10⁻⁵. In float32 the best possible error is more than ten
+# thousand times larger: too large to tell a small mistake from rounding. `numeric_gradient` refuses float32.
 
 # %%
+print(f"third root of the precision: {np.finfo(np.float64).eps**(1 / 3):.1e}")
 assert 5e-6 < np.finfo(np.float64).eps**(1 / 3) < 7e-6
 assert inspect.signature(gradcheck.numeric_gradient).parameters["eps"].default == 1e-5
 assert both[4] < 1e-9 and single.min() > 1e4 * both.min()
@@ -125,8 +145,8 @@ except TypeError as refusal:
 # %% [markdown]
 # ## When are two gradients the same?
 #
-# The difference by itself says nothing: it has to be compared with something. Here is a gradient that is wrong by a
-# factor of two, and one that is right to ten digits:
+# A difference alone says nothing; it has to be compared with something. Here are a gradient that is wrong by a factor
+# of two, and one that is right to ten digits. A limit of 10⁻⁶ on the difference judges both of them wrongly:
 
 # %%
 small = 1e-7 * np.array([3.0, -4.0])
@@ -135,8 +155,8 @@ wrong, right = 2 * small, large * (1 + 1e-10)
 assert abs(wrong - small).max() < 1e-6 < abs(right - large).max()   # "differ by less than 10^-6" has both upside down
 
 # %% [markdown]
-# And the error of each element by itself? Where an element of the gradient happens to be almost 0, rounding alone makes
-# it look wrong. So we take the whole array as one vector, the length of the difference over the length of the gradient:
+# And the error of each element alone? Where an element of the gradient is almost 0, rounding makes it look wrong. So
+# take the whole array as one vector, and divide the length of the difference by the length of the gradient:
 #
 # $$\frac{\lVert \mathrm{analytic} - \mathrm{numeric} \rVert}{\lVert \mathrm{numeric} \rVert}$$
 
@@ -151,9 +171,10 @@ assert not gradcheck.compare("wrong", wrong, small).ok and gradcheck.compare("ri
 print(gradcheck.compare("wrong", wrong, small))
 
 # %% [markdown]
-# Where is the border between right and wrong? In float64 with h = 10^-5 a right gradient agrees to nine digits or so;
-# the mistakes further down, where a check can see them, are off by more than a hundredth. There is next to nothing in
-# between, and 10^-6 lies in the middle of it. A whole small network, every parameter, and how many digits agree:
+# Where is the border between right and wrong? In float64, with h = 10⁻⁵, a right gradient agrees to nine digits or
+# more. The mistakes further down, where a check can find them at all, have errors of more than 0.01. There is almost
+# nothing in between, and 10⁻⁶ is a good border. A whole small network, each parameter, and the number of digits that
+# agree:
 
 # %%
 net = tinynet.Sequential(
@@ -170,13 +191,13 @@ figures.draw_bars({"digits that agree": {report.name: -np.log10(max(report.relat
                                          for report in reports}})
 
 # %% [markdown]
-# (Dropout draws a new mask each time; the check puts the generator back to where it was before each nudge, or f would
-# not be a function.)
+# (Dropout draws a new random mask each time. The check resets the random generator before each step, or f would not
+# be a function.)
 #
 # ## How to plant a bug
 #
-# So much for right gradients. What is a check worth? That shows only when something is wrong. Let us put something
-# wrong in: take the library's own function as text, change a few characters, run it.
+# These gradients are right. What is the check worth? You see it only when something is wrong. So take the library's
+# own function as text, change a few characters, and run it.
 
 # %%
 def plant(function, *edits):
@@ -195,6 +216,9 @@ def rung(**functions):
     return types.SimpleNamespace(**{name: getattr(ops, name) for name in ops.__all__} | functions)
 
 
+x = np.array([[1, 2, 0, 1], [0, 3, 1, 0], [4, 0, 2, 1], [1, 0, 0, 3]], float)[None, None]
+w = np.array([[1, 0, -1], [2, 1, -2], [1, 0, -1]], float)[None, None]     # a kernel of 3 x 3
+dy = np.array([[1, -1], [0, 2]], float)[None, None]
 turned = plant(ops.conv2d_backward, ("= w.reshape(", "= w[:, :, ::-1, ::-1].reshape("))   # for dx: w upside down
 right_dx, wrong_dx = (backward(dy, x, w, 1, 0, 1)[0] for backward in (ops.conv2d_backward, turned))
 assert not np.allclose(right_dx, wrong_dx)
@@ -204,8 +228,10 @@ figures.draw_numbers({"dx, right": right_dx[0, 0], "dx with the kernel turned": 
 # %% [markdown]
 # ## What comes from above: ones, or random numbers?
 #
-# Many checks take y.sum() as the loss, because it is simple. Then dy is 1 everywhere. Watch what that does to the bug
-# just planted, where the kernel is turned by 180 degrees on the way back: how wrong is dx, pixel by pixel?
+# Many checks use y.sum() as the loss, because it is simple. Then dy is 1 everywhere. What does this do to the bug
+# that was just planted, a kernel turned by 180 degrees on the way back? Here is the error of dx, pixel by pixel.
+#
+# **Predict:** with dy all ones, where will you see the bug?
 
 # %%
 photo = rng.standard_normal((1, 1, 9, 9))
@@ -229,10 +255,10 @@ assert (random > 1e-3).mean() > 0.9
 figures.draw_maps([ones, ones_padded, random], ["dy all ones", "dy all ones, padding 2", "dy random"], columns=3)
 
 # %% [markdown]
-# A pixel in the middle lies under each of the nine weights once. If all dy are 1, its gradient is the sum of the
-# weights, and a sum does not care about the order. Only the border, where some windows are missing, gives the bug away;
-# and with 2 pixels of padding there is no such border, and **nothing** does. With random numbers from above every pixel
-# shows it. `check_layer` draws dy at random:
+# A pixel in the middle is multiplied by each of the nine weights once. If all dy are 1, its gradient is the sum of
+# the weights, and a sum does not depend on the order. Only the border shows the bug, because some windows are missing
+# there; and with 2 pixels of padding there is no such border, and **nothing** shows it. With random numbers from
+# above each pixel shows it. `check_layer` draws dy at random:
 
 # %%
 assert "rng.standard_normal(layer.output_shape" in inspect.getsource(gradcheck.check_layer)
@@ -240,7 +266,10 @@ assert "rng.standard_normal(layer.output_shape" in inspect.getsource(gradcheck.c
 # %% [markdown]
 # ## Pooling: windows that do not overlap
 #
-# In `maxpool_backward` a `+=` adds up what a pixel gets from all the windows that it won. Write `=` instead:
+# In `maxpool_backward` a `+=` adds up what a pixel gets from all windows whose largest number it is. Write `=`
+# instead.
+#
+# **Predict:** will a check with windows of 2, 2 apart, find it?
 
 # %%
 assigned = plant(ops.maxpool_backward, ("+= xp.where(argmax == position, dy, 0)",
@@ -261,18 +290,21 @@ def errors_of(layer, x, rung=ops, rng=rng):
 
 
 bad = rung(maxpool_backward=assigned)
+for size in (2, 3):
+    seen_error = errors_of(layers.MaxPool("pool", size, 2), distinct(2, 3, 4 + size, 4 + size), bad)["dx"]
+    print(f"windows of {size}, 2 apart: {'not seen' if seen_error < 1e-6 else 'seen'}")
 assert errors_of(layers.MaxPool("pool", 2, 2), distinct(2, 3, 6, 6), bad)["dx"] < 1e-6   # the bug is not seen
 assert errors_of(layers.MaxPool("pool", 3, 2), distinct(2, 3, 7, 7), bad)["dx"] > 0.1    # AlexNet's own windows: seen
 assert errors_of(layers.MaxPool("pool", 3, 2), distinct(2, 3, 7, 7))["dx"] < 1e-6        # without the bug all is well
 
 # %% [markdown]
-# With windows of 2, 2 apart, no pixel lies in two windows, and `=` does what `+=` does. The check was right in what it
-# said; it was never asked.
+# With windows of 2, 2 apart, no pixel is in two windows, and `=` does the same as `+=`. The check was right about
+# what it tested; it tested the wrong case.
 #
-# ## LRN: a term that is too small to be missed
+# ## LRN: a term that is too small to be noticed
 #
-# The gradient of LRN has a second term, for what an activation does to its neighbours (lesson 10). Leave it out. How
-# wrong is the gradient then? That depends on how much alpha times the energy counts beside k = 2:
+# The gradient of LRN has a second term, for the effect of an activation on its neighbours (lesson 10). Leave it out.
+# How wrong is the gradient? This depends on how large alpha times the sum of squares is beside k = 2:
 
 # %%
 no_cross = plant(ops.lrn_backward, (" - 2 * alpha * beta * x * cross", ""))
@@ -291,9 +323,9 @@ figures.draw_lines({"": {"second term missing": (strength, wrong_by)}}, "alpha *
                    log="xy", levels={"at most 10^-6": 1e-6, "at most 10^-3": 1e-3})
 
 # %% [markdown]
-# With the paper's alpha and activations of about 1, a check that lets a thousandth pass lets this bug pass; with
-# activations of 0.01, one that asks for a millionth does. So a check of LRN takes alpha = 0.5, or activations that are
-# large enough for the energy to count as much as k.
+# With the paper's alpha and activations of about 1, a check with a limit of 10⁻³ does not find this bug. With
+# activations of 0.01, even a limit of 10⁻⁶ does not. So check LRN with alpha = 0.5, or with activations so large that
+# the sum counts as much as k.
 
 # %%
 bad = rung(lrn_backward=no_cross)
@@ -305,9 +337,9 @@ assert errors_of(layers.LRN("lrn", alpha=0.5), x, bad)["dx"] > 0.1
 # %% [markdown]
 # ## Kinks and ties: where there is no slope
 #
-# The other way round, a check can object to what is right. ReLU has a kink at 0: to its right the slope is 1, to its
-# left 0. A step to both sides of the kink gives something in between. And of two equal activations in a pooling window
-# each, nudged up, becomes the largest, and nudged down changes nothing: half a slope for both.
+# A check can also object to what is right. ReLU has a kink at 0: on its right the slope is 1, on its left 0, and a
+# step to both sides of the kink gives a number in between. Similarly, if two numbers of a pooling window are equal:
+# each of them, made larger, becomes the largest; made smaller, it changes nothing. So both get half a slope.
 
 # %%
 x = np.array([[-1.0, -4e-6, 0.0, 4e-6, 1.0]])
@@ -323,23 +355,26 @@ assert np.allclose(tie_slopes[0, 0], [[0.5, 0.5], [0, 0]]) and (tie_dx[0, 0] == 
 figures.draw_numbers({"ReLU at -1, -4e-6, 0, 4e-6, 1: numeric": slopes.round(6), "analytic": analytic})
 
 # %% [markdown]
-# So the numbers that go in are chosen: none within a step of 0, no two alike in a window. Random numbers are that
-# almost always; `distinct`, above, is that for sure.
+# So choose the input: no number within a step of 0, no two equal numbers in a window. Random numbers are like that
+# almost always; the numbers of `distinct`, above, always.
 #
 # ## What a gradient check cannot see
 #
-# It compares backward with forward. Where **both** are wrong together, they agree: turn the kernel round in both, or
-# divide alpha by n in both, as other programs do, and every slope is right: of another function. For that one needs
-# something from outside: numbers worked out by hand, the formula index by index (`reference`), another library.
+# It compares backward with forward. If **both** are wrong in the same way, they agree: turn the kernel in both, or
+# divide alpha by n in both as other programs do, and each slope is right, of another function. To find this, compare
+# with something from outside: numbers worked out by hand, the formula written index by index (`reference`), another
+# library.
 #
-# Now all of it in one table: eight bugs, and five checks.
+# Now everything in one table: eight bugs and five checks.
 #
-# - *dw only*: at random from above, but nobody looks at dx;
+# - *dw only*: random numbers from above, but nobody looks at dx;
 # - *ones*: all gradients, from y.sum();
-# - *easy*: all gradients and random numbers from above, but one picture, one group, pooling 2 x 2, LRN with the paper's
-#   alpha on small numbers;
-# - *gradcheck*: `check_layer` at settings that can hurt;
-# - *formula*: the numbers of `reference`.
+# - *easy*: all gradients and random numbers from above, but one picture, one group, pooling 2 x 2, LRN with the
+#   paper's alpha on small numbers;
+# - *gradcheck*: `check_layer` with difficult settings;
+# - *formula*: comparison with the numbers of `reference`.
+#
+# **Predict:** how many of the eight does each check find?
 
 # %%
 W = ("= w.reshape(", "= w[:, :, ::-1, ::-1].reshape(")
@@ -392,19 +427,19 @@ checks = {  # whether all is right
 assert all(check(kind, ops) for check in checks.values() for kind in hard)   # none objects to what is right
 seen = {bug: [not check(kind, rung) for check in checks.values()] for bug, (kind, rung) in bugs.items()}
 
-figures.draw_table(list(seen.values()), list(seen), list(checks), words=("seen", "not seen"))
+figures.draw_table(list(seen.values()), list(seen), list(checks), words=("found", "not found"))
 
 # %%
-by = dict(zip(checks, np.array(list(seen.values())).sum(axis=0).tolist()))   # bugs seen, of eight
+by = dict(zip(checks, np.array(list(seen.values())).sum(axis=0).tolist()))   # bugs found, of eight
+print("found, of eight:", by)
 assert by["gradcheck"] == 6 and by["formula"] == 8
 assert max(by["dw only"], by["ones"], by["easy"]) < 6
 assert [bug for bug in seen if not seen[bug][3]] == ["conv: kernel turned, everywhere", "LRN: alpha / n, everywhere"]
 assert all(worst(errors_of(*hard[kind](), rung)) > 0.01 for bug, (kind, rung) in bugs.items() if seen[bug][3])
-print(by)
 
 # %% [markdown]
-# This table is a test in our own house: [tests/test_mutants.py](../tests/test_mutants.py) plants many more bugs, in
-# every op, and fails where a check that should see one does not. A test that nothing can make fail tests nothing.
+# In this project the table is a test: [tests/test_mutants.py](../tests/test_mutants.py) plants many more bugs, in
+# each op, and fails where a check that should find one does not. A test that nothing can make fail tests nothing.
 #
 # ## Exercises
 #
@@ -440,8 +475,8 @@ def relative_error(analytic, numeric):
 exercises.check_relative_error(relative_error)
 
 # %% [markdown]
-# **3.** Your own check: `forward(x)` gives y, `backward(dy, x)` gives dx. Is it right, `True` or `False`? You will be
-# given right ones and wrong ones, and have to tell them apart; a relative error of 10^-6 is still right.
+# **3.** Your own check: `forward(x)` gives y, `backward(dy, x)` gives dx. Is backward right, `True` or `False`? You
+# will get right ones and wrong ones. A relative error of 10⁻⁶ is still right.
 
 # %%
 import numpy as np
@@ -458,10 +493,11 @@ exercises.check_gradient_is_right(gradient_is_right)
 # %% [markdown]
 # ## What to remember
 #
-# - Both sides, h = 10^-5, float64; compare as vectors, relative to the numeric gradient.
-# - Random numbers from above; all gradients, dx too; windows that overlap, two groups, two pictures, terms large enough
-#   to be missed; away from kinks and ties.
-# - What is wrong in forward and backward alike, no gradient check sees: compare with something from outside.
-# - Plant a bug. If the check does not see it, mend the check.
+# - Both sides, h = 10⁻⁵, float64; compare as vectors, relative to the numeric gradient.
+# - Random numbers from above; all gradients, dx too; windows that overlap, two groups, two pictures, terms large
+#   enough to be noticed; away from kinks and ties.
+# - What is wrong in forward and backward alike, no gradient check finds: compare with something from outside.
+# - Plant a bug. If the check does not find it, improve the check.
 #
-# Read next: [gradcheck.py](../tinynet/gradcheck.py), all of it.
+# Next: [07, stochastic gradient descent](07_sgd.ipynb). Read next: [gradcheck.py](../tinynet/gradcheck.py), all of
+# it.

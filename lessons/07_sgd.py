@@ -1,14 +1,15 @@
 # %% [markdown]
-# # 08 · Stochastic gradient descent (随机梯度下降, SGD)
+# # 07 · Stochastic gradient descent (随机梯度下降, SGD)
 #
-# *40 minutes. Before it: 08, where gradients come from. Beside it: the paper, section 5, `tinynet/reference/sgd.py`.*
+# *40 minutes. Before it: 05, where gradients come from. Beside it: the paper, section 5, and
+# `tinynet/reference/sgd.py`.*
 #
-# After this lesson you can take a step of the paper's by hand, say what momentum (动量) and weight decay (权重衰减) do
-# to it, explain why a loss may jump up just after the rate was cut, and see before training whether a network will
-# start to learn at all.
+# After this lesson you can do a step of the paper by hand, say what momentum (动量) and weight decay (权重衰减) do to it,
+# explain why the loss may jump up just after the rate was cut, and see before training whether a network will start
+# to learn at all.
 #
-# **In a sentence:** go a little way down the gradient of a few pictures, keep nine tenths of the last step's speed,
-# and let every weight shrink a little.
+# **In a sentence:** compute the gradient of a few pictures, go a little against it, keep nine tenths of the last
+# step's velocity, and let each weight shrink a little.
 
 # %%
 import inspect
@@ -26,13 +27,14 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## A step, by hand
 #
-# The paper's rule, with the velocity (速度) v beside each weight w:
+# Each weight w has a velocity (速度) v. The paper's rule for a step:
 #
 # $$v \leftarrow 0.9\, v - 0.0005 \cdot \mathrm{lr} \cdot w - \mathrm{lr} \cdot \mathrm{d}w, \qquad w \leftarrow w + v$$
 #
-# (The paper writes a capital L that section 3.5 maximises and section 5 goes down; read it as the loss, which is to
-# become small.) One weight, w = 1, and the loss L = w², so that dw = 2w. With lr = 0.1, and a decay of 0.5 instead of
-# 0.0005, so that it shows:
+# An example with one weight: w = 1 and the loss L = w², so dw = 2 w. The rate is 0.1, and the decay is 0.5 instead of
+# 0.0005, so that its effect can be seen.
+#
+# **Predict:** will w pass 0?
 
 # %%
 lr, momentum, weight_decay = 0.1, 0.9, 0.5
@@ -52,15 +54,15 @@ for _ in range(6):
     rows.append(np.concatenate([*parts, v, w]))
     assert np.isclose(v, sum(parts)) and np.isclose(w, before + v)
 rows = np.array(rows)
+print("w after each step:", rows[:, 4].round(3))
 assert np.allclose(rows[:2, 3:], [[v1, w1], [v2, w2]])
 
 figures.draw_numbers({"momentum * v": rows[:, :1], "- decay * lr * w": rows[:, 1:2], "- lr * dw": rows[:, 2:3],
                       "v": rows[:, 3:4], "new w": rows[:, 4:]}, signs=["+", "+", "=", "->"])
 
 # %% [markdown]
-# A row is a step. The weight runs past the minimum at 0 and turns round: a velocity does not stop at once. The same as
-# a program, index by index and on whole arrays. The order of the lines is the order above: the decay is taken off
-# before w moves.
+# Each row is a step. The weight passes the minimum at 0 and turns round, because a velocity does not stop at once.
+# The same rule as a program, number by number and on whole arrays. The decay uses w as it was before the step.
 
 # %%
 print(inspect.getsource(reference.sgd.sgd_step_))
@@ -73,9 +75,13 @@ for one, other in zip(reference.sgd_step(six, six / 10, six - 2, lr, momentum, w
 # %% [markdown]
 # ## Stochastic: a few pictures instead of all
 #
-# The loss of a data set is the mean over its pictures, and so is its gradient. A step looks at one batch only (the
-# paper's has 128 pictures): at an **estimate**. It is right on average. Here is the gradient of 640 pictures, for the
-# smallest network there is, and those of its ten batches of 64:
+# The loss of a data set is the mean of the losses of its pictures, and so is its gradient:
+#
+# $$\mathrm{d}w = \frac{1}{M} \sum_{m=1}^{M} \mathrm{d}w_m \quad\text{for all M pictures}, \qquad
+# \widehat{\mathrm{d}w} = \frac{1}{N} \sum_{n \in \text{batch}} \mathrm{d}w_n \quad\text{for a batch of N}$$
+#
+# A step uses one batch (128 pictures in the paper). Its gradient is an **estimate**: right on average. Here are the
+# gradient of 640 pictures and those of its ten batches of 64, for one fully connected layer:
 
 # %%
 split = EmbeddedSource(16, quiet=True, counts=(640, 0)).train
@@ -103,16 +109,19 @@ figures.draw_maps([whole[5].reshape(3, 16, 16)[0], tenths[0][5].reshape(3, 16, 1
                   ["dw of 640 pictures", "of the first batch", "of the second batch"], weights=True)
 
 # %% [markdown]
-# (Shown are the weights between the red pixels and the class "ring".) How far off is a batch? Four times as many
-# pictures make the estimate about twice as good, and cost four times as much: the square root is why batches are kept
-# small.
+# (Drawn are the weights from the red pixels to the class "ring".) How far off is a batch? The error of a mean of N
+# falls with $1 / \sqrt{N}$: four times as many pictures make it half as large, and cost four times as much. This is
+# why batches are small.
+#
+# **Predict:** how much worse is a batch of 4 than a batch of 64?
 
 # %%
 sizes = [4, 16, 64]
 errors = [np.mean([abs(gradient(rng.choice(640, size, replace=False)) - whole).mean() for _ in range(30)])
           for size in sizes]
 ratios = [more / less for more, less in pairwise(errors)]
-assert all(1.6 < ratio < 2.6 for ratio in ratios), ratios
+print("four times as many pictures, smaller by factors of", [f"{ratio:.1f}" for ratio in ratios])
+assert all(1.6 < ratio < 2.6 for ratio in ratios)
 
 names = [str(size) for size in sizes]
 figures.draw_lines({"": {"error of the gradient": (names, np.divide(errors, errors[0])),
@@ -122,8 +131,8 @@ figures.draw_lines({"": {"error of the gradient": (names, np.divide(errors, erro
 # %% [markdown]
 # ## Momentum: a narrow valley
 #
-# L = (a² + 50 b²) / 2 is a valley, fifty times as steep across as along. Without momentum the rate must be small enough
-# for the steep direction (below 2/50, or the weight is thrown out further each time), and then the flat one creeps:
+# $L = (a^2 + 50\, b^2) / 2$ is a valley, fifty times steeper across than along. Without momentum the rate must be
+# below 2 / 50, or b grows with each step; and with such a small rate a moves slowly.
 
 # %%
 steep = np.array([1.0, 50.0])
@@ -144,6 +153,7 @@ def height(path):
 
 paths = {"no momentum": descend(0.01, 0.0), "momentum 0.9": descend(0.01, 0.9)}
 creeping, running = (height(path)[-1] for path in paths.values())
+print(f"height after 100 steps: {creeping:.3f} without momentum, {running:.6f} with")
 assert running < creeping / 50
 assert height(descend(0.039, 0.0))[-1] < height(descend(0.041, 0.0))[0] < height(descend(0.041, 0.0))[-1]
 
@@ -152,28 +162,31 @@ figures.draw_lines({name: {name: tuple(path.T)} for name, path in paths.items()}
                    ground=(a, b, (a**2 + 50 * b**2) / 2))
 
 # %% [markdown]
-# Both have the same rate and a hundred steps. Across the valley, gradients change their sign and cancel in v; along
-# it, they add up. Where the gradient stays the same, the steps grow until what momentum loses, a tenth, is what the
-# gradient adds: **ten times** lr * dw.
+# Both have the same rate and a hundred steps. Across the valley the gradients change their sign, so they cancel in v.
+# Along the valley they have the same sign, so they add up. For a constant gradient the velocity grows until the tenth
+# that momentum loses is equal to what the gradient adds:
+#
+# $$v = 0.9\,v - \mathrm{lr} \cdot \mathrm{d}w \quad\Rightarrow\quad v = -10\, \mathrm{lr} \cdot \mathrm{d}w$$
 
 # %%
 w, v = np.zeros(1), np.zeros(1)
 for _ in range(200):
     w, v = ops.sgd_step(w, v, np.ones(1), lr=0.01, momentum=0.9, weight_decay=0.0)
+print(f"v = {v[0]:.4f}")
 assert np.isclose(v[0], -10 * 0.01)
 
 # %% [markdown]
 # ## The same rule? Caffe and PyTorch
 #
-# Caffe keeps h = -v, and writes the same rule with other signs. PyTorch leaves the rate out of what it remembers, and
+# Caffe keeps h = -v and has the same rule with other signs. PyTorch keeps the rate out of what it remembers and
 # multiplies by it at the end:
 #
-# $$\text{Caffe: } h \leftarrow 0.9\,h + \mathrm{lr}\,(\mathrm{d}w + \text{decay} \cdot w),\quad w \leftarrow w - h
-# \qquad
-# \text{PyTorch: } b \leftarrow 0.9\,b + (\mathrm{d}w + \text{decay} \cdot w),\quad w \leftarrow w - \mathrm{lr}\,b$$
+# $$\text{Caffe: } h \leftarrow 0.9\,h + \mathrm{lr}\,(\mathrm{d}w + \text{decay} \cdot w),\quad w \leftarrow w - h$$
 #
-# As long as lr stays the same, all three go the same way. At a cut by 10, PyTorch's next step is ten times smaller at
-# once, since lr * b is; the paper's v was built with the old rate, and rolls on.
+# $$\text{PyTorch: } b \leftarrow 0.9\,b + (\mathrm{d}w + \text{decay} \cdot w),\quad w \leftarrow w - \mathrm{lr}\,b$$
+#
+# As long as the rate stays the same, all three go the same way. What if the rate is divided by 10? PyTorch's next
+# step is ten times smaller at once. The paper's v was built with the old rate and keeps its size for a while.
 
 # %%
 def paper(w, v, dw, lr):
@@ -205,6 +218,7 @@ cut = {rule.__name__: walk(rule, cut=12) for rule in (paper, caffe, pytorch)}
 assert np.allclose(cut["paper"], cut["caffe"])
 assert np.allclose(cut["paper"][:13], cut["pytorch"][:13]) and not np.allclose(cut["paper"], cut["pytorch"])
 steps_after = {name: path[13] - path[12] for name, path in cut.items()}
+print({name: f"{step:.3f}" for name, step in steps_after.items()})
 assert steps_after["paper"] > 5 * steps_after["pytorch"] > 0
 
 figures.draw_lines({"": {"paper, Caffe": cut["paper"], "PyTorch": cut["pytorch"]}}, xlabel="step", ylabel="w",
@@ -213,10 +227,12 @@ figures.draw_lines({"": {"paper, Caffe": cut["paper"], "PyTorch": cut["pytorch"]
 # %% [markdown]
 # ### The loss jumps right after a rate cut
 #
-# It rolls past the minimum, and comes back late. In training that looks like a fault: batches are noisy, so each v is
-# noisy, too. At the old rate, gradients held it back; cut the rate, and for ten steps or so the old velocities roll on
-# with little to hold them. A weight in a bowl, its gradient with noise, the mean of 2,000 runs, the rate cut by 10
-# after 100 steps:
+# In training this looks like a fault. Batches are noisy, so the velocities are noisy, too. At the old rate the
+# gradients corrected them. After the cut the old velocities go on for about ten steps, and the gradients, now times a
+# tenth, hardly hold them back. Here is a weight in a bowl with a noisy gradient, the mean of 2,000 runs; the rate is
+# divided by 10 after 100 steps.
+#
+# **Predict:** in which of the two forms does the loss jump?
 
 # %%
 def noisy(rule, cut=100, steps=200, lr=0.1, runs=2000, seed=0):
@@ -233,21 +249,27 @@ for seed in range(3):
     of_paper, of_pytorch = noisy(paper, seed=seed), noisy(pytorch, seed=seed)
     before = of_paper[80:100].mean()
     assert of_paper[100:130].max() > 2 * before            # up first
-    assert of_pytorch[100:130].max() < 1.3 * before        # not so there
+    print(f"seed {seed}: highest after the cut, paper {of_paper[100:130].max() / before:.1f} times the loss before, "
+          f"PyTorch {of_pytorch[100:130].max() / before:.1f} times")
+    assert of_pytorch[100:130].max() < 1.3 * before
     assert of_paper[-20:].mean() < before / 4 and of_pytorch[-20:].mean() < before / 4  # and then down, in both
 
 figures.draw_lines({"": {"paper, Caffe": of_paper, "PyTorch": of_pytorch}}, xlabel="step", ylabel="loss, mean of 2,000",
                    drops=[100])
 
 # %% [markdown]
-# So a jump of a dozen steps after a cut belongs to the paper's form and is no reason to stop a run; one that stays is.
+# So a jump of a dozen steps after a cut belongs to the paper's form and is no reason to stop a run. A jump that does
+# not go away is one.
 
 # %% [markdown]
 # ## Weight decay
 #
-# With no gradient at all, what is left of the rule? Each step takes 0.0005 * lr of the weight away, and momentum
-# makes that ten times as much. At lr = 0.01 a weight that nobody needs is halved in about 14,000 steps, a pass and a
-# half over ImageNet's 10,009 batches:
+# Without any gradient, each step takes 0.0005 * lr of the weight away, and momentum makes this ten times as much. How
+# many steps until a weight that the loss does not need is halved?
+#
+# $$w_t \approx w_0\, e^{-10 \cdot 0.0005 \cdot \mathrm{lr} \cdot t}, \qquad t_{1/2} = \frac{\ln 2}{10 \cdot 0.0005 \cdot \mathrm{lr}}$$
+#
+# At lr = 0.01 about 14,000 steps, nearly one and a half epochs (轮) of ImageNet's 10,009 batches:
 
 # %%
 w, v = np.ones(1), np.zeros(1)
@@ -255,13 +277,16 @@ halved = 0
 while w[0] > 0.5:
     w, v = ops.sgd_step(w, v, np.zeros(1), lr=0.01, momentum=0.9, weight_decay=0.0005)
     halved += 1
+print(f"halved after {halved:,} steps")
 assert 13_800 < halved < 13_950
 assert np.isclose(np.log(2) / (10 * 0.01 * 0.0005), 13_863, rtol=1e-4)
 
 # %% [markdown]
-# A weight that the loss does need stays. It comes to rest where the two pulls cancel: with L = c (w - 1)² / 2, where
-# c (w - 1) + decay * w = 0, that is at w = c / (c + decay). The larger c, the more it matters, the nearer to 1. To
-# see it, a decay of 0.05:
+# A weight that the loss needs comes to rest where the two forces cancel. With L = c (w - 1)² / 2:
+#
+# $$c\,(w - 1) + \text{decay} \cdot w = 0 \quad\Rightarrow\quad w = \frac{c}{c + \text{decay}}$$
+#
+# The larger c, the nearer to 1. Here with a decay of 0.05, so that it can be seen:
 
 # %%
 c = np.array([1.0, 0.05, 0.0])                             # matters, matters little, does not matter
@@ -270,20 +295,20 @@ for _ in range(600):
     w, v = ops.sgd_step(w, v, c * (w - 1), lr=0.02, momentum=0.9, weight_decay=0.05)
     path.append(w)
 path = np.array(path)
+print("w:", w.round(3), " c / (c + decay):", (c / (c + 0.05)).round(3))
 assert np.allclose(w[:2], (c / (c + 0.05))[:2], atol=2e-3) and w[2] < 0.01
 
 figures.draw_lines({"": {f"c = {number:g}": path[:, i] for i, number in enumerate(c)}}, xlabel="step", ylabel="w")
 
 # %% [markdown]
-# With the paper's 0.0005 that is a gentle pull, and the paper says it is more than regularisation (正则化): it made the
+# With the paper's 0.0005 the decay is weak. The paper says that it is more than regularisation (正则化): it made the
 # **training** error smaller, too.
 
 # %% [markdown]
 # ## Biases
 #
-# "Equal for all layers", says the paper of the rate, and 学习率在每一层都相同 the notes. In the authors' program biases
-# learn twice as fast (epsB = 0.02) and never decay; Caffe took both over. Our recipes say so in each row, and SGD
-# multiplies:
+# The paper says that the rate was equal for all layers. In the authors' program biases learn twice as fast and have
+# no decay; Caffe does the same. In this library each row of a recipe says so, and SGD multiplies:
 
 # %%
 for recipe in ("paper", "code-2012", "caffe"):
@@ -301,25 +326,27 @@ assert np.isclose(small["fc"].params["w"], 1 - 0.5 * 0.1 * 1 - 0.1 * 2)  # the h
 assert np.isclose(small["fc"].params["b"], 1 - 0.2 * 2)    # twice the rate, no decay
 
 # %% [markdown]
-# A rate of 0 freezes a parameter whole, decay included, as in the program of 2012, whose conv1 stood still from the
-# 72nd pass on:
+# A rate of 0 freezes a parameter wholly, decay included, as in the program of 2012. There conv1 was frozen from epoch
+# 72 on.
 
 # %%
 sgd.lr_mult["fc.w"] = 0
 frozen = small["fc"].params["w"].copy()
 sgd.step()
+print("the weights have not moved:", (small["fc"].params["w"] == frozen).all())
 assert (small["fc"].params["w"] == frozen).all()
 
 # %% [markdown]
 # ## Initial weights
 #
-# "Zero-mean Gaussian with standard deviation 0.01". The notes write N(0, 0.01), and as the second number is by custom
-# the **variance** (方差), this would be ten times too wide: the standard deviation (标准差) is 0.01, the variance
-# 0.0001.
+# The paper: "zero-mean Gaussian with standard deviation 0.01". Do not write this as N(0, 0.01): the second number of
+# N is by custom the **variance** (方差), and then the weights would be ten times too wide. The standard deviation (标准差)
+# is 0.01, the variance 0.0001.
 
 # %%
 right = init.gaussian(rng, (384, 192, 3, 3), std=0.01, dtype="float64")
 wrong = init.gaussian(rng, (384, 192, 3, 3), std=0.01**0.5, dtype="float64")
+print(f"std {right.std():.4f}, variance {right.var():.6f}; the other: std {wrong.std():.4f}, variance {wrong.var():.4f}")
 assert np.isclose(right.std(), 0.01, rtol=0.01) and np.isclose(right.var(), 1e-4, rtol=0.01)
 assert np.isclose(wrong.std(), 0.1, rtol=0.01) and np.isclose(wrong.var(), 0.01, rtol=0.01)
 
@@ -332,9 +359,13 @@ figures.draw_lines({"": {"std 0.01": (middles, counts[0]), "variance 0.01": (mid
 # %% [markdown]
 # ## Will it start to learn?
 #
-# A fresh network must tell pictures apart, or the gradients of different classes cancel. So ask of each unit: how much
-# does it vary **between pictures**, as a share of its mean? Twelve crops of the photo and a picture each of ten drawn
-# classes, through fresh AlexNets:
+# A fresh network must tell pictures apart, or the gradients of different classes cancel. So ask of each unit: how
+# much does it vary **between pictures**, divided by its mean? For N pictures and the activations $y_{nu}$ of unit u:
+#
+# $$\text{signal} = \frac{\operatorname{mean}_u\, \operatorname{std}_n\, y_{nu}}{\operatorname{mean}_u\, \operatorname{mean}_n\, y_{nu}}$$
+#
+# Twelve crops of the photo and one drawn picture of each class go through fresh AlexNets. (What the layers of AlexNet
+# are is told from lesson 08 on. Here they only have to be fresh.)
 
 # %%
 photo = data.load_picture(figures.PHOTO, 600)
@@ -360,7 +391,8 @@ def signals(recipe, seed=0):
 
 
 signal = {recipe: signals(recipe) for recipe in ("paper", "code-2012", "caffe")}
-assert signal["paper"][-1] < 0.03                          # at relu7 pictures differ by a hundredth of what they share
+print({recipe: f"{numbers[-1]:.3f}" for recipe, numbers in signal.items()}, "at relu7")
+assert signal["paper"][-1] < 0.03
 assert signal["code-2012"][-1] > 5 * signal["paper"][-1]
 assert signal["caffe"][-1] > 3 * signal["paper"][-1]
 
@@ -368,10 +400,10 @@ figures.draw_lines({"": {recipe: (names, numbers) for recipe, numbers in signal.
                    ylabel="spread between pictures / mean", log="y")
 
 # %% [markdown]
-# They part at relu4. With weights of std 0.01 conv4's sums are small, and its bias of 1, meant to give the ReLUs
-# "positive inputs" at the start, drowns them: every picture looks like the constant 1, and each layer above adds its
-# own. The authors' program has 0.03 in conv3, conv4 and conv5, which the paper does not mention; Caffe has biases of
-# 0.1, and says why: with 1 the loss stayed flat.
+# The curves separate at relu4. With weights of standard deviation 0.01 the sums of conv4 are small, and its bias of
+# 1, meant to give the ReLUs positive inputs at the start, is much larger: every picture looks like the constant 1,
+# and each layer above adds its own. The authors' program has 0.03 in conv3, conv4 and conv5, which the paper does not
+# mention. Caffe has biases of 0.1 and says why: with 1 the loss stayed flat.
 
 # %%
 for recipe in signal:
@@ -380,12 +412,14 @@ for recipe in signal:
                             for name in ("conv3", "conv4", "conv5", "fc6", "fc7")])
 
 # %% [markdown]
-# ### A stall, and what notices it
+# ### A stall, and a hint that notices it
 #
-# Full-size training is beyond a lesson, so here is a narrow network of six layers. What counts is not the std alone but
-# std * sqrt(inputs): how much louder a layer's sums are than its input. conv4 has 1,728 inputs:
+# Full size is too slow for a lesson, so here is a narrow network of six fully connected layers. What counts is not
+# the standard deviation alone but std * sqrt(inputs): how much larger a layer's sums are than its inputs. conv4 has
+# 1,728 inputs:
 
 # %%
+print(f"std 0.01: {0.01 * 1728**0.5:.2f}, std 0.03: {0.03 * 1728**0.5:.2f}")
 assert round(0.01 * 1728**0.5, 2) == 0.42 and round(0.03 * 1728**0.5, 2) == 1.25
 
 
@@ -419,21 +453,23 @@ figures.draw_lines({"": {"0.42, as with std 0.01": stalled, "1.25, as with std 0
                          "ln 10: guessing": np.full(250, np.log(10))}}, xlabel="step", ylabel="loss")
 
 # %% [markdown]
-# Same rate, same biases of 1, three times the weights. `StallHint` watches for a loss that sits at ln(classes), which
-# is what guessing costs. (A small network is not AlexNet: here all six layers are too quiet, and then biases of 0.1 do
-# not help.)
+# The same rate, the same biases of 1, weights three times as large. `StallHint` watches for a loss that stays at
+# ln(classes), which is the loss of guessing. (A small network is not AlexNet: here the weights of all six layers are
+# small, and then biases of 0.1 do not help.)
 
 # %%
 quiet, _ = losses_of(six_layers(0.42, 0.1, seed=0), StallHint(10))
+print(f"loss {quiet[-50:].mean():.2f}")
 assert quiet[-50:].mean() > 2.25
 
 # %% [markdown]
 # ## When to cut the rate
 #
-# The notes: 在每次结果不再改变时减小10倍，三次之后终止. Two things are off. What is watched is the **validation
-# error**, not "the result". And training does not end with the third cut: three cuts make four levels, from 0.01 to
-# 0.00001, and it goes on at the last, to about 90 passes in all. `Plateau` does what the authors did by hand; here
-# with errors that never improve:
+# The paper divides the rate by 10 when the **validation error** (错误率) stops improving, three times. So there are four
+# rates, from 0.01 to 0.00001, and training goes on at the last one, to about 90 epochs in all. The authors did it by
+# hand; `Plateau` does it by a rule. Here with errors that never improve:
+#
+# **Predict:** how many different rates will there be?
 
 # %%
 schedule = tinynet.Plateau(sgd, patience=3)
@@ -442,10 +478,11 @@ rates = [sgd.lr]
 for _ in range(20):
     schedule.end_epoch(test_error=0.5)
     rates.append(sgd.lr)
+print("the rates:", sorted(set(np.round(rates, 9).tolist()), reverse=True))
 assert np.allclose(sorted(set(np.round(rates, 9))), [1e-5, 1e-4, 1e-3, 1e-2])
 assert np.isclose(rates[-1], 1e-5) and rates.count(rates[-1]) > 5  # no fourth cut, and no end
 
-figures.draw_lines({"": {"lr": rates}}, xlabel="pass", ylabel="learning rate", log="y")
+figures.draw_lines({"": {"lr": rates}}, xlabel="epoch", ylabel="learning rate", log="y")
 
 # %% [markdown]
 # Lesson 14 does it with a real validation error.
@@ -469,8 +506,8 @@ def new_velocity(w, v, dw, lr, momentum, weight_decay):
 exercises.check_new_velocity(new_velocity)
 
 # %% [markdown]
-# **2.** PyTorch's rule without decay. From `w`, at rest, take a step for each gradient in `dws` (T, ...), at its own
-# rate in `lrs` (T,). The result is the last w.
+# **2.** PyTorch's rule without decay. Start from `w` with no velocity and do one step for each gradient in `dws` (T,
+# ...), with its own rate in `lrs` (T,). Return the last w.
 
 # %%
 import numpy as np
@@ -485,8 +522,8 @@ def pytorch_steps(w, dws, lrs, momentum):
 exercises.check_pytorch_steps(pytorch_steps)
 
 # %% [markdown]
-# **3.** The spread between pictures, as a share of the mean, of activations `y` (N, units): the mean of the units'
-# standard deviations over the N pictures, divided by the mean of their means.
+# **3.** The signal between pictures in activations `y` (N, units): the mean over the units of their standard
+# deviations over the N pictures, divided by the mean of their means.
 
 # %%
 import numpy as np
@@ -503,9 +540,12 @@ exercises.check_signal_between(signal_between)
 # %% [markdown]
 # ## What to remember
 #
-# - v <- 0.9 v - 0.0005 lr w - lr dw; w <- w + v. The decay sees the old w, and the rate is inside v.
-# - So at a cut of the rate the old velocity rolls on: the loss may jump for a dozen steps. PyTorch's rate is outside.
-# - Momentum 0.9 makes steady steps ten times longer. Decay halves what nobody needs.
-# - std 0.01 with biases of 1 stalls where pictures differ by 1 % at fc7; the authors had 0.03 in conv3 to conv5.
+# - v <- 0.9 v - 0.0005 lr w - lr dw; w <- w + v. The decay uses the old w, and the rate is inside v.
+# - So after a cut of the rate the old velocity goes on: the loss may jump for a dozen steps. In PyTorch the rate is
+#   outside.
+# - Momentum 0.9 makes steady steps ten times longer. Decay halves what the loss does not need.
+# - Standard deviation 0.01 with biases of 1 stalls, because pictures differ by 1 % only at fc7. The authors had 0.03
+#   in conv3 to conv5.
 #
-# Read next: [optim.py](../tinynet/optim.py), and beside it [ops/sgd.py](../tinynet/ops/sgd.py).
+# Next: [08, convolution](08_convolution.ipynb). Read next: [optim.py](../tinynet/optim.py), and beside it
+# [ops/sgd.py](../tinynet/ops/sgd.py).
