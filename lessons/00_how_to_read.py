@@ -151,7 +151,7 @@ try:
     net.forward(batch[:, :, :60])
 except tinynet.ShapeError as error:
     print(error)
-    assert str(error) == "network: x must have shape (1, 3, 67, 67), x has (1, 3, 60, 67)"
+    assert str(error) == "the network: x must have shape (1, 3, 67, 67), x has (1, 3, 60, 67)"
 
 # %% [markdown]
 # ## How a lesson works

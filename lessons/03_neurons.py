@@ -26,6 +26,7 @@ from tinynet import data, exercises, figures, layers, ops
 from tinynet.trace import Trace, explain
 
 rng = np.random.default_rng(0)
+figures.draw_neuron(3)
 
 # %% [markdown]
 # ## Three functions

@@ -158,6 +158,14 @@ print(by_paths.round(4))
 assert np.allclose(by_paths, dw1)
 
 # %% [markdown]
+# Here is the whole walk as a graph. Forward goes along the top. Backward goes along the bottom (green), and below each
+# layer are the gradients that it leaves behind. "Saves" is what the layer remembers in between.
+
+# %%
+figures.draw_graph([("linear", ["w_1", "b_1"], "x"), ("ReLU", [], "h"), ("linear", ["w_2", "b_2"], "h"),
+                    ("softmax, loss", [], "p")], ["x", "a", "h", "z", "L"])
+
+# %% [markdown]
 # ## Is it right?
 #
 # Do not believe a derivation: move each number a little and look at the loss. Lesson 06 makes a tool of this; a few

@@ -1,14 +1,14 @@
 # %% [markdown]
-# # 10 · The whole network (网络结构)
+# # 13 · The whole network (网络结构)
 #
-# *35 minutes. Before it: 08 to 09, the layers. Beside it: the paper, section 3, and `tinynet/alexnet.py`.*
+# *35 minutes. Before it: 08 to 12, the layers. Beside it: the paper, section 3, and `tinynet/alexnet.py`.*
 #
-# After this lesson you can write down the shape and the number of parameters of every layer by hand, say where the
-# parameters are and where the work is (not in the same place), how much of a picture one unit sees, and what was and
-# was not sent between the two GPUs of 2012. On the way, some numbers of the paper and of the notes are put right.
+# After this lesson you can write down the shape and the number of parameters of each layer by hand, say where the
+# parameters are and where the work is (not in the same place), how much of a picture one unit sees, and what was sent
+# between the two GPUs of 2012 and what was not. Some numbers of the paper are corrected on the way.
 #
-# **In a sentence:** five convolutions make a picture of 227 x 227 pixels into 256 maps of 6 x 6, and three fully
-# connected layers make a decision of these.
+# **In a sentence:** five convolutions turn a picture of 227 x 227 pixels into 256 maps of 6 x 6, and three fully
+# connected layers turn these into a decision.
 
 # %%
 import inspect
@@ -23,7 +23,8 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## The table
 #
-# This is the network as the paper's text has it, the library's own source. Read it beside sections 3.1 to 3.5:
+# This is the network as the text of the paper describes it, from the library's own source. Read it beside sections
+# 3.1 to 3.5:
 
 # %%
 print(inspect.getsource(alexnet.paper))
@@ -37,35 +38,46 @@ assert learning == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "
 print(net.summary())
 
 # %% [markdown]
+# The same as a drawing, the picture on top: with the numbers of the layers that learn, the shapes, and the parameters.
+
+# %%
+figures.draw_stack(net)
+
+# %% [markdown]
 # ## One row by hand
 #
-# Take conv2. 96 maps of 27 x 27 pixels come in. 256 kernels of 5 x 5 pixels, 2 pixels of padding, in two groups, so
-# each kernel spans 96 / 2 = 48 maps. Three questions:
+# Take conv2. 96 maps of 27 x 27 pixels come in. It has 256 kernels of 5 x 5 pixels, 2 pixels of padding, and two
+# groups, so each kernel spans 96 / 2 = 48 maps. For an input side H, kernel k, padding p, stride s, C channels, K
+# kernels and g groups:
 #
-# - How large is a map? (27 + 2 * 2 - 5) / 1 + 1 = 27.
-# - How many **parameters** (参数)? 256 kernels of 5 * 5 * 48 weights, and a bias each.
-# - How much **work**? Every activation takes one multiply-accumulate (乘加, MAC) for each weight of its kernel, and
-#   there are 256 * 27 * 27 activations.
+# $$H' = \Big\lfloor \frac{H + 2p - k}{s} \Big\rfloor + 1, \qquad
+# \text{parameters} = K \cdot \frac{C}{g} \cdot k^2 + K, \qquad
+# \text{work} = K \cdot H'^2 \cdot \frac{C}{g} \cdot k^2$$
+#
+# The work is counted in multiply-accumulates (乘加, MAC): one for each weight of its kernel, for each activation.
+#
+# **Predict:** the three numbers for conv2.
 
 # %%
 size = (27 + 2 * 2 - 5) // 1 + 1
 parameters = 256 * 5 * 5 * 48 + 256
 macs = 256 * 27 * 27 * (5 * 5 * 48)
+print(f"{size} x {size} pixels, {parameters:,} parameters, {macs:,} multiply-accumulates")
 assert rows["conv2"].output_shape == (256, size, size) == (256, 27, 27)
 assert rows["conv2"].params == parameters == 307_456
 assert rows["conv2"].macs == macs == 223_948_800
 
 # %% [markdown]
-# A fully connected layer is easier: fc6 has 4,096 units, and each weighs all 256 * 6 * 6 = 9,216 numbers. Each weight
-# is used once.
+# A fully connected layer is easier: fc6 has 4,096 units, and each of them weighs all 256 * 6 * 6 = 9,216 numbers.
+# Each weight is used once.
 
 # %%
 assert rows["fc6"].params == 4096 * 9216 + 4096 == 37_752_832
 assert rows["fc6"].macs == 4096 * 9216 == 37_748_736
 
 # %% [markdown]
-# Now all eight, from nothing but (kernels, size, stride, pad, groups); pooling is 3 pixels, 2 apart, after conv1,
-# conv2 and conv5:
+# Now all eight layers, from nothing but (kernels, size, stride, pad, groups). After conv1, conv2 and conv5 there is a
+# pooling of 3 pixels, 2 apart:
 
 # %%
 convs = {"conv1": (96, 11, 4, 0, 1), "conv2": (256, 5, 1, 2, 2), "conv3": (384, 3, 1, 1, 1),
@@ -87,65 +99,76 @@ assert total == net.summary().params == 60_965_224
 assert work == net.summary().macs == 724_406_816
 
 # %% [markdown]
-# **Sixty million.** The notes say 近60万的参数量, six hundred thousand: a hundred times too few. (650,000 is the number
-# of neurons, further down.) With K classes instead of 1,000 it is 56,868,224 + 4,097 K:
+# **Sixty million** parameters. (650,000, another number of the abstract, is the number of neurons; see below.) With K
+# classes instead of 1,000:
+#
+# $$56{,}868{,}224 + 4{,}097\,K$$
 
 # %%
 for K in (10, 100):
     few = tinynet.AlexNet("paper", num_classes=K, rng=rng).summary().params
+    print(f"{K} classes: {few:,}")
     assert few == 56_868_224 + 4097 * K
 assert 56_868_224 + 4097 * 1000 == 60_965_224
-assert total // 100 < 650_000                              # 60万 would be about this many
 
 # %% [markdown]
 # ## Where the parameters are, and where the work is
 #
-# Not in the same place. A kernel is used in every window, a weight of a fully connected layer once:
+# A kernel is used in each window, a weight of a fully connected layer once.
+#
+# **Predict:** what share of the work do the five convolutions have?
 
 # %%
 share = {name: 100 * rows[name].params / total for name in learning}
 effort = {name: 100 * rows[name].macs / work for name in learning}
 in_convs = [sum(each[name] for name in convs) for each in (share, effort)]
+print(f"convolutions: {in_convs[0]:.1f} % of the parameters, {in_convs[1]:.1f} % of the work")
 assert in_convs[0] < 4 and in_convs[1] > 91                # per cent of the parameters, of the work
 
 figures.draw_bars({"% of all parameters": share, "% of all multiply-accumulates": effort})
 
 # %% [markdown]
-# The paper's introduction says that each convolutional layer has "no more than 1 %" of the parameters, and the notes
-# repeat it. For two of the five it is not so:
+# The introduction of the paper says that each convolutional layer has "no more than 1 %" of the parameters. This is
+# false for two of the five:
 
 # %%
 assert [name for name in convs if share[name] > 1] == ["conv3", "conv4"]
+print({name: f"{share[name]:.2f} %" for name in convs})
 assert (round(share["conv3"], 2), round(share["conv4"], 2)) == (1.45, 1.09)
 
 # %% [markdown]
 # ## How many neurons?
 #
-# A neuron (神经元) is one activation. The caption of the paper's figure 2 lists them: 150,528 for the picture, then
-# 253,440, 186,624, 64,896, 64,896, 43,264, 4,096, 4,096 and 1,000. All but one are what the shapes say:
+# A neuron (神经元) is one activation. The caption of figure 2 in the paper lists them: 150,528 for the picture, then
+# 253,440, 186,624, 64,896, 64,896, 43,264, 4,096, 4,096 and 1,000. Compare with the shapes.
+#
+# **Predict:** which of these numbers is wrong?
 
 # %%
 printed = dict(zip(learning, [253_440, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000]))
 neurons = {name: int(np.prod(rows[name].output_shape)) for name in learning}
 assert [name for name in learning if neurons[name] != printed[name]] == ["conv1"]
+print({name: count for name, count in neurons.items()})
 assert neurons["conv1"] == 96 * 55 * 55 == 290_400
 assert printed["conv1"] == 96 * 55 * 48                    # as if one 55 had become a 48
 assert 224 * 224 * 3 == 150_528
 
 # %% [markdown]
-# The abstract says 650,000 neurons. The printed list does not add up to that; with 290,400 in it, the five
-# convolutional layers do:
+# The abstract says 650,000 neurons. The printed list has a smaller sum. With 290,400 in it, the five convolutional
+# layers give the number of the abstract:
 
 # %%
+print(f"printed {sum(printed.values()):,}; five layers {sum(neurons[name] for name in convs):,}; "
+      f"all {sum(neurons.values()):,}")
 assert sum(printed.values()) == 622_312
 assert sum(neurons[name] for name in convs) == 650_080
 assert sum(neurons.values()) == 659_272
 
 # %% [markdown]
-# ## What a training step keeps in memory
+# ## What a training step needs in memory
 #
-# Every parameter is there three times: the weight, its gradient, its velocity. And what the layers keep until the
-# backward pass comes is there for each of the 128 pictures of a batch (批):
+# Each parameter is there three times: the weight, its gradient, its velocity. And what the layers save for the
+# backward pass is there once for each of the 128 pictures of a batch (批):
 
 # %%
 MiB = 2**20
@@ -154,10 +177,11 @@ for_one = (net.summary().training_bytes(1) - net.summary().training_bytes(0)) / 
 assert round(weights, 1) == 232.6 and 7.9 < for_one < 8.1
 
 figures.draw_bars({"MiB, for a batch of 128": {"weights": weights, "gradients": weights, "velocities": weights,
-                                               "kept for backward": 128 * for_one}})
+                                               "saved for backward": 128 * for_one}})
 
 # %% [markdown]
-# So the batch costs more than the weights. And the columns of im2col, if one kept them as well?
+# So the batch needs more memory than the weights. And the columns of im2col (lesson 08), if a program kept them as
+# well?
 
 # %%
 columns, C, side = 0, 3, 227
@@ -166,26 +190,29 @@ for name, (K, kernel, stride, pad, _) in convs.items():
     columns, C = columns + C * kernel**2 * side**2, K      # of one picture
     side = shapes.output_size(side, 3, 2) if name in ("conv1", "conv2") else side
 GiB = 2**30
+print(f"columns: {128 * columns * 4 / GiB:.2f} GiB; everything else: {net.summary().training_bytes(128) / GiB:.2f} GiB")
 assert columns == 4_405_179
 assert 2.1 < 128 * columns * 4 / GiB < 2.2
 assert 2 < net.summary().training_bytes(128) / GiB < 2.3   # this library's estimate, without them
 assert net.summary().training_bytes(128) + 128 * columns * 4 > 3 * GiB
 
 # %% [markdown]
-# This library makes the columns anew, a few pictures at a time, and needs a little over 2 GiB. A GTX 580 had 3 GB, and
-# **that** is the paper's reason for two of them (section 3.2): one limits how large a network can be trained. The notes
-# name speed, 提高运算速度: but two GPUs took only "slightly less time" than the half network on one.
+# This library makes the columns again, a few pictures at a time, and needs a little more than 2 GiB. A GTX 580 had 3
+# GB, and **this** is the paper's reason for two of them (section 3.2): the memory of one limits how large a network
+# can be trained. Speed was not the reason. Two GPUs took only "slightly less time" than the half network on one.
 
 # %% [markdown]
 # ## How much of the picture does a unit see?
 #
-# conv1 sees 11 pixels, and its neighbour begins 4 further on: call that the **jump**. A window of 3 in the next layer
-# spans its own first unit and 2 more, each a jump further. So, layer after layer:
+# A unit of conv1 sees 11 pixels, and its neighbour begins 4 further on: call this the **jump**. A window of 3 in the
+# next layer spans its first unit and 2 more, each one jump further on. So, layer after layer:
 #
 # $$\text{field} \leftarrow \text{field} + (\text{kernel} - 1) \cdot \text{jump}, \qquad
 # \text{jump} \leftarrow \text{jump} \cdot \text{stride}$$
 #
-# That is the receptive field (感受野):
+# This is the receptive field (感受野).
+#
+# **Predict:** how many of the 227 pixels does a unit of pool5 see?
 
 # %%
 field, jump, start = 1, 1, 0                               # start: the first pixel that unit 0 sees
@@ -200,7 +227,7 @@ assert [seen[name][0] for name in seen] == [11, 19, 51, 67, 99, 131, 163, 195]
 assert seen["pool5"] == (195, 32, -64)
 
 # %% [markdown]
-# On the photo: what the unit in the middle of each of these layers sees. (A pixel number below 0 is padding.)
+# On the photo: what the unit in the middle of some layers sees. (A pixel number below 0 is padding.)
 
 # %%
 photo = data.load_picture(figures.PHOTO, 227)              # uint8 (3, 227, 227)
@@ -220,8 +247,8 @@ figures.draw_pictures([photo, part("conv2"), part("conv3"), part("pool5")],
                       windows=windows)
 
 # %% [markdown]
-# That was a claim about shapes. Let the network say it: put a gradient on unit (3, 3) of pool5, in all 256 maps, and
-# nowhere else; go back to the pixels; which of them get any?
+# So much for shapes. Let the network itself answer: put a gradient on unit (3, 3) of pool5, in all 256 maps and
+# nowhere else, go back to the pixels, and see which of them get any gradient.
 
 # %%
 front = tinynet.Sequential(alexnet.paper(1000)[:15], (3, 227, 227), rng)   # up to pool5
@@ -244,15 +271,17 @@ def box(pixels):
 
 assert front.layers[-1].name == "pool5"
 every = pixels_behind(slice(None), 3, 3)
+print("top, left, height, width:", box(every))
 assert box(every) == (32, 32, 195, 195)                    # to the pixel
 
 # %% [markdown]
-# In a single map it is less: pooling lets the gradient through to one winner only, so what counted for **this**
-# picture is the field of a single unit of conv5, 163 pixels, moved to where the winner was.
+# In a single map it is less: pooling passes the gradient on to one winner only. What counted for **this** picture is
+# the field of one unit of conv5, 163 pixels, at the place of the winner.
 
 # %%
 single = pixels_behind(7, 3, 3)
 top, left, height, width = box(single)
+print("top, left, height, width:", (top, left, height, width))
 assert (height, width) == (163, 163)
 assert top in (32, 48, 64) and left in (32, 48, 64)        # a unit of conv5 is 16 pixels from the next
 
@@ -260,15 +289,16 @@ figures.draw_maps([every / every.max(), single / single.max()],
                   ["pool5, unit (3, 3), all maps", "map 7 only"], columns=2)
 
 # %% [markdown]
-# And the field is not even: pixels in its middle are in many windows, those at its edge in few. The middle ninth of
-# the 195 x 195 pixels, a square of 65, has far more than a ninth of the gradient:
+# And not all pixels of the field count equally: pixels in its middle are in many windows, pixels at its edge in few.
+# The middle ninth of the 195 x 195 pixels, a square of 65, has much more than a ninth of the gradient:
 
 # %%
 middle = every[32 + 65:32 + 130, 32 + 65:32 + 130].sum() / every.sum()
+print(f"{middle:.0%} of the gradient in 11% of the pixels")
 assert middle > 1.5 / 9
 
 # %% [markdown]
-# A unit at the corner of pool5 looks past the edge of the picture, where there is nothing but padding:
+# The field of a unit at the corner of pool5 goes beyond the picture, where there is only padding:
 
 # %%
 assert seen["pool5"][2] + 195 == 131                       # unit (0, 0): of its 195 pixels the last is number 130
@@ -277,9 +307,11 @@ assert box(pixels_behind(slice(None), 0, 0)) == (0, 0, 131, 131)
 # %% [markdown]
 # ## Two GPUs
 #
-# Each GPU had half of the maps of every layer. Which layers read what the other one made? Ask them: feed each of them
-# from the photo, change the inputs from GPU 1 (the first half of the channels), and see which half of the outputs
-# notices.
+# Each GPU had half of the maps of each layer. Which layers read the half of the other GPU? Find out: give each layer
+# the photo's maps, change the inputs from GPU 1 (the first half of the channels), and see which half of the outputs
+# changes.
+#
+# **Predict:** which of conv2 to conv5 read both halves?
 
 # %%
 def halves_that_notice(layer, x):
@@ -297,39 +329,32 @@ for layer in front.layers:
         crosses[layer.name] = halves_that_notice(layer, a) == (True, True)
         assert halves_that_notice(layer, a)[0]
     a = layer.forward(a)
+print(crosses)
 assert crosses == {"conv2": False, "conv3": True, "conv4": False, "conv5": False}
 for name, units in (("fc6", 9216), ("fc7", 4096), ("fc8", 4096)):
     assert halves_that_notice(net[name], rng.random((1, units), dtype=np.float32)) == (True, True)
 
 # %% [markdown]
-# So the paper's figure 2, with the right number of neurons in conv1, and in green all that crosses. Both GPUs saw the
-# whole picture; fc8 and the softmax were on one of them. Below each layer: a map's pixels, the maps or units on the
-# one GPU and on the other, and the number of neurons.
+# So this is the paper's figure 2, whole, with everything that crosses between the GPUs in green. Both GPUs saw the
+# whole picture; fc8 and the softmax were on one of them.
 
 # %%
-stages = [("picture", "227 x 227\n3\n154,587", 55, (0,), False)]
-for name in learning[:-1]:
-    count, side = (rows[name].output_shape + (1,))[:2]
-    pixels = f"{side} x {side}" if name in convs else "units"
-    stages.append((name, f"{pixels}\n{count // 2:,} + {count // 2:,}\n{neurons[name]:,}", side, (1, -1),
-                   crosses.get(name, name in ("fc6", "fc7"))))
-stages.append(("fc8", "units\n1,000\n1,000", 1, (1,), True))
-
-figures.draw_streams(stages)
+figures.draw_network(net)
 
 # %% [markdown]
-# How much is that for a picture? Where a layer reads both halves, each GPU sends its half to the other; for fc8 one
-# sends to the one that has it. Four bytes a number, and as many gradients come back:
+# How much is this for a picture? Where a layer reads both halves, each GPU sends its half to the other; for fc8 one
+# sends to the other. Four bytes for each number, and as many gradients come back:
 
 # %%
 numbers = {"conv3": 256 * 13 * 13, "fc6": 256 * 6 * 6, "fc7": 4096, "fc8": 4096 // 2}
+print(f"{4 * sum(numbers.values()):,} bytes forward for each picture")
 assert 4 * sum(numbers.values()) == 234_496                # bytes forward
 more = {"conv2": 96 * 27 * 27, "conv4": 384 * 13 * 13, "conv5": 384 * 13 * 13}
 assert 4.3 < (sum(numbers.values()) + sum(more.values())) / sum(numbers.values()) < 4.5
 
 # %% [markdown]
-# Had all layers read both halves, it would have been more than four times as much. And groups save work: without them
-# there are hardly more parameters, but half as many multiplications again.
+# If all layers read both halves, it would be more than four times as much. And groups save work: without them there
+# are hardly more parameters, but half as many multiplications again.
 
 # %%
 whole = alexnet.paper(1000)
@@ -338,12 +363,13 @@ for layer in whole:
         layer.groups = 1
 whole = tinynet.Sequential(whole, (3, 227, 227), rng).summary()
 assert (whole.params, whole.macs) == (62_378_344, 1_135_256_096)
+print(f"without groups: {whole.params:,} parameters, {whole.macs:,} multiply-accumulates")
 assert whole.params / total < 1.03 and whole.macs / work > 1.5
 
 # %% [markdown]
-# One more thing crosses in our table `paper`, and did not in the program of 2012: the windows of **LRN**. Change maps
-# 46 and 47, the last two on GPU 1, and their neighbours 48 and 49 on GPU 2 notice. In the recipe `code-2012` windows
-# stop at the border:
+# One more thing crosses in the recipe `paper`, and did not in the program of 2012: the windows of **LRN**. Change
+# maps 46 and 47, the last two on GPU 1, and their neighbours 48 and 49 on GPU 2 change. In the recipe `code-2012`
+# windows stop at the border:
 
 # %%
 for recipe, noticed in (("paper", [48, 49]), ("code-2012", [])):
@@ -352,12 +378,13 @@ for recipe, noticed in (("paper", [48, 49]), ("code-2012", [])):
     before = lrn1.forward(maps).copy()
     maps[0, 46:48] += 10
     changed = np.flatnonzero((lrn1.forward(maps) != before).any(axis=(0, 2, 3)))
+    print(f"{recipe}: maps of GPU 2 that change: {changed[changed >= 48].tolist()}")
     assert changed[changed >= 48].tolist() == noticed
 
 # %% [markdown]
-# What did two GPUs bring? Errors 1.7 (top-1) and 1.2 points (top-5) lower than a network of half as many kernels on
-# one (section 3.2). That network was not quite half: footnote 2 says that its conv5 and its fully connected layers
-# were left whole, so the paper compares like with like in parameters:
+# What did two GPUs bring? Errors lower by 1.7 (top-1) and 1.2 points (top-5) than a network with half as many kernels
+# on one GPU (section 3.2). That network was not quite half: footnote 2 says that its conv5 and its fully connected
+# layers kept their size, so that both have about the same number of parameters:
 
 # %%
 half = {"conv1": 48, "conv2": 128, "conv3": 192, "conv4": 192}
@@ -370,7 +397,7 @@ assert tinynet.Sequential(table, (3, 227, 227), rng).summary().params == 59_798_
 # %% [markdown]
 # ## Four networks of that name
 #
-# Whoever says "AlexNet" may mean one of these. What is set differently from the paper's text, layer by layer:
+# "AlexNet" may mean any of these. Here is what is different from the text of the paper, layer by layer:
 
 # %%
 def settings(recipe):
@@ -394,9 +421,9 @@ assert "lrn1" not in differences["owt"] and "within2" in differences["code-2012"
 assert list(settings("code-2012"))[:4] == ["conv1", "lrn1", "pool1", "relu1"]   # another order, too
 
 # %% [markdown]
-# All rows are in [tinynet/alexnet.py](../tinynet/alexnet.py), each with what it changes behind it. All four end with
-# 9,216 numbers into fc6 and about 61 million parameters. `code-2012` is what the authors ran (layers-145.cfg); `owt` is
-# a later network, with other widths, in one column.
+# All rows are in [tinynet/alexnet.py](../tinynet/alexnet.py), each with a comment on what it changes. All four have
+# 9,216 inputs to fc6 and about 61 million parameters. `code-2012` is what the authors ran (layers-145.cfg). `owt` is
+# a later network, with other widths, in one column (lesson 18).
 
 # %%
 for recipe in ("code-2012", "caffe", "owt"):
@@ -409,7 +436,7 @@ for recipe in ("code-2012", "caffe", "owt"):
 #
 # Replace the `...`, run the cell, read what the check says. [Solutions](solutions/13_alexnet.py).
 #
-# **1.** How many multiply-accumulates does a convolutional layer take for one picture? `channels` come in; `kernels`
+# **1.** How many multiply-accumulates does a convolutional layer need for one picture? `channels` come in; `kernels`
 # of `size` x `size` pixels in `groups` make maps of `out` x `out`.
 
 # %%
@@ -440,9 +467,9 @@ def receptive_field(windows):
 exercises.check_receptive_field(receptive_field)
 
 # %% [markdown]
-# **3.** How many numbers does a network of this kind learn? `convs` is a list of (kernels, size, groups), the first
-# reads `channels`; `side` is the side of the last maps, which all go into the first of the `units`, a list of the
-# sizes of the fully connected layers.
+# **3.** How many numbers does a network of this kind learn? `convs` is a list of (kernels, size, groups); the first
+# layer reads `channels`. `side` is the side of the last maps, and all of them are the input of the first fully
+# connected layer. `units` is a list of the sizes of the fully connected layers.
 
 # %%
 import numpy as np
@@ -459,11 +486,11 @@ exercises.check_network_parameters(network_parameters)
 # %% [markdown]
 # ## What to remember
 #
-# - 60,965,224 parameters, 96 % of them in three fully connected layers; 724 million multiply-accumulates a picture,
-#   92 % of them in five convolutions.
+# - 60,965,224 parameters, 96 % of them in three fully connected layers; 724 million multiply-accumulates for a
+#   picture, 92 % of them in five convolutions.
 # - conv1 has 290,400 neurons, not 253,440; conv3 and conv4 have more than 1 % of the parameters.
-# - A unit of pool5 sees 195 pixels of 227; most of what it says comes from their middle.
-# - Two GPUs because of memory. Only conv3, fc6, fc7 and fc8 read what the other one made.
+# - A unit of pool5 sees 195 pixels of 227; most of its gradient goes to their middle.
+# - Two GPUs because of memory. Only conv3, fc6, fc7 and fc8 read what the other GPU made.
 #
-# Read next: [alexnet.py](../tinynet/alexnet.py), four tables beside each other, and
-# [network.py](../tinynet/network.py), which walks through them.
+# Next: [14, training](14_training.ipynb). Read next: [alexnet.py](../tinynet/alexnet.py), four tables beside each
+# other, and [network.py](../tinynet/network.py), which goes through them.
