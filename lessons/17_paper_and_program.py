@@ -20,6 +20,7 @@ import tinynet
 from tinynet import alexnet, data, exercises, figures, layers, ops
 from tinynet.data.augment import Sample
 from tinynet.data.embedded import CLASS_NAMES, EmbeddedSource, draw_picture
+from tinynet.weights.geometry import same_weights, sides
 
 rng = np.random.default_rng(0)
 photo = data.load_picture(figures.PHOTO, 256)              # uint8 (3, 256, 256)
@@ -427,6 +428,44 @@ note("PyTorch's momentum", "the first step after a cut, times as small", f"{step
 figures.draw_lines({"": {form: paths[form] for form in ("the paper", "PyTorch")}}, "step", "w", drops=[10])
 
 # %% [markdown]
+# ## One set of weights, three networks
+#
+# BVLC's bvlc_alexnet is used outside Caffe, too, and there other programs round sizes and pad in their own way. Look at
+# the sides of the maps after conv1, pool1, pool2 and pool5, for the same weights in three programs:
+
+# %%
+shared = tinynet.Sequential(alexnet.caffe(1000)[:16], (3, 227, 227), rng)    # up to what fc6 reads
+three = same_weights(shared)
+for who, net in three.items():
+    print(f"{who:<30} pictures of {net.in_shape[-1]}, conv1 padded by {net['conv1'].pad[0]}: {sides(net)}")
+assert [sides(net) for net in three.values()] == [[55, 27, 13, 6], [54, 26, 12, 6], [57, 28, 13, 6]]
+assert all(net["conv5"].params["w"] is shared["conv5"].params["w"] for net in three.values())
+assert all(net.output_shape((1, *net.in_shape)) == (1, 9216) for net in three.values())
+
+# %% [markdown]
+# All three end with maps of 6 x 6, and fc6 gets its 9,216 numbers: every array fits, and no program complains. But they
+# are not the same numbers. With fresh weights, on one photo:
+
+# %%
+read_by_fc6 = {}
+for who, net in three.items():
+    net.eval()
+    read_by_fc6[who] = net.forward(data.center_crop(photo[None], net.in_shape[-1]) - np.float32(photo.mean()))
+caffe_reads = read_by_fc6.pop("Caffe")
+geometry_changes = {who: change(caffe_reads, reads) for who, reads in read_by_fc6.items()}
+assert all(0.01 < value < 1 for value in geometry_changes.values())
+for who, value in geometry_changes.items():
+    note(f"Caffe's weights in {who}", "what fc6 reads", f"{100 * value:.3g} %")
+
+figures.draw_bars({"change of what fc6 reads, %": {who: 100 * value for who, value in geometry_changes.items()}})
+
+# %% [markdown]
+# What that costs can be read from what was published: BVLC gives 57.1 % top-1 accuracy in Caffe, the ONNX model zoo
+# 54.80 % for the same weights at 224 pixels. (The zoo's page does not say how its pictures were prepared, so not all of
+# the difference need come from the sizes.) `python -m tinynet.weights info FILE` says which of the three a file
+# describes.
+
+# %% [markdown]
 # ## All of them
 #
 # What was measured above, by the cells above, with fresh weights, on one photo and a few drawn pictures:
@@ -480,6 +519,7 @@ exercises.check_gradient_to_all(gradient_to_all)
 # - Text and program agree on what the layers are; they differ in constants, edges, and one unmentioned layer.
 # - Small, with fresh weights: alpha / 5, the place of LRN, its border, ties, three rows of zeros. Large: 0.03 in conv3
 #   to conv5, the two dropouts, decay of biases.
+# - Arrays that fit do not make the same network: rounding, padding and the size of the pictures belong to the weights.
 # - "Implements AlexNet" says little. Say which: the text, the program, Caffe, or torchvision.
 #
 # Read next: the four tables in [alexnet.py](../tinynet/alexnet.py).

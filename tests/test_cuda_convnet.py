@@ -140,6 +140,14 @@ def test_and_so_are_parameters(tmp_path, old, new, where):
     assert where in str(caught.value) and "params.cfg" in str(caught.value)
 
 
+@pytest.mark.parametrize("old, new, layer", [("outputs=10", "outputs=9999999", "fc4"),
+                                             ("filters=4,4", "filters=99999999,99999999", "conv3")])
+def test_weights_that_would_fill_the_memory_are_refused_before_they_are_drawn(tmp_path, old, new, layer):
+    assert old in LAYERS
+    with pytest.raises(CfgError, match=f"the layers up to {layer} have [0-9,]+ weights, more than 500,000,000"):
+        load(tmp_path, LAYERS.replace(old, new))
+
+
 def test_files_that_are_not_there_or_no_text(tmp_path):
     with pytest.raises(CfgError, match="No such file"):
         cuda_convnet.load(tmp_path / "x", tmp_path / "y", rng=RNG)

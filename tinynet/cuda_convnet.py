@@ -30,6 +30,7 @@ from tinynet.network import Sequential
 from tinynet.optim import SGD
 
 MAX_BYTES = 1 << 20  # of a file; the longest published one has 10 kB
+MAX_WEIGHTS = 500_000_000  # of a network, 2 GB; AlexNet has 61 million
 NEURONS = {"relu": ReLU, "logistic": Sigmoid}
 FEED_OR_JUDGE = ("data", "softmax", "cost.logreg")  # no layers of ours
 
@@ -129,8 +130,24 @@ def load(layers, params, image_size=224, *, rng):
         made.add(node)
     if not made.layers:
         raise CfgError(f"{layers}: there are no layers in it")
-    net = Sequential(made.layers, (made.in_channels, image_size, image_size), rng)
+    in_shape = made.in_channels, image_size, image_size
+    _require_size(made.layers, (1, *in_shape), layers)
+    net = Sequential(made.layers, in_shape, rng)
     return net, made.optimiser(net)
+
+
+def _require_size(layers, shape, path):
+    """Raise CfgError where weights would take too much memory, before it is taken."""
+    count = 0
+    for layer in layers:
+        if isinstance(layer, Conv2d):
+            count += math.prod(layer.weight_shape(shape))
+        if isinstance(layer, Linear):
+            count += layer.OUT * math.prod(shape[1:])
+        if count > MAX_WEIGHTS:
+            raise CfgError(f"{path}: the layers up to {layer.name} have {count:,} weights, more "
+                           f"than {MAX_WEIGHTS:,}")
+        shape = layer.output_shape(shape)
 
 
 def read(path):
