@@ -12,7 +12,7 @@ from PIL import Image
 
 import tinynet
 from tinynet import weights
-from tinynet.weights import WeightsError, presets
+from tinynet.weights import WeightsError, finetuning, presets
 from tinynet.weights.finetuning import fine_tune
 from tinynet.weights.geometry import same_weights, sides
 
@@ -184,3 +184,27 @@ def test_three_geometries_take_the_same_weights(oracle, tmp_path):
     loaded.net.layers = loaded.net.layers[:3]
     with pytest.raises(WeightsError, match="only a network with Caffe's layers"):
         same_weights(loaded.net)
+
+
+# ---- which recipe a file has that describes its layers ---------------------------------------------------------------
+def test_a_file_with_the_layers_of_a_recipe_learns_as_the_recipe_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights.network, "RECIPES", files.SHRUNK)
+    made = files.arrays("caffe", files.SMALL["caffe"])
+    (tmp_path / "caffe").write_bytes(files.caffemodel(made))
+    loaded = finetuning.load(tmp_path / "caffe", "caffe", 227)
+    assert loaded.table == {"network": "AlexNet", "recipe": "caffe"}
+    assert loaded.net["conv2"].lr_mult["b"] == 2 and loaded.net["conv2"].decay_mult["b"] == 0
+    for recipe, size, said in (("owt", None, "for --recipe caffe, not owt; leave --recipe out"),
+                               (None, 99, "for --image-size 227, not 99; leave --image-size out")):
+        with pytest.raises(WeightsError, match=said):
+            finetuning.load(tmp_path / "caffe", recipe, size)
+
+
+@pytest.mark.parametrize("write", [lambda made: files.caffemodel(made, pool_first=True), files.zoo_onnx])
+def test_other_layers_are_no_recipes_and_are_not_fine_tuned(tmp_path, monkeypatch, write):
+    pytest.importorskip("onnx")
+    monkeypatch.setattr(weights.network, "RECIPES", files.SHRUNK)
+    (tmp_path / "x").write_bytes(write(files.arrays("caffe", files.SMALL["caffe"])))
+    assert weights.load(tmp_path / "x").table is None
+    with pytest.raises(WeightsError, match="not those of a recipe of AlexNet"):
+        finetuning.load(tmp_path / "x")
