@@ -3,6 +3,7 @@
 const LABELS = {
   title: ["Microscope", "显微镜"],
   skip: ["Skip to the numbers", "跳到数字"],
+  run: ["Run", "训练运行"],
   picture: ["Picture", "图片"],
   right: ["Right class", "正确类别"],
   mode: ["Mode", "模式"],

@@ -17,7 +17,7 @@ export function numberPanel(bench, layer, place, explanation, view, again) {
     : h("span", properties || {}, content);
   const direction = place.of.startsWith("d");
   const parts = [
-    h("h2", {}, h("code", {}, format(place)), h("span", { className: "equals" }, " = "),
+    h("h2", { tabIndex: -1 }, h("code", {}, format(place)), h("span", { className: "equals" }, " = "),
       h("span", { className: "value", "data-value": explanation.actual }, digits(explanation.actual))),
     explanation.kind === "given" ? null : h("p", { className: "sentence" }, sentence(
       ["update", "dw", "db"].includes(place.of) ? place.of : layer.kind, direction)),

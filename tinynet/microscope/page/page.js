@@ -13,7 +13,7 @@ const TWO_COLUMNS = 840; // CSS pixels: a wider bench has its maps on the left (
 const EPS = [1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5];
 
 let source, about, state, drawing = 0, playing = null;
-const view = { number: {}, zoom: 1, eps: 1e-3, nudge: {}, history: {} }; // what the address need not hold
+const view = { number: {}, zoom: 1, eps: 1e-4, nudge: {}, history: {} }; // what the address need not hold
 
 export async function start(from) {
   source = from;
@@ -80,7 +80,12 @@ async function draw() {
   try {
     const benches = [await bench(settingsOf(state, Boolean(state.beside)))];
     state.place ||= { layer: benches[0].layers[1].name, of: "y", index: null };
-    await resolve(benches[0]);
+    const found = await resolved(benches[0], state.place);
+    if (mine !== drawing) return;
+    if (found !== state.place) {
+      state.place = found;
+      history.replaceState(null, "", address({}));
+    }
     if (state.beside) benches.push(await bench(settingsBeside()));
     const drawn = [];
     for (const each of benches) drawn.push(await panels(each, benches.length > 1));
@@ -106,20 +111,17 @@ async function bench(settings) {
 }
 
 // An address without an index means the largest number of its array.
-async function resolve(bench) {
-  const layer = layerOf(bench, state.place.layer);
-  if (!layer) throw new Error(`${state.place.layer}: ${t("absent")}`);
-  if (state.place.index) return;
-  const { of } = state.place, shape = shapeOf(layer, of, null);
-  if (!shape) throw new Error(`${format(state.place)}: ${t("absent")}`);
-  if (!shape.length) state.place.index = [];
-  else if (of === "probs") state.place.index = [0, bench.label];
-  else {
-    const last = bench.layers.at(-2).name === layer.name;
-    const guess = of === "w" || of === "dw" || of === "update" ? [last ? bench.label : 0, ...shape.slice(1).map(() => 0)] : [];
-    state.place.index = strongest(await sheetOf(bench, layer, of, guess));
-  }
-  history.replaceState(null, "", address({}));
+async function resolved(bench, place) {
+  const layer = layerOf(bench, place.layer);
+  if (!layer) throw new Error(`${place.layer}: ${t("absent")}`);
+  if (place.index) return place;
+  const { of } = place, shape = shapeOf(layer, of, null);
+  if (!shape) throw new Error(`${format(place)}: ${t("absent")}`);
+  if (!shape.length) return { ...place, index: [] };
+  if (of === "probs") return { ...place, index: [0, bench.label] };
+  const last = bench.layers.at(-2).name === layer.name;
+  const guess = of === "w" || of === "dw" || of === "update" ? [last ? bench.label : 0, ...shape.slice(1).map(() => 0)] : [];
+  return { ...place, index: strongest(await sheetOf(bench, layer, of, guess)) };
 }
 
 function layerOf(bench, name) {
@@ -127,7 +129,9 @@ function layerOf(bench, name) {
 }
 
 function show(head, drawn, first) {
-  const key = document.activeElement?.dataset?.key, left = document.querySelector(".strip ol")?.scrollLeft;
+  const active = document.activeElement, key = active?.dataset?.key;
+  const followed = Boolean(active?.closest?.(".number")) && document.body.dataset.place !== format(state.place);
+  const left = document.querySelector(".strip ol")?.scrollLeft;
   document.querySelector("#skip").textContent = t("skip");
   document.title = `${format(state.place)} \u00b7 tinynet ${t("title")}`;
   document.querySelector("#head").replaceChildren(...head);
@@ -135,6 +139,11 @@ function show(head, drawn, first) {
     drawn));
   document.querySelector("#foot").replaceChildren(...footer(first));
   if (key) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+  if (followed) { // a link was followed: to the top of the number that it led to
+    const heading = document.querySelector(".number h2");
+    heading?.focus({ preventScroll: true });
+    heading?.closest(".number").scrollIntoView({ block: "start" });
+  }
   const list = document.querySelector(".strip ol"), current = list.querySelector("[aria-current]");
   if (left !== undefined) list.scrollLeft = left;
   if (current) {
@@ -412,7 +421,7 @@ async function header(bench, broken) {
       options.map(([key, text]) => h("option", { value: key, selected: String(key) === String(value) }, text))));
   const run = about.runs[state.run || 0], settings = [];
   if (about.runs.length > 1) {
-    settings.push(select("run", "Run", about.runs.map((each, i) => [i, each.name]), state.run || 0, run => go({ run, label: "", step: "" })));
+    settings.push(select("run", t("run"), about.runs.map((each, i) => [i, each.name]), state.run || 0, run => go({ run, label: "", step: "" })));
   }
   if (about.pictures.length > 1 || about.can.drop) {
     settings.push(select("picture", t("picture"), [...about.pictures.map(each => [each.id, each.name]),
@@ -450,7 +459,7 @@ function besides() {
   const options = [["", t("none")]];
   about.pictures.forEach(each => String(each.id) !== String(state.picture || 0)
     && options.push([`picture:${each.id}`, `${t("picture")}: ${each.name}`]));
-  about.runs.forEach((each, i) => String(i) !== String(state.run || 0) && options.push([`run:${i}`, `Run: ${each.name}`]));
+  about.runs.forEach((each, i) => String(i) !== String(state.run || 0) && options.push([`run:${i}`, `${t("run")}: ${each.name}`]));
   if (state.bug) options.push(["bug:", `${t("bug")}: ${t("none")}`]);
   return options;
 }
