@@ -315,6 +315,17 @@ def test_a_trace_computes_what_the_network_computes():
                     explain(traced, name, tuple(int(rng.integers(size)) for size in array.shape), of)
 
 
+def test_layers_of_a_network_in_a_network_have_their_path_as_name():
+    block = tinynet.Sequential([layers.Linear("fc", 5, std=1), layers.ReLU("relu")], name="block")
+    net = tinynet.Sequential([layers.Flatten("flat"), block, layers.Linear("fc", 3, std=1)], (2, 1, 3),
+                             np.random.default_rng(0), "float64")
+    traced = Trace(net, np.ones((1, 2, 1, 3)), [1], sgd=tinynet.SGD(net)).run()
+    assert list(traced.steps) == ["flat", "block.fc", "block.relu", "fc", "loss"]
+    for of, count in (("y", 2), ("dw", 2), ("update", 2)):
+        assert explain(traced, "block.fc", (0,) * count, of).agrees
+    assert uses(traced, "block.relu", (0, 4))[0].name == "fc"
+
+
 def test_evaluation_explains_dropouts_strength():
     net = tinynet.Sequential([layers.Flatten("flat"), layers.Dropout("drop", keep=0.25)], (1, 2, 2),
                              np.random.default_rng(0), "float64")

@@ -56,7 +56,8 @@ def write(path, network, name, pixels, label, limit=15.0):
 
 def page(network, name, pixels, label, limit=15.0):
     """Return the page as bytes, and the bits of the convolutions' weights. As write."""
-    originals = {layer.name: layer.params["w"].copy() for layer in network.net.layers
+    originals = {name: layer.params["w"].copy()
+                 for name, layer in network.net.named_layers().items()
                  if isinstance(layer, layers.Conv2d)}
     network.sgd.velocity = loading.zeros(network.net)
     for bits in BITS:

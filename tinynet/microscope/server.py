@@ -105,9 +105,9 @@ class Bench:
 def describe(net):
     """Return what the page shows of each layer: name, kind, sizes, the shapes of its arrays."""
     rows, shape = [], (1, *net.in_shape)
-    for layer in net.layers:
+    for name, layer in net.named_layers().items():
         fold, shape = list(shape[1:]), layer.output_shape(shape)
-        rows.append({"name": layer.name, "kind": type(layer).__name__, "in": fold,
+        rows.append({"name": name, "kind": type(layer).__name__, "in": fold,
                      "out": list(shape[1:]), "facts": facts(layer),
                      "params": {key: list(w.shape) for key, w in layer.params.items()}})
     rows.append({"name": "loss", "kind": "SoftmaxCrossEntropy", "in": list(shape[1:]), "out": [],

@@ -41,11 +41,7 @@ class Specimen:
         net.train() if self.training else net.eval()
         self.use_rung()
         net.rng.bit_generator.state = np.random.default_rng(0).bit_generator.state  # the same masks
-        trace = Trace(net, self.x, labels, sgd=self.network.sgd)
-        for step in trace:
-            if self.rung:
-                step.layer.ops = self.rung  # of the loss, too
-        return trace
+        return Trace(net, self.x, labels, sgd=self.network.sgd).run()
 
     def _best_guess(self):
         net = self.network.net
@@ -55,8 +51,8 @@ class Specimen:
 
     def use_rung(self):
         """Have the layers compute as they did for this specimen; others share them."""
-        self.network.net.use("cpu")
-        for layer in self.network.net.layers:
+        net = self.network.net.use("cpu")
+        for layer in [net, *net.named_layers().values()]:  # the loss computes as the network does
             layer.ops = self.rung or layer.ops
 
     # ---- arrays ---------------------------------------------------------------------------------

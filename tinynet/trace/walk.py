@@ -61,12 +61,12 @@ class Trace:
         if labels is not None and dy is not None:
             raise ValueError("give labels, for the gradient of the loss, or dy, for one of your "
                              "own; not both")
-        training = all(layer.training for layer in net.layers)
+        training = all(layer.training for layer in net.named_layers().values())
         if dy is not None and not training:
             raise ValueError("the backward pass needs training mode: call net.train() first")
         self._back = training and not (labels is None and dy is None)
         self.net, self.sgd, self.steps = net, sgd, {}
-        self.names = [layer.name for layer in net.layers] + ["loss"] * (labels is not None)
+        self.names = [*net.named_layers(), *["loss"] * (labels is not None)]
         self.stops = [(name, "forward") for name in self.names]
         self.stops += [(name, "backward") for name in reversed(self.names) if self._back]
         self.position = 0  # how many stops have been walked
@@ -161,13 +161,14 @@ class Trace:
         return step
 
     def _there_and_back(self, x, labels, dy):
-        for layer in self.net.layers:
+        layers = self.net.named_layers()
+        for name, layer in layers.items():
             y = layer.forward(x)
-            self.steps[layer.name] = Step(layer.name, layer, x, y, layer._saved)
+            self.steps[name] = Step(name, layer, x, y, layer._saved)
             yield
             x = y
         if labels is not None:
-            loss = SoftmaxCrossEntropy()
+            loss = SoftmaxCrossEntropy(self.net)
             step = Step("loss", loss, x, loss.forward(x, labels), (to_numpy(labels),))
             self.steps["loss"] = step
             yield
@@ -176,8 +177,8 @@ class Trace:
             step.dy, step.dx, step.grads = np.ones(()), loss.backward(), {}
             yield
             dy = step.dx
-        for layer in reversed(self.net.layers):
-            step, step.dy = self.steps[layer.name], dy
+        for name, layer in reversed(layers.items()):
+            step, step.dy = self.steps[name], dy
             dy = step.dx = layer.backward(dy)
             step.grads = layer.grads
             yield

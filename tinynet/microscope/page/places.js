@@ -1,6 +1,6 @@
 // Places: a layer, an array of it and an index. {layer: "conv2", of: "y", index: [0, 5, 10, 3]}
 
-const ADDRESS = /^([\w-]+)\.(y|probs|dx|w|b|dw|db|update)(?:\[([\d,]*)\])?$/;
+const ADDRESS = /^([\w.-]+)\.(y|probs|dx|w|b|dw|db|update)(?:\[([\d,]*)\])?$/;
 
 export function format(place) {
   const index = place.index ? `[${place.index.join(",")}]` : "";
