@@ -250,7 +250,7 @@ class GPULimit(Work):
         self.copied = [cupy.ones(self.BYTES // 8, np.float32) for _ in range(2)]
 
     def measure(self, training):
-        """Return {(layer, phase): seconds}, with the seconds of one multiply-accumulate and byte."""
+        """Return {(layer, phase): seconds}, and the seconds of one multiply-accumulate and byte."""
         watch, (a, b, c) = Stopwatch("gpu"), self.matrices
         watch.timed("product", lambda: self.cupy.matmul(a, b, out=c))
         watch.timed("copy", lambda: self.cupy.copyto(*self.copied))

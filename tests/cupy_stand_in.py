@@ -208,6 +208,9 @@ def get_default_pinned_memory_pool():
     return types.SimpleNamespace(free_all_blocks=lambda: None)
 
 
+__version__ = "stand-in"
+
+
 class RawModule:
     """CUDA source, compiled for the emulator at the first call of get_function."""
 
@@ -279,6 +282,7 @@ class _Device:
     """A device, one in use in each thread; with `mem_info` (bytes free, bytes in all)."""
 
     mem_info = (8 << 30, 16 << 30)
+    compute_capability = "00"
 
     def __init__(self, device=None):
         self.id = getattr(_current, "device", 0) if device is None else device
