@@ -259,6 +259,10 @@ def base(tmp_path_factory):
     base = tmp_path_factory.mktemp("microscope")
     make_run(base / "run", steps=(3, 12))
     (base / "bee").mkdir()
+    (base / "other").mkdir()
+    runs.write_json(base / "other" / "config.json", {"network": "OfOtherCode", "classes": NAMES})
+    make_run(base / "fewer")
+    runs.write_json(base / "fewer" / "config.json", {"network": "CifarNet", "classes": NAMES[:3]})
     Image.fromarray(pixels(1).transpose(1, 2, 0)).save(base / "bee" / "b.png")
     Image.fromarray(pixels(2).transpose(1, 2, 0)).save(base / "a.png")
     (base / "not.png").write_text("no picture")
@@ -460,7 +464,8 @@ def test_it_serves_until_ctrl_c_and_prints_its_address(base):
 
 
 MISTAKES = [
-    ("nowhere a.png", "nowhere"), ("bee a.png", "bee"), ("run not.png", "not.png: cannot identify image"),
+    ("nowhere a.png", "nowhere"), ("bee a.png", "bee"), ("other a.png", "OfOtherCode"),
+    ("fewer a.png", "weights.npz: made for another network"), ("run not.png", "not.png: cannot identify image"),
     ("run none.png", "none.png: No such file"), ("run", "PICTURE is missing"), ("", "RUN"),
     ("run a.png --beside nowhere", "nowhere"), ("run a.png --port x", "'x' is not a port"),
     ("run a.png --port 65536", "'65536' is not a port"), ("run a.png --port TAKEN --no-browser", "cannot be had"),
