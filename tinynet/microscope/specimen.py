@@ -76,15 +76,21 @@ class Specimen:
         return {"largest": largest}, [self._small(name, of, array)]
 
     def _changes(self, name, part):
-        layer, sgd = self.trace[name].layer, self.network.sgd
-        w, dw, v = (self.trace.array(name, "w"), self.trace.array(name, "dw"),
-                    sgd.velocity[f"{name}.w"])
+        w = self.trace.array(name, "w")
         at = slice(None) if part is None else _within(part, len(w))
-        w, dw, v = (np.ascontiguousarray(self._small(name, "w", a[at])) for a in (w, dw, v))
+        self._small(name, "w", w[at])
+        change = self._step(name, self.trace[name].layer.ops, at)
+        return {"largest": float(abs(change).max())}, [change]
+
+    def _step(self, name, rung, at=slice(None)):
+        """What a rung's sgd_step adds to the weights of a layer, or to those of one unit."""
+        sgd = self.network.sgd
+        arrays = (self.trace.array(name, "w"), sgd.velocity[f"{name}.w"],
+                  self.trace.array(name, "dw"))
+        w, v, dw = (np.ascontiguousarray(array[at]) for array in arrays)
         lr = sgd.lr * float(sgd.lr_mult.get(f"{name}.w", 1))
         decay = sgd.weight_decay * float(sgd.decay_mult.get(f"{name}.w", 1))
-        _, change = layer.ops.sgd_step(w, v, dw, lr, sgd.momentum, decay)
-        return {"largest": float(abs(change).max())}, [change]
+        return rung.sgd_step(w, v, dw, lr, sgd.momentum, decay)[1]
 
     def _small(self, name, of, array):
         if array.size > LARGEST_PART:
@@ -249,6 +255,10 @@ class Specimen:
                 self._broken[name] = {
                     of: wrong for of, array in right.items()
                     if (wrong := _differs(self.trace.array(name, of), array)).any()}
+                stepped = self.training and self.bug and bugs.BUGS[self.bug].file == "sgd"
+                if stepped and "w" in getattr(step.layer, "params", {}):
+                    wrong = _differs(self._step(name, self.rung), self._step(name, ops))
+                    self._broken[name] |= {"update": wrong}
         return self._broken
 
 

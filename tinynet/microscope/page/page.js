@@ -231,7 +231,7 @@ async function mapsPanel(bench, layer, place, explanation, width) {
   const [c, i, j] = own.at(index), choose = (c, i, j) => go({ place: { ...place, index: own.index(c, i, j) } });
   const unit = index.length === 4 || index.length === 2 && layer.params.w && of !== "y" && of !== "dx" ? index[0] : null;
   const parameter = ["w", "dw", "update"].includes(of) && index.length > 1;
-  const mask = state.bug && of !== "update" ? await source.brokenMask(bench.settings, layer.name, of, parameter ? unit : null) : null;
+  const mask = state.bug ? await source.brokenMask(bench.settings, layer.name, of, parameter ? unit : null) : null;
   const children = [];
   const row = [], terms = [];
   for (const term of ["x", "dy"]) {
