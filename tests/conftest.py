@@ -6,9 +6,9 @@ import os
 import sys
 
 import cupy_stand_in
-import emulator
 import pytest
 
+from tinynet import emulator
 from tinynet.backend import why_no_gpu
 
 no_gpu = functools.cache(why_no_gpu)

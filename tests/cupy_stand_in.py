@@ -14,8 +14,9 @@ import time
 import types
 import weakref
 
-import emulator
 import numpy
+
+from tinynet import emulator
 
 __all__ = ["RawModule", "arange", "asarray", "ascontiguousarray", "copyto", "cuda", "empty", "exp", "full",
            "get_default_memory_pool", "get_default_pinned_memory_pool", "isnan", "log", "matmul", "maximum", "moveaxis",

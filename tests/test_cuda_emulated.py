@@ -7,13 +7,13 @@ import re
 from typing import NamedTuple
 
 import cupy_stand_in
-import emulator
 import numpy as np
 import pytest
 from shape_table import CASES
 from test_cuda_launchers import FILE_OF, MORE_THAN_ONE_TILE, ONE_OF_EACH, VERSIONS, augmentation_check, version
 from test_parity import parity_check
 
+from tinynet import emulator
 from tinynet.cuda import kernels
 from tinynet.shapes import ceil_div
 
@@ -46,8 +46,8 @@ def test_the_emulator_computes(body, wanted):
 
 
 @pytest.mark.parametrize("body, complaint", [
-    ("y[i + 1] = 0;", r"writes 4 bytes outside of all arrays, 32 bytes from the start of y"),
-    ("y[i] = x[i - 1];", r"reads 4 bytes outside of all arrays, -4 bytes from the start of x"),
+    ("y[i + 1] = 0;", r"thread 7 writes to y\[8\], past the end of y, which has 8 elements"),
+    ("y[i] = x[i - 1];", r"thread 0 reads x\[-1\], before the start of x, which has 8 elements"),
     ("y[0] = x[i];", r"writes to y\[0\], which another thread wrote"),
     ("y[i] = x[i]; if (i < 7) y[i] = y[i + 1];", "another thread (wrote|read)"),
     ("((real*)x)[i] = 0;", "writes to x, which is const"),
@@ -66,6 +66,24 @@ def test_the_emulator_computes(body, wanted):
 def test_the_emulator_sees(body, complaint):
     with pytest.raises(emulator.Misstep, match=complaint):
         run(body, shared=32)
+
+
+def test_an_endless_loop_ends_after_a_limit_of_steps():
+    text = 'extern "C" __global__ void tried(float* y) { for (int i = 0; true; i = 1 - i) y[0] += 1; }'
+    with pytest.raises(emulator.Misstep, match="thread 0 is still running after 10000 steps"):
+        emulator.Module(text, steps=10_000).kernels["tried"].launch((1,), (1,), (np.zeros(1, np.float32),))
+
+
+@pytest.mark.parametrize("index, sectors, least", [("i", 8, 8), ("0", 2, 2), ("2 * i", 16, 8), ("32 * (i % 32)", 64, 8),
+                                                   ("63 - i", 8, 8)])
+def test_the_emulator_counts_sectors_of_warps(index, sectors, least):
+    """64 threads are two warps; a sector has 8 numbers of float32."""
+    text = f'extern "C" __global__ void tried(const float* x, float* y) {{ int i = threadIdx.x; y[i] = x[{index}]; }}'
+    x, y = np.zeros(1024, np.float32), np.zeros(64, np.float32)
+    traffic = emulator.Module(text, steps=10_000).kernels["tried"].launch((1,), (64,), (x, y))
+    assert [traffic["x"].accesses, traffic["x"].requests] == [64, 2]
+    assert (traffic["x"].sectors, traffic["x"].least) == (sectors, least)
+    assert (traffic["y"].sectors, traffic["y"].least) == (8, 8)
 
 
 def test_the_emulator_sees_wrong_arguments():

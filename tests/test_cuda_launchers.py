@@ -11,7 +11,6 @@ import re
 import sys
 
 import cupy_stand_in
-import emulator
 import numpy as np
 import pytest
 from conftest import skip_unless_required
@@ -23,7 +22,7 @@ from training import train_step
 
 import tinynet
 import tinynet.cuda
-from tinynet import backend, data
+from tinynet import backend, data, emulator
 from tinynet.backend import to_device, to_numpy
 from tinynet.cuda import augment, earlier, kernels
 

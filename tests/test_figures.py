@@ -286,3 +286,21 @@ def test_windows_count_the_windows_of_each_pixel():
         counts = ops.conv2d_backward(np.ones((1, 1, 3, 3)), np.zeros((1, 1, 7, 7)), np.ones((1, 1, size, size)),
                                      stride, 0, 1)[0]
         assert said[start:start + 49] == [f"{count:.0f}" for count in counts.ravel()]
+
+
+def test_threads_without_a_number_are_grey():
+    figure = figures.draw_threads(20, block=8)
+    boxes = figure.axes[0].patches
+    assert len(boxes) == 24 and len({box.get_facecolor() for box in boxes[:20]}) == 1
+    assert all(box.get_facecolor() != boxes[0].get_facecolor() for box in boxes[20:])
+    assert "block 2" in texts(figure) and "block 3" not in texts(figure)
+
+
+def test_access_shows_the_sectors_that_are_touched():
+    figure = figures.draw_access({"near": range(32), "far": range(0, 128, 4)})
+    assert [axes.get_title("left") for axes in figure.axes] == ["near: 4 sectors", "far: 16 sectors"]
+
+
+def test_a_reduction_ends_with_the_sum():
+    said = texts(figures.draw_reduction([3, 1, 4, 1, 5, 9, 2, 6]))
+    assert said.count("barrier") == 3 and "31" in said and "30" not in said

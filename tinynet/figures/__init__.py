@@ -33,10 +33,11 @@ from tinynet.figures.lessons import (
     draw_pictures,
 )
 from tinynet.figures.runs import draw_curves, draw_guesses, draw_kernels
+from tinynet.figures.threads import draw_access, draw_reduction, draw_threads
 
-__all__ = ["ACTIVATIONS", "PHOTO", "WEIGHTS", "Drawing", "draw_bars", "draw_contact_sheet",
-           "draw_crops", "draw_curves", "draw_dots", "draw_explanation", "draw_graph",
-           "draw_guesses", "draw_kernel", "draw_kernels", "draw_lines", "draw_maps",
-           "draw_network", "draw_neuron", "draw_numbers", "draw_pictures", "draw_rows",
-           "draw_stack", "draw_streams", "draw_table", "draw_ten_crops", "draw_thinned",
-           "draw_windows"]
+__all__ = ["ACTIVATIONS", "PHOTO", "WEIGHTS", "Drawing", "draw_access", "draw_bars",
+           "draw_contact_sheet", "draw_crops", "draw_curves", "draw_dots", "draw_explanation",
+           "draw_graph", "draw_guesses", "draw_kernel", "draw_kernels", "draw_lines", "draw_maps",
+           "draw_network", "draw_neuron", "draw_numbers", "draw_pictures", "draw_reduction",
+           "draw_rows", "draw_stack", "draw_streams", "draw_table", "draw_ten_crops",
+           "draw_thinned", "draw_threads", "draw_windows"]

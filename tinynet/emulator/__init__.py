@@ -1,7 +1,11 @@
-"""Kernels without a GPU: a .cu file built as C++ and run by runtime.cpp, which watches every access to memory.
+"""Run CUDA kernels without a GPU, and say what they do wrong.
 
     module = Module(text, ("-Dreal=float", "-Dindex_t=int"))
     module.kernels["relu_forward_1"].launch((grid,), (block,), arguments)      raises Misstep
+
+A .cu file is built as C++, by g++, and run by runtime.cpp, which runs the threads one after another in a shuffled order
+and watches every access to memory. It finds wrong indices, races, missing barriers; it says nothing about speed, except
+for the memory traffic of warps.
 """
 
 import ctypes
@@ -27,7 +31,7 @@ SCALARS = {"int": np.int32, "long long": np.int64, "float": np.float32, "double"
 
 
 class Misstep(AssertionError):
-    """A kernel did what no kernel may, or was called in a way that CUDA would not notice and that gives nonsense."""
+    """A kernel did something that is wrong on a GPU, or was called with arguments that give nonsense there."""
 
 
 class _Buffer(ctypes.Structure):
@@ -35,36 +39,55 @@ class _Buffer(ctypes.Structure):
                 ("writable", ctypes.c_int), ("name", ctypes.c_char_p)]
 
 
+class Traffic(ctypes.Structure):
+    """The accesses to one array, how many instructions of warps made them, and how many sectors these touched.
+
+    A GPU reads and writes memory in sectors of 32 bytes. `least` is the number of sectors that would have been enough
+    for the same numbers; where `sectors` is several times as large, the access is not coalesced.
+    """
+
+    _fields_ = [("accesses", ctypes.c_ulonglong), ("requests", ctypes.c_ulonglong), ("sectors", ctypes.c_ulonglong),
+                ("least", ctypes.c_ulonglong)]
+
+
 class _Launch(ctypes.Structure):
     _fields_ = [("blocks", ctypes.c_uint), ("threads_x", ctypes.c_uint), ("threads_y", ctypes.c_uint),
                 ("first_block", ctypes.c_uint), ("last_block", ctypes.c_uint), ("shared_bytes", ctypes.c_size_t),
-                ("seed", ctypes.c_ulonglong), ("buffers", ctypes.POINTER(_Buffer)), ("buffer_count", ctypes.c_int)]
+                ("seed", ctypes.c_ulonglong), ("buffers", ctypes.POINTER(_Buffer)), ("buffer_count", ctypes.c_int),
+                ("steps", ctypes.c_ulonglong), ("traffic", ctypes.POINTER(Traffic))]
 
 
 class Module:
-    """A .cu file under some -D options. `seed` shuffles blocks and threads; every launch takes the next one."""
+    """The kernels of a .cu file, compiled with some -D options.
 
-    def __init__(self, text, options):
+    With `steps`, a kernel is stopped after so many branches, which ends an endless loop, and its traffic is counted.
+    Raises Misstep if g++ finds an error in the source.
+    """
+
+    def __init__(self, text, options=(), steps=0):
         types = dict(option.removeprefix("-D").split("=", 1) for option in options)
-        library = ctypes.CDLL(_build(text, tuple(sorted(types.items()))))
+        library = ctypes.CDLL(_build(text, tuple(sorted(types.items())), steps > 0))
         library.emulate.restype = ctypes.c_char_p
-        self.kernels = {name: Kernel(library, name, parameters, types) for name, parameters in _signatures(text)}
+        self.kernels = {name: Kernel(library, name, parameters, types, steps) for name, parameters in _signatures(text)}
 
 
 class Kernel:
-    """One kernel, and the types of its parameters: (C type, whether a pointer, whether const, name)."""
+    """A kernel that can be launched. `seed` shuffles blocks and threads; every launch takes the next seed."""
 
     seed = 1
 
-    def __init__(self, library, name, parameters, types):
-        self.name = name
+    def __init__(self, library, name, parameters, types, steps):
+        self.name, self._steps = name, steps
         self.parameters = [_parameter(text, types) for text in parameters.split(",")]
         self._emulate, self._entry = library.emulate, getattr(library, f"call_{name}")
 
     def launch(self, grid, block, arguments, shared=0, blocks=None):
-        """Run it. `arguments`: NumPy arrays, and NumPy scalars of the very types that the kernel declares.
+        """Run the kernel on `arguments`: NumPy arrays and NumPy scalars of exactly the types that it declares.
 
-        blocks   (first, last): only these of the grid, for grids too large to be run as a whole
+        Args     shared: bytes of shared memory for each block
+                 blocks: (first, last), to run only a part of a grid that is too large
+        Returns  {name of an array: Traffic}; all zeros if the module has no limit of steps
+        Raises   Misstep at the first thing that is wrong
         """
         if len(arguments) != len(self.parameters):
             raise Misstep(f"{self.name} has {len(self.parameters)} parameters, it was given {len(arguments)} arguments")
@@ -86,12 +109,15 @@ class Kernel:
                 slots.append(np.array(argument))
         first, last = blocks or (0, grid[0])
         Kernel.seed += 1
+        traffic = (Traffic * len(buffers))()
         launch = _Launch(grid[0], block[0], block[1] if len(block) > 1 else 1, first, last, shared, Kernel.seed,
-                         (_Buffer * len(buffers))(*buffers), len(buffers))
+                         (_Buffer * len(buffers))(*buffers), len(buffers), self._steps,
+                         traffic if self._steps else None)
         addresses = (ctypes.c_void_p * len(slots))(*[slot.ctypes.data for slot in slots])
         wrong = self._emulate(self._entry, addresses, ctypes.byref(launch))
         if wrong:
             raise Misstep(f"{self.name}: {wrong.decode()}")
+        return {buffer.name.decode(): counted for buffer, counted in zip(buffers, traffic)}
 
 
 @functools.cache
@@ -103,7 +129,7 @@ def why_not():
         kernel = Module('extern "C" __global__ void nothing(int n) {}', ()).kernels["nothing"]
         kernel.launch((1,), (1,), (np.int32(0),))
     except (Misstep, OSError, AttributeError) as error:  # a clang by the name of g++, another kind of computer
-        return f"this g++ does not build the emulator ({' '.join(str(error).split())[:120]})"
+        return f"this g++ cannot build the emulator ({' '.join(str(error).split())[:120]})"
     return None
 
 
@@ -155,20 +181,22 @@ def _runtime():
 
 
 @functools.cache
-def _build(text, types):
-    """The path of a shared library; what was built once in a session is not built again."""
-    stem = os.path.join(_folder().name, hashlib.sha256(repr((text, types)).encode()).hexdigest()[:16])
+def _build(text, types, limited):
+    """Return the path of a shared library, which is built once in a session."""
+    stem = os.path.join(_folder().name, hashlib.sha256(repr((text, types, limited)).encode()).hexdigest()[:16])
     defines = "".join(f"#define {name} {c_type}\n" for name, c_type in types)
     calls = "".join(_call(name, parameters) for name, parameters in _signatures(text))
     text = re.sub(r"extern __shared__ (\w+) (\w+)\[\];", r"\1* \2 = (\1*)emulator_dynamic_shared();", text)
     head = f'#include "{HERE / "cuda_on_cpu.h"}"\n{defines}#line 1 "{stem}.cpp"\n'
     pathlib.Path(f"{stem}.cpp").write_text(f"{head}{text}\n{calls}")
-    _compile([*COMMON, *WATCHED, "-c", f"{stem}.cpp", "-o", f"{stem}.o"])
+    branches = ["-fsanitize-coverage=trace-pc"] if limited else []
+    _compile([*COMMON, *WATCHED, *branches, "-c", f"{stem}.cpp", "-o", f"{stem}.o"])
     _compile(["-shared", "-Wl,-Bsymbolic", f"{stem}.o", _runtime(), "-o", f"{stem}.so"])
     return f"{stem}.so"
 
 
 def _compile(arguments):
-    ran = subprocess.run([COMPILER, *arguments], capture_output=True, text=True)
+    ran = subprocess.run([COMPILER, *arguments], capture_output=True, text=True,
+                         env={**os.environ, "LC_ALL": "C"})  # messages in English
     if ran.returncode:
         raise Misstep(f"g++ does not take it:\n{ran.stderr}")

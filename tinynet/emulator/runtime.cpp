@@ -1,4 +1,4 @@
-// A GPU of one core, that watches what a kernel does.
+// A GPU of one core that watches what a kernel does.
 //
 // The threads of a block are fibers in one thread of the operating system: each runs until it ends or meets a barrier,
 // then the next has its turn. The order, of blocks too, is shuffled anew at every barrier, by a seed.
@@ -6,7 +6,7 @@
 // The kernel is compiled with -fsanitize=thread and parts of -fsanitize=undefined, but not linked with their libraries:
 // the calls that the compiler put before every access to memory arrive at the functions below. They know
 // every array that the kernel was given, and stop it before
-//   - an access outside of them, or one that is not aligned
+//   - an access outside of them, or an access that is not aligned
 //   - an access to shared memory that another thread wrote, or a write to what another thread read, with no barrier
 //     between them; and the same in global memory, where no barrier would help across blocks
 //   - a read of shared memory that nobody has written to since the block began
@@ -17,7 +17,9 @@
 #include <cstdio>
 #include <cstring>
 #include <algorithm>
+#include <map>
 #include <random>
+#include <tuple>
 #include <vector>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -27,6 +29,9 @@ extern "C" {
 uint3_ threadIdx, blockIdx, blockDim, gridDim;  // the kernel sees them as const
 extern char __start_emulated_shared[] __attribute__((weak)), __stop_emulated_shared[] __attribute__((weak));
 
+// Of each array: how often it was read and written, by how many instructions of warps, how many sectors of 32 bytes
+// these touched, and how few would have been enough for the same numbers.
+struct Traffic { unsigned long long accesses, requests, sectors, least; };
 struct Buffer { char* start; size_t bytes; unsigned itemsize; int writable; const char* name; };
 struct Launch {
     unsigned blocks, threads_x, threads_y, first_block, last_block;  // runs [first_block, last_block) of the grid
@@ -34,6 +39,8 @@ struct Launch {
     unsigned long long seed;  // 0: threads and blocks in their natural order
     const Buffer* buffers;
     int buffer_count;
+    unsigned long long steps;  // the kernel is stopped after so many branches; 0: never
+    Traffic* traffic;          // one of each buffer, or null: nothing is counted
 };
 }
 
@@ -46,6 +53,16 @@ struct Fiber { ucontext_t context; char* stack; unsigned thread; int line; bool 
 struct Visit { unsigned thread; unsigned long long epoch; };             // who was here last, and after which barrier
 struct SharedByte { Visit write, read; };
 struct GlobalItem { unsigned writer, reader; };
+struct Access {  // accesses that agree in the first four are made by one instruction of a warp
+    unsigned warp;
+    const void* instruction;
+    unsigned turn;  // how often this thread has come to the instruction before
+    int buffer;
+    size_t offset, size;
+    auto key() const { return std::tie(warp, instruction, turn, buffer); }
+    bool operator<(const Access& other) const { return key() < other.key(); }
+};
+const unsigned WARP = 32, SECTOR = 32;
 
 const Launch* launch;
 void (*entry)(void**);
@@ -65,22 +82,37 @@ std::mt19937_64 shuffler;
 std::vector<char> dynamic_shared;
 std::vector<SharedByte> static_bytes, dynamic_bytes;
 std::vector<GlobalItem*> items;
+unsigned long long steps;
+std::vector<Access> accesses;  // of this block
+std::map<std::pair<unsigned, const void*>, unsigned> turns;
 
 template <class T> void shuffle(std::vector<T>& list) {
     if (launch->seed) std::shuffle(list.begin(), list.end(), shuffler);
 }
 
-// Stops the kernel for good: the scheduler does not come back to its fibers.
-void fail(const char* format, ...) {
-    if (!failed) {
-        int length = snprintf(message, sizeof message, "block %u, thread (%u, %u): ", blockIdx.x, threadIdx.x,
-                              threadIdx.y);
-        va_list rest;
-        va_start(rest, format);
-        vsnprintf(message + length, sizeof message - length, format, rest);
-        va_end(rest);
-    }
+// Notes what is wrong, the first time.
+void note(const char* format, va_list rest) {
+    if (failed) return;
+    int length = launch->threads_y == 1
+        ? snprintf(message, sizeof message, "block %u, thread %u ", blockIdx.x, threadIdx.x)
+        : snprintf(message, sizeof message, "block %u, thread (%u, %u) ", blockIdx.x, threadIdx.x, threadIdx.y);
+    vsnprintf(message + length, sizeof message - length, format, rest);
     failed = true;
+}
+
+void complain(const char* format, ...) {
+    va_list rest;
+    va_start(rest, format);
+    note(format, rest);
+    va_end(rest);
+}
+
+// Stops the kernel for good, from a fiber: the scheduler does not come back to its fibers.
+void fail(const char* format, ...) {
+    va_list rest;
+    va_start(rest, format);
+    note(format, rest);
+    va_end(rest);
     swapcontext(&running->context, &scheduler);
 }
 
@@ -116,28 +148,64 @@ void visit_global(int number, size_t offset, size_t size, bool write) {
     }
 }
 
-void visit(void* address, size_t size, bool write) {
+// Adds up what the warps of a block did, and forgets it.
+void count_traffic() {
+    std::sort(accesses.begin(), accesses.end());
+    for (size_t first = 0, last; first < accesses.size(); first = last) {
+        std::vector<size_t> sectors, places;
+        size_t size = accesses[first].size;
+        for (last = first; last < accesses.size() && !(accesses[first] < accesses[last]); ++last) {
+            sectors.push_back(accesses[last].offset / SECTOR);
+            places.push_back(accesses[last].offset);
+        }
+        auto different = [](std::vector<size_t>& list) {
+            std::sort(list.begin(), list.end());
+            return static_cast<size_t>(std::unique(list.begin(), list.end()) - list.begin());
+        };
+        Traffic& traffic = launch->traffic[accesses[first].buffer];
+        traffic.accesses += last - first;
+        traffic.requests += 1;
+        traffic.sectors += different(sectors);
+        traffic.least += (different(places) * size + SECTOR - 1) / SECTOR;
+    }
+    accesses.clear();
+    turns.clear();
+}
+
+void visit(void* address, size_t size, bool write, const void* instruction) {
     char* at = static_cast<char*>(address);
-    if (reinterpret_cast<uintptr_t>(at) % size) fail("an access of %zu bytes that is not aligned", size);
+    if (reinterpret_cast<uintptr_t>(at) % size) fail("makes an access of %zu bytes that is not aligned", size);
     for (int i = 0; i < launch->buffer_count; ++i) {
         const Buffer& buffer = launch->buffers[i];
-        if (at >= buffer.start && at + size <= buffer.start + buffer.bytes)
-            return visit_global(i, at - buffer.start, size, write);
+        if (at >= buffer.start && at + size <= buffer.start + buffer.bytes) {
+            size_t offset = at - buffer.start;
+            unsigned thread = thread_in_block() - 1;
+            if (launch->traffic)
+                accesses.push_back({thread / WARP, instruction, turns[{thread, instruction}]++, i, offset, size});
+            return visit_global(i, offset, size, write);
+        }
     }
     if (at >= __start_emulated_shared && at + size <= __stop_emulated_shared)
         return visit_shared(static_bytes, at - __start_emulated_shared, size, write);
     if (at >= dynamic_shared.data() && at + size <= dynamic_shared.data() + dynamic_shared.size())
         return visit_shared(dynamic_bytes, at - dynamic_shared.data(), size, write);
     if (at >= running->stack && at < running->stack + STACK) return;  // a variable of its own
-    // Nobody's. Whose end or beginning is nearest?
-    const char* nearest = "shared memory";
-    long long distance = at - dynamic_shared.data();
+    // The address is in no array: name the array whose start or end is nearest.
+    long long from_shared = at - dynamic_shared.data(), nearest = from_shared;
+    if (nearest > 0) nearest = std::max(0LL, nearest - (long long)dynamic_shared.size());
+    const Buffer* named = nullptr;
     for (int i = 0; i < launch->buffer_count; ++i) {
-        long long to = at - launch->buffers[i].start;
-        if (std::abs(to) < std::abs(distance)) nearest = launch->buffers[i].name, distance = to;
+        const Buffer& buffer = launch->buffers[i];
+        long long away = at < buffer.start ? at - buffer.start : at - (buffer.start + buffer.bytes);
+        if (std::abs(away) < std::abs(nearest)) nearest = away, named = &buffer;
     }
-    fail("%s %zu bytes outside of all arrays, %lld bytes from the start of %s", write ? "writes" : "reads", size,
-         distance, nearest);
+    if (!named)
+        fail("%s outside of all arrays, %lld bytes from the start of shared memory, which has %zu bytes",
+             write ? "writes" : "reads", from_shared, dynamic_shared.size());
+    long long offset = at - named->start, item = named->itemsize;
+    fail("%s %s[%lld], %s %s, which has %zu elements", write ? "writes to" : "reads", named->name,
+         (offset - (offset < 0 ? item - 1 : 0)) / item, offset < 0 ? "before the start of" : "past the end of",
+         named->name, named->bytes / named->itemsize);
 }
 
 void set_thread(unsigned thread) {
@@ -200,11 +268,11 @@ void run_block() {
         set_thread(running->thread);
         for (Fiber* f : waiting)
             if (f->line != running->line) {
-                fail("waits at the barrier of line %d, another thread at that of line %d", running->line, f->line);
+                complain("waits at the barrier of line %d, another thread at that of line %d", running->line, f->line);
                 return;
             }
         if (waiting.size() < order.size()) {
-            fail("waits at the barrier of line %d, while %zu threads of its block ended", running->line,
+            complain("waits at the barrier of line %d, while %zu threads of its block ended", running->line,
                  order.size() - waiting.size());
             return;
         }
@@ -240,6 +308,7 @@ const char* emulate(void (*call)(void**), void** arguments, const Launch* what) 
     entry = call;
     entry_arguments = arguments;
     failed = false;
+    steps = 0;
     shuffler.seed(what->seed);
     gridDim = {what->blocks, 1, 1};
     blockDim = {what->threads_x, what->threads_y, 1};
@@ -261,6 +330,7 @@ const char* emulate(void (*call)(void**), void** arguments, const Launch* what) 
     for (unsigned block : blocks) {
         blockIdx = {block, 0, 0};
         run_block();
+        if (launch->traffic) count_traffic();
         if (failed) break;
     }
     for (size_t i = 0; i < items.size(); ++i) munmap(items[i], sizes[i]);
@@ -269,37 +339,44 @@ const char* emulate(void (*call)(void**), void** arguments, const Launch* what) 
 
 // ---- what the compiler calls before an access ----------------------------------------------------------------------
 void __tsan_init() {}
-#define WATCH(size)                                                         \
-    void __tsan_read##size(void* at) { visit(at, size, false); }            \
-    void __tsan_write##size(void* at) { visit(at, size, true); }            \
-    void __tsan_unaligned_read##size(void* at) { visit(at, size, false); }  \
-    void __tsan_unaligned_write##size(void* at) { visit(at, size, true); }
+#define WATCH(size)                                                                                      \
+    void __tsan_read##size(void* at) { visit(at, size, false, __builtin_return_address(0)); }            \
+    void __tsan_write##size(void* at) { visit(at, size, true, __builtin_return_address(0)); }            \
+    void __tsan_unaligned_read##size(void* at) { visit(at, size, false, __builtin_return_address(0)); }  \
+    void __tsan_unaligned_write##size(void* at) { visit(at, size, true, __builtin_return_address(0)); }
 WATCH(1) WATCH(2) WATCH(4) WATCH(8) WATCH(16)
 void __tsan_read_range(void* at, unsigned long size) {
-    for (unsigned long i = 0; i < size; ++i) visit(static_cast<char*>(at) + i, 1, false);
+    for (unsigned long i = 0; i < size; ++i)
+        visit(static_cast<char*>(at) + i, 1, false, __builtin_return_address(0));
 }
 void __tsan_write_range(void* at, unsigned long size) {
-    for (unsigned long i = 0; i < size; ++i) visit(static_cast<char*>(at) + i, 1, true);
+    for (unsigned long i = 0; i < size; ++i)
+        visit(static_cast<char*>(at) + i, 1, true, __builtin_return_address(0));
+}
+
+// What the compiler calls at every branch, if the kernel was built with a limit.
+void __sanitizer_cov_trace_pc() {
+    if (launch && launch->steps && ++steps > launch->steps) fail("is still running after %llu steps", launch->steps);
 }
 
 struct Where { const char* file; unsigned line, column; };
 void __ubsan_handle_out_of_bounds(Where* where, unsigned long index) {
-    fail("line %u: index %ld is past the end of the array", where->line, (long)index);
+    fail("in line %u: index %ld is past the end of the array", where->line, (long)index);
 }
 void __ubsan_handle_add_overflow(Where* where, unsigned long, unsigned long) {
-    fail("line %u: + overflows", where->line);
+    fail("in line %u: + overflows", where->line);
 }
 void __ubsan_handle_sub_overflow(Where* where, unsigned long, unsigned long) {
-    fail("line %u: - overflows", where->line);
+    fail("in line %u: - overflows", where->line);
 }
 void __ubsan_handle_mul_overflow(Where* where, unsigned long, unsigned long) {
-    fail("line %u: * overflows", where->line);
+    fail("in line %u: * overflows", where->line);
 }
-void __ubsan_handle_negate_overflow(Where* where, unsigned long) { fail("line %u: - overflows", where->line); }
+void __ubsan_handle_negate_overflow(Where* where, unsigned long) { fail("in line %u: - overflows", where->line); }
 void __ubsan_handle_divrem_overflow(Where* where, unsigned long, unsigned long) {
-    fail("line %u: division by zero, or one that overflows", where->line);
+    fail("in line %u: division by zero, or one that overflows", where->line);
 }
 void __ubsan_handle_shift_out_of_bounds(Where* where, unsigned long, unsigned long) {
-    fail("line %u: shift by too many bits", where->line);
+    fail("in line %u: shift by too many bits", where->line);
 }
 }

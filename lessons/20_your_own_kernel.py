@@ -1,0 +1,307 @@
+# %% [markdown]
+# # 20 · Your own kernel
+#
+# *60 minutes. Before it: 08, convolution, and 19, faster. Beside it: the folder `tinynet/cuda`.*
+#
+# In this lesson you write CUDA kernels as text, and run them without a GPU. An emulator runs the threads of your kernel
+# one after another, in a shuffled order, and watches every access to memory. It names what a real GPU would hide: an
+# index past the end of an array, two threads that need a barrier, an access that is not coalesced.
+#
+# **In a sentence:** a kernel is the body of a loop; thousands of threads run it at the same time, in no order, and each
+# finds its own index.
+#
+# The word *kernel* means two things. Here it is a function that runs on a GPU. In the other lessons it is the weights of
+# one output map.
+
+# %%
+import re
+
+import numpy as np
+
+from tinynet import emulator, figures
+from tinynet.cuda import kernels as ours
+from tinynet.exercises import kernels
+
+ready = emulator.why_not() is None
+print("g++ is here: kernels can run." if ready else f"Kernels cannot run: {emulator.why_not()}.")
+
+# %% [markdown]
+# ## Threads and blocks
+#
+# On a CPU, ReLU is a loop: `for i in range(n): y[i] = max(x[i], 0)`. A GPU has no loop. It starts one thread for each
+# `i`, in **blocks** of equal size, and each thread computes its own index from two numbers that it is given:
+#
+# $$ i = \text{blockIdx.x} \cdot \text{blockDim.x} + \text{threadIdx.x} $$
+#
+# Here are 20 numbers and blocks of 8 threads:
+
+# %%
+figures.draw_threads(20, block=8)
+
+# %% [markdown]
+# The number of blocks is n divided by the size of a block, rounded up. So the last block may have threads without a
+# number, grey in the figure. They run too, and have to be sent home. This is the library's own kernel:
+
+# %%
+text = ours.source("activation")
+print(re.search(r'extern "C" __global__ void relu_forward_1.*?\n}', text, re.DOTALL)[0])
+assert "if (i >= total) return;" in text
+
+# %% [markdown]
+# **Predict:** the kernel below has no `if`. It runs on 64 numbers, then on 128, then on 100, in blocks of 64 threads.
+# In which of the three cases is something wrong, and which threads read past the end?
+
+# %%
+verdict = kernels.check_map(r"""
+extern "C" __global__ void relu(const float* x, float* y, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    y[i] = x[i] > 0 ? x[i] : 0;
+}
+""")
+assert not ready or "past the end of x, which has 100 elements" in repr(verdict)
+verdict
+
+# %% [markdown]
+# With 64 and 128 numbers every thread has work. With 100, threads 36 to 63 of block 1 have none. On a GPU this kernel
+# may seem to work: it reads and writes whatever lies behind the arrays.
+#
+# The emulator names only the first thread that does it, and threads run in a shuffled order. So the number it names may
+# be any of the 28.
+#
+# ## Two threads, one place
+#
+# **Predict:** what happens if `blockIdx.x * blockDim.x` is forgotten?
+
+# %%
+verdict = kernels.check_map(r"""
+extern "C" __global__ void relu(const float* x, float* y, int n) {
+    int i = threadIdx.x;
+    if (i >= n) return;
+    y[i] = x[i] > 0 ? x[i] : 0;
+}
+""")
+assert not ready or "which another thread wrote" in repr(verdict)
+verdict
+
+# %% [markdown]
+# Every block computes the first 64 numbers, and nobody computes the others. That two threads write to the same place is
+# a **race**: the result depends on which of them is last. Here both write the same number, but the emulator does not
+# wait until they differ.
+#
+# ## A sum, and the barrier
+#
+# In a sum, threads need each other's numbers. Those of one block can share them: `__shared__ float part[128];` is memory
+# that all threads of a block see (shared memory, 共享内存). A block adds up its numbers in a tree. In each step half of
+# the threads add a number of the other half to their own:
+
+# %%
+figures.draw_reduction([3, 1, 4, 1, 5, 9, 2, 6])
+
+# %% [markdown]
+# So $n$ numbers take $\log_2 n$ steps instead of $n - 1$:
+#
+# $$ p_t \leftarrow p_t + p_{t + h}, \quad t < h, \qquad h = \tfrac{n}{2}, \tfrac{n}{4}, \dots, 1 $$
+
+# %%
+part, steps, half = np.arange(1, 129), 0, 64
+while half:
+    part[:half] += part[half:2 * half]
+    half, steps = half // 2, steps + 1
+print(f"128 numbers, {steps} steps, the sum is {part[0]}")
+assert steps == 7 and part[0] == 128 * 129 // 2
+
+# %% [markdown]
+# In NumPy a line is finished before the next one begins. In a kernel it is not: one thread may be in step 3 while
+# another has not begun step 1. `__syncthreads()` is a **barrier**: no thread of the block goes on until all of them have
+# arrived. It belongs between a write and the access of another thread to the same place, the dashed lines of the figure.
+#
+# **Predict:** this kernel has no barrier inside its loop. What does the emulator say?
+
+# %%
+verdict = kernels.check_sum(r"""
+extern "C" __global__ void block_sum(const float* x, float* y, int n) {
+    __shared__ float part[128];
+    int t = threadIdx.x, i = blockIdx.x * blockDim.x + t;
+    part[t] = i < n ? x[i] : 0;
+    __syncthreads();
+    for (int half = 64; half > 0; half /= 2)
+        if (t < half) part[t] += part[t + half];
+    if (t == 0) y[blockIdx.x] = part[0];
+}
+""")
+assert not ready or "with no barrier between" in repr(verdict)
+verdict
+
+# %% [markdown]
+# Such a kernel may pass a hundred tests on a GPU, and fail on another GPU, whose threads run in another order. The
+# emulator needs no luck: it notes for every place who wrote it, and whether there was a barrier since.
+#
+# A barrier inside an `if` is the opposite mistake. Some threads wait for others that never come:
+
+# %%
+verdict = kernels.check_sum(r"""
+extern "C" __global__ void block_sum(const float* x, float* y, int n) {
+    __shared__ float part[128];
+    int t = threadIdx.x, i = blockIdx.x * blockDim.x + t;
+    part[t] = i < n ? x[i] : 0;
+    __syncthreads();
+    for (int half = 64; half > 0; half /= 2)
+        if (t < half) {
+            part[t] += part[t + half];
+            __syncthreads();
+        }
+    if (t == 0) y[blockIdx.x] = part[0];
+}
+""")
+assert not ready or "waits at the barrier" in repr(verdict)
+verdict
+
+# %% [markdown]
+# ## Who reads next to whom
+#
+# A GPU runs 32 threads together, a **warp**, and reads memory in **sectors** of 32 bytes, eight numbers of float32. If
+# the threads of a warp read neighbouring numbers, four sectors are enough. This is a coalesced access (合并访问):
+#
+# $$ \frac{32 \text{ threads} \cdot 4 \text{ bytes}}{32 \text{ bytes}} = 4 \text{ sectors} $$
+#
+# Above are the threads, below the sectors of memory; a green one is read, and each dot is a number that is used:
+
+# %%
+figures.draw_access({"x[i]": range(32), "x[4 * i]": range(0, 128, 4)})
+
+# %% [markdown]
+# In the second row the same 32 numbers cost 16 sectors: four times the traffic, and the program is as slow as if it read
+# four times as much. With a stride of 8 or more, each thread reads a sector of its own.
+#
+# The emulator counts the sectors. **Predict** the number for strides of 1, 2, 8 and 32, with 64 threads:
+
+# %%
+def sectors(stride):
+    """The sectors that 64 threads, two warps, touch with x[stride * i]."""
+    source = f"""extern "C" __global__ void read(const float* x, float* y) {{
+        y[threadIdx.x] = x[{stride} * threadIdx.x];
+    }}"""
+    x, y = np.zeros(64 * stride, np.float32), np.zeros(64, np.float32)
+    return emulator.Module(source, steps=1000).kernels["read"].launch((1,), (64,), (x, y))["x"].sectors
+
+
+if ready:
+    counted = {stride: sectors(stride) for stride in (1, 2, 8, 32)}
+    print(", ".join(f"stride {stride}: {number} sectors" for stride, number in counted.items()))
+    assert list(counted.values()) == [8, 16, 64, 64]
+
+# %% [markdown]
+# **Predict:** this kernel gives the right result. What is wrong with it?
+
+# %%
+verdict = kernels.check_map(r"""
+extern "C" __global__ void relu(const float* x, float* y, int n) {
+    int i = threadIdx.x * gridDim.x + blockIdx.x;
+    if (i < n) y[i] = x[i] > 0 ? x[i] : 0;
+}
+""")
+assert not ready or "the access to x is not coalesced" in repr(verdict)
+verdict
+
+# %% [markdown]
+# Neighbouring threads are `gridDim.x` numbers apart, here two, because the index counts blocks first and threads second.
+#
+# ## Read once, use sixteen times
+#
+# A product of matrices (M, K) and (K, N) needs every number of the first N times, and every number of the second M
+# times. If each thread reads for itself, that is $2MNK$ reads of memory. A block that makes a tile of 16 x 16 results
+# loads 16 x 16 numbers of each matrix into shared memory, and each of them then serves 16 threads:
+#
+# $$ \text{reads} = 2 \, M N K \quad \longrightarrow \quad \frac{2 \, M N K}{16} $$
+#
+# Two barriers are needed: one after loading, so that nobody multiplies what is not there yet; and one after multiplying,
+# so that nobody overwrites a tile that another thread still uses. Lesson [19](19_faster.ipynb) counts these reads for
+# AlexNet's layers.
+
+# %%
+M, N, K = 256, 27 * 27, 1200                 # conv2 of AlexNet, one group: kernels, windows, products of each
+each_for_itself, in_tiles = 2 * M * N * K, 2 * M * N * K // 16
+print(f"{each_for_itself / 1e6:.0f} million reads, or {in_tiles / 1e6:.0f} million in tiles of 16")
+assert round(each_for_itself / 1e6) == 448 and round(in_tiles / 1e6) == 28
+
+# %% [markdown]
+# ## Exercises
+#
+# Replace the `...`, run the cell, read what the check says. Lines are counted from the one with `__global__`. Each kernel
+# is launched several times on three sizes, with its threads in another order each time. The checks need g++, and say so
+# where there is none. [Solutions](solutions/20_your_own_kernel.py).
+#
+# **1. A map.** `y[i]` is the larger of `x[i]` and 0, for `i` from 0 to n - 1. Blocks of 64 threads, one thread for each
+# number.
+
+# %%
+from tinynet.exercises import kernels
+
+relu = r"""
+extern "C" __global__ void relu(const float* x, float* y, int n) {
+    ...
+}
+"""
+
+kernels.check_map(relu)
+
+# %% [markdown]
+# **2. A sum.** Each block of 128 threads adds up its 128 numbers of `x`, in a tree, into `y[blockIdx.x]`. The last block
+# may have fewer numbers than threads.
+
+# %%
+from tinynet.exercises import kernels
+
+block_sum = r"""
+extern "C" __global__ void block_sum(const float* x, float* y, int n) {
+    __shared__ float part[128];
+    ...
+}
+"""
+
+kernels.check_sum(block_sum)
+
+# %% [markdown]
+# **3. im2col.** The K x K windows of one map `x` (H, W), with stride 1, as columns: `cols` (K*K, OH*OW), where
+# OH = H - K + 1 and OW = W - K + 1. Row `u * K + v` has pixel (u, v) of every window. Blocks of 64 threads, one thread
+# for each number of `cols`; neighbouring threads should read and write neighbouring numbers.
+
+# %%
+from tinynet.exercises import kernels
+
+im2col = r"""
+extern "C" __global__ void im2col(const float* x, float* cols, int H, int W, int K) {
+    int OH = H - K + 1, OW = W - K + 1;
+    ...
+}
+"""
+
+kernels.check_im2col(im2col)
+
+# %% [markdown]
+# **4. A tiled product.** `c` (M, N) is `a` (M, K) times `b` (K, N). A block has 16 x 16 threads, `threadIdx.y` and
+# `threadIdx.x`, and makes one tile of `c`. Blocks count the tiles of `c` along its rows: there are (N + 15) / 16 of them
+# in each row of tiles. M, N and K need not be multiples of 16.
+
+# %%
+from tinynet.exercises import kernels
+
+product = r"""
+extern "C" __global__ void product(const float* a, const float* b, float* c, int M, int N, int K) {
+    __shared__ float tile_a[16][16], tile_b[16][16];
+    ...
+}
+"""
+
+kernels.check_product(product)
+
+# %% [markdown]
+# ## What to remember
+#
+# - A thread finds its index from its block and its place in the block, and first asks whether there is work for it.
+# - A barrier between a write and another thread's access to the same place; all threads of the block reach it, or none.
+# - The threads of a warp should use neighbouring numbers: 4 sectors instead of 32.
+# - What is read once into shared memory can be used by all threads of a block.
+#
+# Read next: [conv.cu](../tinynet/cuda/conv.cu), whose version 2 is exercise 4 for the windows of an image, and
+# [the emulator](../tinynet/emulator/__init__.py).
