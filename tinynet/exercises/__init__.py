@@ -1,7 +1,7 @@
 """Checks for the exercises of the lessons: each takes your function, runs it, and names the first thing wrong with it.
 
-A check is a list of cases, from the simplest on, and a list of typical mistakes, each a function with a hint: whoever
-returns what the mistake returns gets its hint. `judge` in check.py does the rest.
+A check has cases, the simplest first, and typical mistakes, each a function with a hint: a learner whose function
+returns what the mistake returns on every case gets its hint. check.judge does the rest.
 """
 
 from tinynet.exercises.alexnet import check_conv_macs, check_network_parameters, check_receptive_field

@@ -38,7 +38,7 @@ def _not_put_back(f, x, h):
 SLOPES_MISTAKES = {
     "that steps to one side only, which is far less exact: from x - h to x + h": _sides(1, 0, 1),
     "from x - h to x + h it is 2 * h: divide by that": _sides(1, -1, 1),
-    "the sign is turned: f(x + h) less f(x - h)": _sides(-1, 1, 2),
+    "the sign is turned: f(x + h) minus f(x - h)": _sides(-1, 1, 2),
     "all elements are nudged together; the gradient has the slope of each by itself": lambda f, x, h:
         np.full_like(x, (f(x + h) - f(x - h)) / (2 * h)),
     "an element that was nudged has to be put back before the next one is": _not_put_back,

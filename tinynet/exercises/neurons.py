@@ -81,7 +81,7 @@ def _same_input(x, weights):
 CHAIN_MISTAKES = {
     "each neuron multiplies by its weight as well as by its slope": _along(
         lambda so_far, w, x, y: so_far * y * (1 - y)),
-    "the slope of a sigmoid is y * (1 - y), of its output y; here it is reckoned with its input": _along(
+    "the slope of a sigmoid is y * (1 - y), of its output y; here it is computed from its input": _along(
         lambda so_far, w, x, y: so_far * w * x * (1 - x)),
     "that is the slope of tanh; a sigmoid has y * (1 - y)": _along(lambda so_far, w, x, y: so_far * w * (1 - y**2)),
     "along a chain slopes are multiplied, not added": lambda x, weights: _along(

@@ -17,7 +17,7 @@ BATCH_MISTAKES = {
     "the mean image is not taken off": lambda pictures, mean: pictures.transpose(0, 3, 1, 2).astype(np.float32),
     "this subtracts the mean of the batch; subtract the mean of the training set, which is given":
         lambda pictures, mean: (x := pictures.transpose(0, 3, 1, 2).astype(np.float32)) - x.mean(axis=0),
-    "that is less one number for all pixels; the mean image has one for each": lambda pictures, mean:
+    "this subtracts one number from all pixels; the mean image has one for each pixel": lambda pictures, mean:
         pictures.transpose(0, 3, 1, 2).astype(np.float32) - mean.mean(),
 }
 
@@ -48,7 +48,7 @@ def _cut(picture, size, top, left):
 SQUARE_MISTAKES = {
     "that is the corner at the top left; leave as much above as below, and left as right": lambda picture, size:
         _cut(picture, size, 0, 0),
-    "left of the square is (W - size) // 2; this was reckoned with the height": lambda picture, size:
+    "left of the square is (W - size) // 2; this was computed from the height": lambda picture, size:
         _cut(picture, size, *[(picture.shape[1] - size) // 2] * 2),
     "where it cannot be shared out evenly the pixel more is at the right and below: round down": lambda picture, size:
         _cut(picture, size, *[(side - size + 1) // 2 for side in picture.shape[1:]]),

@@ -37,7 +37,7 @@ DISTANCE_MISTAKES = {
         abs(sum(variant) / len(variant) - sum(base) / len(base)),
     "the variant may lie below base, too": lambda base, variant: min(variant) - max(base),
     "the variant may lie above base, too": lambda base, variant: min(base) - max(variant),
-    "where they overlap it is less than 0; this has no sign": lambda base, variant:
+    "where they overlap the distance is negative; this has no sign": lambda base, variant:
         abs(_right_distance(base, variant)),
 }
 

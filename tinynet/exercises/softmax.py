@@ -88,7 +88,7 @@ def _right_gradient(logits, labels):
 
 GRADIENT_MISTAKES = {
     "L is a mean over N pictures, so divide by N": lambda logits, labels: _right_gradient(logits, labels) * len(labels),
-    "the sign is turned: what is believed less what is true, p - onehot": lambda logits, labels:
+    "the sign is turned: what is believed minus what is true, p - onehot": lambda logits, labels:
         -_right_gradient(logits, labels),
     "what is true is missing: take 1 off at the label": lambda logits, labels: _probs(logits) / len(labels),
     "only the label's logit has a gradient here; the others have p / N": lambda logits, labels:

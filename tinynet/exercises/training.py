@@ -1,4 +1,4 @@
-"""Lesson 14: when the rate falls, and which error may be reported.   P passes"""
+"""Lesson 14: when the rate falls, and which error may be reported.   P epochs"""
 
 import types
 
@@ -42,23 +42,24 @@ def _ends_at_the_third_cut(errors, lr, patience):
 RATES_MISTAKES = {
     "training does not end with the third cut: it goes on at the last rate": _ends_at_the_third_cut,
     "there are three cuts, then the rate stays": lambda **given: _right_rates(drops=99, **given),
-    "a cut comes after a pass: give the rate that each pass was trained with, the first is lr": lambda errors, **given:
+    "a cut comes after an epoch: give the rate that each epoch was trained with, the first is lr":
+        lambda errors, **given:
         _right_rates(errors=[*errors, 0], **given)[1:],
-    "compare with the best error so far, not with the pass before": lambda **given:
+    "compare with the best error so far, not with the epoch before": lambda **given:
         _rule(last_instead_of_best=True, **given),
     "an error that is as good as the best is no improvement": lambda **given:
         _rule(better=lambda error, best: error <= best, **given),
-    "after a cut the count of passes without a new best starts at 0 again": lambda **given:
+    "after a cut the count of epochs without a new best starts at 0 again": lambda **given:
         _rule(count_restarts=False, **given),
     "a cut does not make the network worse: the best error so far is still the one to beat": lambda **given:
         _rule(best_restarts=True, **given),
-    "that waits a pass too long: cut after `patience` passes without a new best": lambda patience, **given:
+    "that waits an epoch too long: cut after `patience` epochs without a new best": lambda patience, **given:
         _right_rates(patience=patience + 1, **given),
 }
 
 
 def check_rates_of_plateau(rates_of_plateau):
-    """rates_of_plateau(errors, lr, patience) -> (P,) the rate of each pass; errors (P,): of validation, after each."""
+    """rates_of_plateau(errors, lr, patience) -> (P,) the rate of each epoch; errors (P,): of validation, after each."""
     rng = np.random.default_rng(14)
 
     def case(says, errors, lr, patience):
@@ -82,17 +83,17 @@ def _right_honest(validation, test):
 HONEST_MISTAKES = {
     "that looks for the best test error: choosing with the test set makes its error too good": lambda validation, test:
         test.min(),
-    "that is the error the pass was chosen by, which is too good: report the test error of that pass":
+    "that is the error the epoch was chosen by, which is too good: report the test error of that epoch":
         lambda validation, test: validation.min(),
-    "that is the last pass; choose the one with the smallest validation error": lambda validation, test: test[-1],
+    "that is the last epoch; choose the one with the smallest validation error": lambda validation, test: test[-1],
     "the smallest validation error is the best, not the largest": lambda validation, test: test[validation.argmax()],
-    "where several passes are equally good, take the first": lambda validation, test:
+    "where several epochs are equally good, take the first": lambda validation, test:
         test[np.flatnonzero(validation == validation.min())[-1]],
 }
 
 
 def check_honest_error(honest_error):
-    """honest_error(validation, test) -> the test error of the pass that the validation error (P,) chooses."""
+    """honest_error(validation, test) -> the test error of the epoch that the validation error (P,) chooses."""
     rng = np.random.default_rng(15)
 
     def case(says, validation, test):
