@@ -1,15 +1,15 @@
 # %% [markdown]
-# # 09 · Data augmentation (数据增强)
+# # 12 · Data augmentation (数据增强)
 #
-# *35 minutes. Before it: 02, pictures as tensors; 04, softmax. Beside it: the paper, section 4.1, and
+# *40 minutes. Before it: 02, pictures as tensors; 04, softmax. Beside it: the paper, section 4.1, and
 # `tinynet/data/augment.py`.*
 #
-# After this lesson you can count the crops of a picture (and not get 2048), say what is taken off each, work out the
-# principal axes (主成分分析, PCA) of four pixels by hand and what the paper does with them, and say what becomes of the
-# ten views at test time.
+# After this lesson you can count the crops of a picture (and not get 2048), say which mean is subtracted from each,
+# find the principal axes (主成分分析, PCA) of four pixels by hand, derive the colour shift of the paper, and say how ten
+# views become one prediction.
 #
-# **In a sentence:** no picture is seen twice alike: it is cut at a random place, mirrored half of the time, and made a
-# little lighter or warmer.
+# **In a sentence:** no picture is seen twice in the same way: it is cut out at a random place, mirrored half of the
+# time, and made a little brighter, darker, or of another tint.
 
 # %%
 import inspect
@@ -24,31 +24,31 @@ from tinynet.evaluation import predict
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# ## Where can it be cut?
+# ## How many crops?
 #
-# Stored are 256 x 256 pixels, the network of the paper gets 224 x 224 (裁剪). How many places are there for the first
-# row? A small case first: of 5 pixels, 3 can be cut at 0, 1 and 2, which is 5 - 3 **+ 1** places.
+# Pictures are stored with 256 x 256 pixels, and the network of the paper gets 224 x 224 (裁剪). **Predict:** how many
+# places are there for the first row of the crop? Think of a small case first: 3 rows out of 5.
 
 # %%
 places = [top for top in range(5) if top + 3 <= 5]
+print("3 of 5 pixels: the first may be", places, f"so 5 - 3 + 1 = {len(places)} places")
+print(f"224 of 256, and mirror images: {256 - 224 + 1} * {256 - 224 + 1} * 2 = {(256 - 224 + 1)**2 * 2}")
 assert places == [0, 1, 2] and len(places) == 5 - 3 + 1
-
 assert (256 - 224 + 1)**2 * 2 == 33 * 33 * 2 == 2178       # offsets 0 to 32, down and across; and the mirror images
 assert 32 * 32 * 2 == 2048                                 # what the paper prints, and the notes repeat
 assert (256 - 227 + 1)**2 * 2 == 1800                      # Caffe's 227
 
 photo = data.load_picture(figures.PHOTO, 256)              # uint8 (3, 256, 256)
-small = data.load_picture(figures.PHOTO, 64)
-figures.draw_pictures([small, small[:, :56, :56], small[:, 8:, 8:], small[:, 4:60, 4:60][:, :, ::-1]],
-                      ["stored", "top left", "bottom right", "middle, mirrored"],
-                      windows=[(0, 0, 56, 56), (8, 8, 56, 56)])
+figures.draw_crops(photo, 224, [(0, 0), (32, 16)])
 
 # %% [markdown]
-# (Drawn with 64 and 56 pixels: the same share.) The authors' program draws 0 to 32 inclusive, and so do we. What is
-# random is drawn by one function and applied by another:
+# The general count, for a stored side $S$ and a crop of side $s$, with mirror images: $2\,(S - s + 1)^2$. The green
+# square holds the first pixels of all crops. The authors' program draws offsets from 0 to 32, both included, and so do
+# we. One function draws the random numbers, another applies them:
 
 # %%
 plain = data.sample(rng, 20_000, margin=32, how=data.Augmentation(), axes=None)
+print(f"offsets {plain.tops.min()} to {plain.tops.max()}, {plain.flips.mean():.1%} mirrored")
 for offsets in (plain.tops, plain.lefts):
     assert set(offsets.tolist()) == set(range(33))         # both ends are drawn
 assert 0.48 < plain.flips.mean() < 0.52                    # half of them mirrored (水平翻转)
@@ -59,13 +59,24 @@ assert x.shape == (1, 3, 224, 224) and (x[0] == photo[:, :224, 32:][:, :, ::-1])
 print(inspect.getsource(data.sample))
 
 # %% [markdown]
-# Is the data set 2178 times as large, then? The notes say 扩大数据集 with a "in theory", and the paper that these
-# examples are "highly interdependent". How much do two crops differ that are a pixel apart, against the crops of two
-# different pictures?
+# **Why it is nearly free.** A crop is a copy of numbers that are in memory already, and a mirror image is a copy in the
+# other direction: no file is read, nothing new is stored. Beside a training step that is nothing. Count: a crop copies
+# each number once, while the network multiplies 724 million times forward, and about twice as often backward. In the
+# authors' program the CPU also made the next crops while the GPUs trained on the last ones.
+
+# %%
+copies, multiplications = 3 * 224 * 224, 3 * 724_406_816
+print(f"{copies:,} copies for {multiplications:,} multiplications: {copies / multiplications:.5%}")
+assert copies / multiplications < 1e-4
+
+# %% [markdown]
+# Is the data set 2178 times as large, then? The notes say 扩大数据集 "in theory". The paper says that these examples are
+# "highly interdependent". Compare two crops of one picture that are one pixel apart with the crops of two pictures:
 
 # %%
 drawn = EmbeddedSource(64, quiet=True, counts=(400, 0)).train
 pictures, _ = drawn.read(np.arange(400))                   # uint8 (400, 3, 64, 64)
+small = data.load_picture(figures.PHOTO, 64)
 
 
 def apart(a, b):
@@ -74,34 +85,36 @@ def apart(a, b):
 
 neighbours = apart(small[:, :56, :56], small[:, 1:57, 1:57])
 strangers = apart(small[:, :56, :56], pictures[0, :, :56, :56])
+print(f"one pixel apart: {neighbours:.0f} grey levels; another picture: {strangers:.0f}")
 assert neighbours < strangers / 3
 
 # %% [markdown]
-# ## 32 pictures, one draw
+# ## Does each picture have its own crop?
 #
-# In the authors' program 32 pictures in a row share one crop and one flip. The text does not say so: each picture by
-# itself is the natural reading. Recipe `code-2012` shares, the others do not:
+# In the authors' program 32 pictures in a row share one crop and one flip. The text does not say so; that each picture
+# has its own is the natural reading. Recipe `code-2012` shares, the others do not:
 
 # %%
 for recipe in data.AUGMENTATIONS:
     print(f"{recipe:<10} {data.AUGMENTATIONS[recipe]}")
 
 axes_of_grey = np.ones(3), np.eye(3)
-draws = {recipe: data.sample(rng, 128, 32, data.AUGMENTATIONS[recipe], axes_of_grey)
-         for recipe in ("paper", "code-2012")}
-changes = {recipe: np.flatnonzero(np.diff(drawn_for.tops) != 0) + 1 for recipe, drawn_for in draws.items()}
+samples = {recipe: data.sample(rng, 128, 32, data.AUGMENTATIONS[recipe], axes_of_grey)
+           for recipe in ("paper", "code-2012")}
+changes = {recipe: np.flatnonzero(np.diff(sample.tops) != 0) + 1 for recipe, sample in samples.items()}
 assert set(changes["code-2012"]) <= {32, 64, 96} and len(changes["paper"]) > 100
 
-figures.draw_lines({"": {recipe: drawn_for.tops for recipe, drawn_for in draws.items()}},
+figures.draw_lines({"": {recipe: sample.tops for recipe, sample in samples.items()}},
                    xlabel="picture of the batch", ylabel="first row of the crop")
 
 # %% [markdown]
 # ## The mean
 #
-# Section 2 of the paper: the mean of every pixel over the training set, the mean image (均值图像), is taken off, and
-# nothing else is done to the numbers. But the mean image is stored with 256 x 256 pixels, and a crop is smaller. The
-# authors take the **middle** of the mean off every crop, wherever it was cut and mirrored or not. Caffe takes what lies
-# **under the crop**, and mirrors it along. By hand, with 4 x 4 pixels, a crop of 2 x 2 at row 2, column 0, mirrored:
+# Section 2 of the paper: the mean of every pixel over the training set, the mean image (均值图像), is subtracted, and
+# nothing else is done to the numbers. But the mean image has 256 x 256 pixels, and a crop is smaller. The authors
+# subtract the **middle** of the mean from every crop, wherever it was cut, mirrored or not. Caffe subtracts the part
+# that lies **under the crop**, mirrored with it. By hand, with 4 x 4 pixels and a crop of 2 x 2 at row 2, column 0,
+# mirrored:
 
 # %%
 picture = np.arange(0, 160, 10).reshape(1, 4, 4)
@@ -112,16 +125,27 @@ middle, under = (data.augment(picture[None], at, mean, 2, data.Augmentation(mean
 assert (middle == [[90 - 5, 80 - 6], [130 - 9, 120 - 10]]).all()
 assert (under == [[90 - 9, 80 - 8], [130 - 13, 120 - 12]]).all()
 
-figures.draw_numbers({"picture": picture[0], "mean": mean[0], "less the middle": middle, "less what is under": under},
+figures.draw_numbers({"picture": picture[0], "mean": mean[0], "minus the middle": middle, "minus what is under": under},
                      windows={"picture": (2, 0, 2, 2), "mean": (1, 1, 2, 2)})
 
 # %% [markdown]
-# Does it matter? A mean over many pictures is smooth: what lies under the crop and the middle are much the same.
+# It matters little: a mean over many pictures is smooth, so what lies under the crop is much like the middle.
 #
-# ## Colours: four pixels, by hand
+# ## Why colours?
 #
-# The second kind of augmentation changes the colours of a picture **as colours vary in photographs**: much from dark
-# to bright, less from red to blue. Which directions those are is found by PCA. Four pixels, their mean a grey of 120:
+# The paper: the identity of an object does not change when the intensity and the colour of the illumination change. A
+# rose is a rose at noon, in the shade and in the evening. The network should learn that (illumination invariance,
+# 光照不变性), so training pictures get colours as if the light had been another. But not any colours: they should vary
+# **as colours vary in photographs**, much from dark to bright, less from red to blue. PCA finds these directions.
+#
+# ## Principal axes, by hand
+#
+# Take $M$ pixels $\mathbf{x}_m$ with three numbers each and their mean $\bar{\mathbf{x}}$. Their covariance (协方差) is
+# a 3 x 3 matrix:
+#
+# $$\Sigma = \frac{1}{M} \sum_{m=1}^{M} (\mathbf{x}_m - \bar{\mathbf{x}})(\mathbf{x}_m - \bar{\mathbf{x}})^T$$
+#
+# Here are four pixels, whose mean is a grey of 120. **Predict** the covariance of red with red from the first column:
 
 # %%
 pixels = np.array([[180, 180, 180],                        # R, G, B: brighter than the mean by 60
@@ -131,17 +155,25 @@ pixels = np.array([[180, 180, 180],                        # R, G, B: brighter t
 off = pixels - pixels.mean(axis=0)
 assert (pixels.mean(axis=0) == 120).all()
 
-covariance = off.T @ off / 4                               # (3, 3): how R, G and B vary together (协方差)
+covariance = off.T @ off / 4                               # (3, 3)
+print(f"red with red: {covariance[0, 0]:g}")
 assert covariance[0, 0] == (60**2 + 60**2 + 20**2 + 20**2) / 4 == 2000
 assert covariance[0, 1] == (60 * 60 + 60 * 60 - 20 * 20 - 20 * 20) / 4 == 1600
 assert covariance[0, 2] == (60 * 60 + 60 * 60 + 0 + 0) / 4 == 1800
 
-figures.draw_numbers({"off the mean": off, "covariance": covariance}, signs=["->"])
+figures.draw_numbers({"pixels minus the mean": off, "covariance": covariance}, signs=["->"])
 
 # %% [markdown]
-# A principal axis is a direction that the covariance only stretches: an eigenvector (特征向量). By how much is its
-# eigenvalue (特征值), and that is the variance along it. The directions can be guessed here, and then checked: grey,
-# red against green, and what is at right angles to both, along which nothing varies.
+# How much do the pixels vary along a direction $\mathbf{p}$ of length 1? The variance of their coordinates along it is
+#
+# $$\frac{1}{M} \sum_m \left(\mathbf{p}^T (\mathbf{x}_m - \bar{\mathbf{x}})\right)^2 = \mathbf{p}^T \Sigma \, \mathbf{p}$$
+#
+# Where that is largest, $\Sigma \mathbf{p} = \lambda \mathbf{p}$: the covariance only stretches $\mathbf{p}$. (Set the
+# gradient of $\mathbf{p}^T \Sigma \mathbf{p} - \lambda (\mathbf{p}^T \mathbf{p} - 1)$ to zero.) Such a $\mathbf{p}$ is
+# an eigenvector (特征向量), here called a principal axis. Its $\lambda$, the eigenvalue (特征值), is the **variance**
+# along it, $\mathbf{p}^T \Sigma \mathbf{p} = \lambda$. There are three axes, at right angles to each other. Here they
+# can be guessed and then checked: grey, red against green, and the direction at right angles to both, along which
+# nothing varies.
 
 # %%
 grey = np.array([1, 1, 1]) / 3**0.5
@@ -153,34 +185,37 @@ assert np.allclose(covariance @ rest, 0 * rest)
 assert np.isclose(5400, (off @ grey).var()) and np.isclose(400, (off @ red_green).var())
 
 eigenvalues, vectors = data.principal_axes(covariance)     # ascending; an axis is a column
+print("eigenvalues:", eigenvalues.round(6) + 0.0)
 assert np.allclose(eigenvalues, [0, 400, 5400])
 assert np.allclose(abs(vectors.T @ np.stack([rest, red_green, grey], axis=1)), np.eye(3), atol=1e-6)  # up to the sign
 print(inspect.getsource(data.principal_axes))
 
 # %% [markdown]
-# ## Once, over the whole set
+# ## Once, over the whole training set
 #
-# The notes: 对每个训练图片的每个像素，提取出RGB三个通道的特征向量与特征值. No: a pixel by itself has no covariance
-# at all. There is one 3 x 3 matrix for **all pixels of all training pictures**, and so three axes, the same for the
-# whole of training:
+# The notes: 对每个训练图片的每个像素，提取出RGB三个通道的特征向量与特征值. That is a mistake: a single pixel has no
+# covariance. There is one 3 x 3 matrix for **all pixels of all training pictures**, and so there are three axes, the
+# same for the whole training:
 
 # %%
+print("covariance of one pixel:", np.cov(photo[:, 100, 100].reshape(3, 1), bias=True).ravel())
 assert (np.cov(photo[:, 100, 100].reshape(3, 1), bias=True) == 0).all()
 
-statistics = data.compute_statistics(drawn, quiet=True)            # of the 400 drawn pictures
+statistics = data.compute_statistics(drawn, quiet=True)    # of the 400 drawn pictures
 everything = pictures.transpose(1, 0, 2, 3).reshape(3, -1)  # (3, 400 * 64 * 64)
 assert np.allclose(statistics.covariance, np.cov(everything, bias=True), rtol=1e-3)
 assert statistics.mean.shape == (3, 64, 64)
 
 # %% [markdown]
-# Drawn pictures have no colours of their own: red, green and blue are independent there. So take the photo for a
-# training set, and look at its pixels:
+# In the drawn pictures red, green and blue are independent, so their colours have no axes to show. So take the photo
+# for a training set, and look at its pixels:
 
 # %%
 colours = photo.reshape(3, -1).astype(float)               # (3, 65536)
 eigenvalues, vectors = data.principal_axes(np.cov(colours, bias=True))
 deviations = eigenvalues**0.5
-middle = colours.mean(axis=1)
+centre = colours.mean(axis=1)
+print("standard deviation along the axes:", deviations.round(1))
 assert deviations[2] > 2 * deviations[1] > 4 * deviations[0]
 assert abs(vectors[:, 2]).min() > 0.5 and len(set(np.sign(vectors[:, 2]))) == 1  # the longest axis: dark to bright
 
@@ -188,14 +223,14 @@ some = colours[:, rng.integers(0, 65536, 1500)]
 lines = {"pixels": some}
 for i in (2, 1, 0):
     reach = deviations[i] * vectors[:, i]
-    lines[f"axis {i}"] = np.stack([middle - reach, middle + reach], axis=1)  # (3, 2)
+    lines[f"axis {i}"] = np.stack([centre - reach, centre + reach], axis=1)  # (3, 2)
 figures.draw_lines({f"red and {name}": {label: (line[0], line[c]) for label, line in lines.items()}
                     for c, name in ((1, "green"), (2, "blue"))}, xlabel="red", dots=["pixels"])
 
 # %% [markdown]
-# A line reaches one standard deviation (标准差) to either side. What is each axis? Push the whole photo along it, by 60
-# grey levels, to one side and to the other: bright and dark, blue and orange, green and purple. (Which way an axis
-# points is arbitrary.)
+# A line reaches one standard deviation (标准差) to either side. **Predict:** what does the photo look like when all its
+# pixels move along axis 2, along axis 1, along axis 0? Here they move by 60 grey levels to one side and to the other.
+# (Which side of an axis is + is arbitrary.)
 
 # %%
 def shifted(shift):
@@ -206,39 +241,50 @@ figures.draw_pictures([shifted(60 * side * vectors[:, i]) for i in (2, 1, 0) for
                       [f"axis {i}, {sign}" for i in (2, 1, 0) for sign in "+-"])
 
 # %% [markdown]
-# ## The shift, and what multiplies it
+# ## The shift
 #
-# For each picture, each time it is used, three numbers alpha are drawn, and **one** shift is added to all of its
-# pixels:
+# For each picture, each time it is used, three numbers are drawn, $\alpha_1, \alpha_2, \alpha_3$, and **one** shift is
+# added to all pixels of the picture:
 #
 # $$\text{shift} = [\mathbf{p}_1, \mathbf{p}_2, \mathbf{p}_3]\,[\alpha_1\lambda_1, \alpha_2\lambda_2,
-# \alpha_3\lambda_3]^T, \qquad \alpha \sim \text{Gaussian, mean } 0, \text{ standard deviation } 0.1$$
+# \alpha_3\lambda_3]^T = \sum_{i=1}^{3} \alpha_i \lambda_i \, \mathbf{p}_i, \qquad
+# \alpha_i \sim \mathcal{N}(\text{mean } 0, \text{ standard deviation } 0.1)$$
 #
-# (均值0.1方差 in the notes mixes up two numbers: the mean is 0, and 0.1 the standard deviation.) The lambdas are
-# **eigenvalues**, says the paper: squares of grey levels. Take that literally, with pixels from 0 to 255:
+# (The notes say 均值0.1方差: 0.1 is the standard deviation, and the mean is 0.) How large is such a shift along axis
+# $i$? The axes are at right angles, so $\mathbf{p}_i^T \text{shift} = \alpha_i \lambda_i$, and its standard deviation is
+# $0.1\, \lambda_i$. But $\lambda_i$ is a variance, a **square** of grey levels. With pixels from 0 to 255 and the
+# formula as it is printed:
 
 # %%
 alphas = rng.normal(0, 0.1, (1000, 3))
 literal = alphas * eigenvalues @ vectors.T                 # (1000, 3) grey levels
-assert 500 < literal.std(axis=0).min() and literal.std(axis=0).max() < 1200  # there are but 256 grey levels
+print("standard deviation of the shift of R, G, B:", literal.std(axis=0).round(), "grey levels")
+assert 500 < literal.std(axis=0).min() and literal.std(axis=0).max() < 1200  # there are only 256 grey levels
 
 figures.draw_pictures([shifted(shift) for shift in literal[:5]])
 
 # %% [markdown]
-# That cannot be meant. The authors' program multiplies by the **standard deviations**, the square roots, in an array
-# that is called color_stdevs:
+# That cannot be meant. The authors' program multiplies by the **standard deviations** $\sigma_i = \sqrt{\lambda_i}$, in
+# an array named color_stdevs:
+#
+# $$\text{shift} = \sum_{i=1}^{3} \alpha_i \sigma_i \, \mathbf{p}_i, \qquad
+# \text{covariance of the shift} = 0.1^2 \sum_i \sigma_i^2 \, \mathbf{p}_i \mathbf{p}_i^T = 0.01 \, \Sigma$$
+#
+# So the shifts vary as the pixels do, a tenth as far:
 
 # %%
 of_code = alphas * deviations @ vectors.T
+print("standard deviation of the shift of R, G, B:", of_code.std(axis=0).round(1), "grey levels")
 assert 4 < of_code.std(axis=0).min() and of_code.std(axis=0).max() < 12
+assert np.allclose(np.cov(of_code.T), 0.01 * np.cov(colours), rtol=0.2)
 
 figures.draw_pictures([shifted(shift) for shift in of_code[:5]])
 
 # %% [markdown]
-# A few grey levels: that is what the networks of 2012 were trained with. Its data for ImageNet has deviations of 19.7,
-# 37.1 and 121.8 (2014 version), near to our photo's. A third reading, eigenvalues of pixels from 0 to 1, makes small
-# shifts too, but squares shrink what is small: hardly anything but brightness changes. Recipe `paper` has that, the
-# only way to read the text as it stands that makes pictures.
+# A few grey levels: that is what the networks of 2012 were trained with. Its data for ImageNet has standard deviations
+# of 19.7, 37.1 and 121.8 (2014 version), near those of our photo. There is a third reading: eigenvalues of pixels from
+# 0 to 1. It makes small shifts too, but squares make small numbers smaller still, so hardly anything but brightness
+# changes. Recipe `paper` has that one, because it is the only way to follow the text literally and get pictures.
 
 # %%
 assert np.allclose(deviations, [19.7, 37.1, 121.8], rtol=0.5)
@@ -255,14 +301,15 @@ spreads = {"deviations (code-2012)": along(of_code), "eigenvalues, 0 to 1 (paper
            "eigenvalues, 0 to 255": along(literal)}
 assert spreads["deviations (code-2012)"][0] > 10 * spreads["eigenvalues, 0 to 1 (paper)"][0]
 figures.draw_lines({"": {name: (names, spread[::-1]) for name, spread in spreads.items()}},
-                   ylabel="spread of the shift (grey levels)", log="y")
+                   ylabel="standard deviation (grey levels)", log="y")
 
 # %% [markdown]
 # ### Divided by 1.1
 #
 # After the shift, the program divides the whole picture by 1 + 0.1, in training only, to keep its scale near that of
-# test pictures. But independent spreads add up as squares: a shift of 0.1 makes the spread sqrt(1 + 0.1²) = 1.005 times
-# as large, not 1.1 times. So its training pictures have about 9 % less contrast than its test pictures. Measured:
+# test pictures. But variances of independent numbers add up, not standard deviations: with the shift, the spread of the
+# pixels is $\sqrt{1 + 0.1^2} = 1.005$ times as large, not 1.1 times. So training pictures have about 9 % less contrast
+# than test pictures. Measured:
 
 # %%
 how = data.AUGMENTATIONS["code-2012"]
@@ -271,14 +318,16 @@ many = np.broadcast_to(photo, (300, *photo.shape))[:, :, ::4, ::4]
 flat = np.broadcast_to(photo.mean(axis=(1, 2), dtype=np.float32)[:, None, None], (3, 64, 64))
 trained = data.augment(many, data.sample(rng, 300, 8, how, (eigenvalues, vectors)), flat, 56, how)
 tested = data.augment(many, data.sample(rng, 300, 8, data.Augmentation(), None), flat, 56)
-assert 0.89 < trained.std() / tested.std() < 0.94 and 1.005 / 1.1 < 0.914
+print(f"contrast in training / at test: {trained.std() / tested.std():.2f}; 1.005 / 1.1 = {1.005 / 1.1:.2f}")
+assert 0.89 < trained.std() / tested.std() < 0.94
 
 # %% [markdown]
 # ## Ten views
 #
 # At test nothing is random: the four corners, the middle, and their mirror images. The notes stop there:
-# 共产生10个patch. What makes it a prediction is what comes next: the ten **softmax outputs are averaged**. It took the
-# paper's error from 39.0 to 37.5 % (top-1) and from 18.3 to 17.0 % (top-5).
+# 共产生10个patch. What makes one prediction of them comes next: the ten **softmax outputs are averaged**,
+# $\bar{\mathbf{p}} = \frac{1}{10} \sum_{v} \mathbf{p}_v$. It lowered the paper's error from 39.0 to 37.5 % (top-1) and
+# from 18.3 to 17.0 % (top-5).
 
 # %%
 views = data.ten_crops(small[None], 48)                    # (1, 10, 3, 48, 48)
@@ -289,9 +338,9 @@ figures.draw_pictures([np.concatenate([views[0, i], gap, views[0, i + 5]], axis=
                       ["top left", "top right", "middle", "bottom left", "bottom right"])
 
 # %% [markdown]
-# Probabilities, not logits: that is not the same. Four views of one picture, three classes. One view is wild about
-# class 0, three quietly prefer class 1. Averaged as logits, the loud view decides; averaged as probabilities, it has a
-# vote of 1 like any other:
+# The average of probabilities and the average of logits are different things. Take four views of one picture and three
+# classes. One view has a very large logit for class 0, three have a small one for class 1. **Predict** which class wins
+# with averaged logits, and which with averaged probabilities:
 
 # %%
 def softmax(logits):
@@ -305,6 +354,7 @@ logits = np.array([[12.0, 0, 0],
 probs = softmax(logits)
 of_probs = probs.mean(axis=0)
 of_logits = softmax(logits.mean(axis=0, keepdims=True))[0]
+print(f"averaged probabilities: class {of_probs.argmax()}; averaged logits: class {of_logits.argmax()}")
 assert of_probs.argmax() == 1 and of_logits.argmax() == 0
 assert np.isclose(of_probs.sum(), 1)
 
@@ -312,21 +362,28 @@ figures.draw_numbers({"logits of 4 views": logits, "their probabilities": probs,
                       "averaged": of_probs[None], "of mean logits": of_logits[None]})
 
 # %% [markdown]
-# In the library it is one line, on whole batches of views:
+# A logit has no bound, so one view can outweigh the others. A probability is at most 1, so each view has one vote. In
+# the library it is one line, on whole batches of views:
 
 # %%
 print(inspect.getsource(predict))
 
 # %% [markdown]
-# Is the average better than one view? On its loss there is a promise: -log bends upwards, so the loss of the average
-# is never larger than the average of the losses. (On the error there is none.)
+# Is the average better than one view? For the loss there is a guarantee. $-\log$ is convex, so by Jensen's inequality
+#
+# $$-\log \frac{1}{V} \sum_v p_v \;\le\; \frac{1}{V} \sum_v -\log p_v$$
+#
+# with $p_v$ the probability that view $v$ gives to the right class: the loss of the average is never larger than the
+# average of the losses. For the error there is no such guarantee.
 
 # %%
 random_views = softmax(rng.normal(0, 3, (10_000, 3))).reshape(1000, 10, 3)
 loss_of_average = -np.log(random_views.mean(axis=1)[:, 0])
 average_of_losses = -np.log(random_views[:, :, 0]).mean(axis=1)
-assert (loss_of_average <= average_of_losses + 1e-12).all()
-assert (loss_of_average > -np.log(random_views[:, 0, 0])).any()  # but single views may be luckier
+better = (-np.log(random_views[:, 0, 0]) < loss_of_average).mean()
+print(f"mean loss of the average {loss_of_average.mean():.2f}, average loss {average_of_losses.mean():.2f}; "
+      f"a single view has a smaller loss for {better:.0%} of the pictures")
+assert (loss_of_average <= average_of_losses + 1e-12).all() and better > 0
 
 # %% [markdown]
 # ## Exercises
@@ -398,9 +455,10 @@ exercises.check_average_views(average_views)
 # %% [markdown]
 # ## What to remember
 #
-# - 33 * 33 * 2 = 2178 versions; in the program of 2012 a draw is shared by 32 pictures.
-# - One 3 x 3 covariance for the whole set. A picture gets one shift for all its pixels, of 0.1 **standard deviations**
-#   along each axis.
+# - 33 * 33 * 2 = 2178 versions; in the program of 2012, 32 pictures share a crop.
+# - Augmentation costs next to nothing; its versions of a picture are much alike.
+# - One 3 x 3 covariance for the whole training set. A picture gets one shift for all its pixels, of 0.1 **standard
+#   deviations** along each axis.
 # - Ten views: average the softmax outputs, then decide.
 #
 # Read next: [data/augment.py](../tinynet/data/augment.py), from top to bottom.

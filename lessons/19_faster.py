@@ -1,17 +1,17 @@
 # %% [markdown]
-# # 14 · Faster (性能优化)
+# # 19 · Faster (性能优化)
 #
-# *40 minutes. Before it: 08, convolution, and 10, LRN. Beside it: the folders `reference`, `ops`, `cpu` and `cuda` of
-# `tinynet`.*
+# *45 minutes. Before it: 08, convolution; 10, LRN; 13, the whole network. Beside it: the folders `reference`, `ops`,
+# `cpu` and `cuda` of `tinynet`.*
 #
-# After this lesson you can read one formula on all four rungs (阶), say what each next one no longer does, count the
-# bytes and the multiplications of a layer, and tell from the counts whether it waits for memory or for arithmetic.
+# After this lesson you can read one formula on all four rungs (阶), say what each rung saves, count the bytes and the
+# multiplications of a layer, and tell from these counts whether it waits for memory or for arithmetic.
 #
-# **In a sentence:** a program becomes fast by giving the processor long stretches of the same work, on numbers that are
-# already near it, and by not doing what need not be done.
+# **In a sentence:** a program becomes fast when the processor gets long stretches of the same work, on numbers that are
+# already near it, and when work that is not needed is left out.
 #
-# There is no timing in this lesson: a time belongs to one machine and one afternoon. What is counted here is the same
-# everywhere. To measure your own machine, run `python examples/benchmark.py`.
+# There is no timing in this lesson, because a time belongs to one machine. What is counted here is the same everywhere.
+# To measure your own machine, run `python examples/benchmark.py`.
 
 # %%
 import inspect
@@ -35,14 +35,19 @@ paper = {"n": 5, "k": 2, "alpha": 1e-4, "beta": 0.75}
 # %% [markdown]
 # ## Rung 1: the formula
 #
-# LRN, one loop for each index. It is the definition, and everything below has to agree with it:
+# LRN, with one loop for each index:
+#
+# $$y_c = x_c \, s_c^{-\beta}, \qquad s_c = k + \alpha \sum_{j \in W(c)} x_j^2$$
+#
+# It is the definition, and every other rung has to agree with it:
 
 # %%
 print(inspect.getsource(reference.lrn_forward))
 
 # %% [markdown]
-# How much does Python do for one number of the result? An array that counts: every time it is indexed, and every time
-# NumPy computes with it, is a step of Python. It also adds up the bytes that NumPy reads and writes.
+# How much does Python do for one number of the result? **Predict** it from the loop. The answer comes from an array that
+# counts: every index, and every computation of NumPy, is a step of Python. It also adds up the bytes that NumPy reads
+# and writes.
 
 # %%
 class Counted(np.ndarray):
@@ -63,7 +68,7 @@ class Counted(np.ndarray):
 
 
 def count(function, a):
-    """The result of function(a), how many steps Python took and how many bytes NumPy moved."""
+    """Return function(a), how many steps Python took and how many bytes NumPy moved."""
     Counted.steps = Counted.moved = 0
     y = np.asarray(function(a.copy().view(Counted)))
     return y, Counted.steps, Counted.moved
@@ -72,8 +77,8 @@ def count(function, a):
 piece = x[:, :12, 20:26, 20:26]                            # (1, 12, 6, 6)
 y, steps, _ = count(lambda a: reference.lrn_forward(a, **paper)[0], piece)
 neighbours = sum(min(11, c + 2) - max(0, c - 2) + 1 for c in range(12)) / 12
-assert steps / y.size == neighbours + 1                    # each neighbour is looked up, and then x itself
 print(f"{steps / y.size:g} look-ups in x for each number of y, and as many additions and squares, one at a time")
+assert steps / y.size == neighbours + 1                    # each neighbour is looked up, and then x itself
 
 # %% [markdown]
 # ## Rung 2: whole arrays
@@ -88,26 +93,25 @@ print(inspect.getsource(ops.lrn.window_sum))
 # %%
 whole, steps, moved = count(lambda a: ops.lrn_forward(a, **paper)[0], x)
 small, steps_small, _ = count(lambda a: ops.lrn_forward(a, **paper)[0], piece)
+print(f"{steps_small} steps of Python for {piece.size} numbers, {steps} for {x.size:,}")
 assert np.allclose(small, y, rtol=1e-5)                    # rung 2 agrees with rung 1
 assert steps == steps_small < 30                           # the same for 432 numbers and for 290,400
-print(f"{steps} steps of Python, for {piece.size} numbers as for {x.size:,}")
 
 # %% [markdown]
-# Python is out of the way. What is left to wait for is memory: every one of these passes reads whole arrays and writes
-# one. An activation has 4 bytes, and this many are moved for each:
+# Python no longer counts. Now the program waits for memory: each of these operations reads whole arrays and writes one.
+# An activation has 4 bytes. **Predict:** how many bytes are moved for each activation, at least and in fact?
 
 # %%
 moved_each = moved / x.size
+print(f"at least 12, to read x and write y and scale; in fact {moved_each:.0f}")
 assert 60 < moved_each < 120
-print(f"{moved_each:.0f} bytes moved for each activation; reading x and writing y and scale takes 12")
 
 # %% [markdown]
 # ## Rung 3: pieces that stay in the cache, and all cores
 #
-# A core reads its own cache (缓存) many times faster than main memory, and the cache holds a megabyte or so. `cpu` does
-# the same additions on a piece of the picture at a time, some pixels with all their channels, so that everything
-# between reading x and writing the result stays in the cache. And pieces are independent, so each core takes the next
-# one that nobody has.
+# A core reads its own cache (缓存) many times faster than main memory, but the cache holds only a megabyte or so. `cpu`
+# does the same additions on one piece of the picture at a time, some pixels with all their channels. So all arrays in
+# between stay in the cache. Pieces are independent, so several cores can work: each takes the next free piece.
 
 # %%
 print(inspect.getsource(cpu.lrn_forward))
@@ -117,32 +121,37 @@ pieces = parallel.chunks(55 * 55, 96 * 4, cpu.lrn.PIECE_BYTES)
 longest = max(p.stop - p.start for p in pieces)
 assert 5 * longest * 96 * 4 <= 5 * 2**18                   # five arrays of a piece are in use at a time: 1.25 MiB
 fast, _ = cpu.lrn_forward(x, **paper)
-assert np.allclose(fast, whole, rtol=1e-5)                 # rung 3 agrees with rung 2
 print(f"{len(pieces)} pieces of at most {longest} pixels for each picture")
+assert np.allclose(fast, whole, rtol=1e-5)                 # rung 3 agrees with rung 2
 
 # %% [markdown]
-# Less arithmetic, too. A power is a logarithm and an exponential, a square root is an instruction of the processor, and
-# s^-0.75 needs two of them:
+# There is less arithmetic, too. A power takes a logarithm and an exponential. A square root is one instruction of the
+# processor, and two of them are enough here:
+#
+# $$s^{-3/4} = \frac{1}{\sqrt{s} \, \sqrt{\sqrt{s}}}$$
 
 # %%
 print(inspect.getsource(cpu.lrn._power))
 s = np.array([1, 16, 81], np.float32)
+print(cpu.lrn._power(s, -0.75))
 assert np.allclose(cpu.lrn._power(s, -0.75), [1, 1 / 8, 1 / 27])
 
 # %% [markdown]
-# Threads in Python? Only one thread at a time may run Python, but NumPy lets go of that lock (GIL) while it computes,
-# and nearly all the work is inside NumPy. How it is shared out is a queue and a loop:
+# Do threads help in Python? Only one thread at a time may run Python code, because of a lock (GIL). But NumPy releases
+# that lock while it computes, and nearly all the time goes into NumPy. A queue and a loop share out the work:
 
 # %%
 print(inspect.getsource(parallel.for_each))
 
 # %% [markdown]
-# One thing has to be watched: who adds first. With floating-point numbers the order of a sum changes its last digits,
-# so gradients could differ from run to run. Here they do not: parts are added in the order of the pieces, whoever is
-# ready first, and the result is the same bits on one core as on three.
+# The order of additions matters: with floating-point numbers it changes the last digits of a sum, so gradients could
+# differ from run to run. **Predict** the two sums of the same three numbers in the next cell. Here gradients do not
+# differ: the parts are added in the order of the pieces, whichever core is ready first, and the result has the same bits
+# on one core and on three.
 
 # %%
 a, b, c = np.float32(1e8), np.float32(-1e8), np.float32(1)
+print("(a + b) + c =", (a + b) + c, "  a + (b + c) =", a + (b + c))
 assert (a + b) + c == 1 and a + (b + c) == 0               # the same three numbers
 
 w = rng.standard_normal((8, 3, 5, 5), dtype=np.float32)
@@ -153,6 +162,7 @@ for threads in (1, 3):
     parallel.set_thread_count(threads)
     gradients.append(cpu.conv2d_backward(dy, pictures, w, 1, 2, 1)[1])
 parallel.set_thread_count(cores)
+print("one core and three give the same bits:", (gradients[0] == gradients[1]).all())
 assert (gradients[0] == gradients[1]).all()
 
 # %% [markdown]
@@ -171,9 +181,9 @@ def kernel(file, name):
 print(kernel("lrn", "lrn_forward_1"))
 
 # %% [markdown]
-# Five neighbours and itself are read, two numbers written. But channel 7 at this pixel is also a neighbour of four
-# other channels, whose threads read it again. Version 2 lets a block of threads copy 32 channels of 32 pixels, and two
-# channels on either side, into memory that the block shares (共享内存), squared once:
+# A thread reads five neighbours and its own number, and writes two. But channel 7 at this pixel is also a neighbour of
+# four other channels, whose threads read it again. In version 2 a block of threads copies 32 channels of 32 pixels, and
+# two channels on either side, into memory that the block shares (共享内存), and squares each number once:
 
 # %%
 print(kernel("lrn", "lrn_forward_2"))
@@ -186,15 +196,17 @@ figures.draw_bars({"LRN: bytes for each activation": {
     "cuda, version 2": version_2}})
 
 # %% [markdown]
-# (Part of version 1's 32 bytes come out of the GPU's cache, so the ratio of times will be less.) The same four rungs
-# for the operation that matters most: convolution.
-
-# %% [markdown]
+# (The cache of the GPU delivers a part of version 1's 32 bytes, so the ratio of times is smaller.)
+#
 # ## Convolution, rungs 1 and 2
 #
-# Seven loops, and then one matrix product: lesson 08 shows both. What the product buys: Python takes one step for a
-# hundred million multiplications. What it costs: the columns (im2col), in which each pixel is copied once for every
-# window that sees it. How many times more is that, layer by layer?
+# The operation that matters most has seven loops on rung 1 and one matrix product on rung 2; lesson 08 shows both:
+#
+# $$Y = W X_{\text{col}}, \qquad W: (K,\; C \cdot KH \cdot KW), \qquad X_{\text{col}}: (C \cdot KH \cdot KW,\;
+# OH \cdot OW)$$
+#
+# The gain: Python takes one step for a hundred million multiplications. The price: the columns (im2col) hold a copy of
+# each pixel for every window that contains it. **Predict** for which layer that is worst, from kernel and stride:
 
 # %%
 print(inspect.getsource(ops.im2col))
@@ -211,35 +223,41 @@ for layer in net.layers:
 made = ops.im2col(pictures[:1, :, :27, :27], 5, 5, stride=1, pad=2)
 assert made.size == 3 * 25 * 27 * 27                       # as in conv2, for 3 channels of its 96
 growth = {name: columns[name] / inputs[name] for name in names}
+print({name: round(float(growth[name]), 2) for name in names})
 assert [round(growth[name], 2) for name in names] == [7.1, 25, 9, 9, 9]
 
 figures.draw_bars({"numbers in the columns, for each number of x": growth})
 
 # %% [markdown]
-# Where windows lie one pixel apart, a pixel is in 25 windows of 5 x 5 or 9 of 3 x 3; conv1's are four apart, so that
-# 121 pixels of a window make only seven copies. For a batch of 128, kept until the backward pass, all columns would
-# take 2.1 GiB. `ops` makes them for a few pictures at a time, and once more for the backward pass:
+# With stride 1 a pixel is in 25 windows of 5 x 5 or in 9 of 3 x 3. The windows of conv1 are four pixels apart, so its
+# 121 pixels make only seven copies: $KH \cdot KW / S^2 = 121 / 16 \approx 7.6$, a little fewer at the edges. For a batch
+# of 128, all columns kept until the backward pass would take 2.1 GiB. `ops` makes them for a few pictures at a time, and
+# once more in the backward pass:
 
 # %%
 kept = 128 * 4 * sum(columns.values())
-assert round(kept / 2**30, 1) == 2.1
 print(f"kept: {kept / 2**30:.1f} GiB; of one piece: {ops.conv.COLUMN_BYTES / 2**20:.0f} MiB at most, or one picture")
+assert round(kept / 2**30, 1) == 2.1
 
 # %% [markdown]
 # ## Which layers wait for memory?
 #
-# Divide what a layer computes by what it must move at least, its input, weights and output once: operations per byte,
-# the arithmetic intensity (计算强度). A machine that does F operations and moves B bytes a second needs at least F / B
-# operations for each byte to be busy. Below that it waits for memory, and cannot do more than intensity times B:
+# Divide the operations of a layer by the bytes that it has to move, its input, weights and output once each. That is its
+# arithmetic intensity (计算强度) $I$, in operations per byte. A machine that can do $F$ operations and move $B$ bytes in
+# a second needs $F / B$ operations for each byte to be busy. A layer with a smaller intensity waits for memory:
 #
-# $$\text{operations per second} \le \min(F,\ \text{intensity} \cdot B)$$
+# $$\text{operations per second} \le \min(F,\; I \cdot B)$$
 #
-# For the authors' GTX 580 NVIDIA gives 512 units at 1.544 GHz, each with a multiplication and an addition, and 192.4
-# GB/s: 8 operations a byte. For an H100 (SXM): 67 TFLOP/s in float32 and 3.35 TB/s, 20 a byte.
+# For a fully connected layer with $N$ pictures, for example,
+# $I = \dfrac{2 \, N \cdot IN \cdot OUT}{4 \, (N \cdot IN + IN \cdot OUT + N \cdot OUT)}$, which is about $N / 2$ as long
+# as $N$ is small beside $IN$ and $OUT$. **Predict:** which layers wait for memory, with one picture and with 128?
+#
+# NVIDIA gives for the authors' GTX 580 512 units at 1.544 GHz, each with a multiplication and an addition, and 192.4
+# GB/s: 8 operations a byte. For an H100 (SXM) it gives 67 TFLOP/s in float32 and 3.35 TB/s: 20 a byte.
 
 # %%
 def intensities(N):
-    """{layer: operations per byte} of a forward pass of N pictures; x, weights and y are each moved once."""
+    """Return {layer: operations per byte} of a forward pass of N pictures; x, weights and y move once."""
     result, shape = {}, (N, 3, 227, 227)
     for layer in net.layers:
         after = layer.output_shape(shape)
@@ -258,6 +276,7 @@ def intensities(N):
 shown = ["conv1", "conv2", "conv3", "conv5", "fc6", "fc8", "relu1", "lrn1", "pool1"]
 one, many = ({name: intensities(N)[name] for name in shown} for N in (1, 128))
 gtx_580 = 512 * 2 * 1.544e9 / 192.4e9
+print(f"GTX 580: {gtx_580:.1f} operations a byte; H100: {67e12 / 3.35e12:.0f}")
 assert round(gtx_580, 1) == 8.2 and 67e12 / 3.35e12 == 20
 assert all(many[name] > 60 for name in names if name in many)
 assert all(many[name] < 3 for name in ("relu1", "lrn1", "pool1"))
@@ -266,9 +285,10 @@ assert one["fc6"] < 0.6 and many["fc6"] > 50
 figures.draw_bars({"operations per byte, 1 picture": one, "a batch of 128": many})
 
 # %% [markdown]
-# (Two scales: look at the numbers.) Convolutions compute; ReLU, LRN and pooling move. With one picture the fully
-# connected layers move, too: each weight is read for one multiplication. That is what a batch is for: 128 pictures use
-# each weight 128 times. Here are the roof of the GTX 580 and four layers under it:
+# (The two panels have different scales: look at the numbers.) Convolutions are limited by arithmetic; ReLU, LRN and
+# pooling by memory. With one picture the fully connected layers are limited by memory, too: each weight is read for one
+# multiplication. That is why one computes batches: 128 pictures use each weight 128 times. Here are the limit of the GTX
+# 580, called its roof, and four layers under it:
 
 # %%
 F, B = 512 * 2 * 1.544e9, 192.4e9
@@ -279,11 +299,11 @@ figures.draw_lines({"at most, on a GTX 580": {"the roof": (axis, np.minimum(F, a
         ("lrn1", many["lrn1"]))}}}, "operations per byte", "10⁹ operations a second", log="xy")
 
 # %% [markdown]
-# ## Rung 3: bands, and a bias for nothing
+# ## Convolution, rung 3: bands that fit into the cache
 #
-# A GPU or a core can do that only if the product's numbers come from near by. `cpu` cuts the columns into bands of
-# output rows that fit into the second-level cache, makes a band, multiplies it, and uses the same memory for the next:
-# the columns as a whole never exist.
+# A core reaches the roof only if the numbers of the product come from near by. `cpu` divides the columns into bands of
+# output rows that fit into the second-level cache. It makes a band, multiplies it, and uses the same memory for the next
+# band, so the columns never exist as a whole.
 
 # %%
 print(inspect.getsource(cpu.conv.conv2d_forward))
@@ -291,6 +311,7 @@ print(inspect.getsource(cpu.conv.conv2d_forward))
 # %%
 conv_1 = net["conv1"]
 bands = cpu.conv._bands(np.empty((1, 3, 227, 227), np.float32), conv_1.params["w"], (1, 96, 55, 55))
+print(f"{len(bands)} bands for conv1")
 assert len(bands) == 3 and 363 * 4 * 55 * max(b.stop - b.start for b in bands) <= 2**21
 patch = (photo[None, :, :43, :43] - photo.mean()).astype(np.float32)
 weights, bias = conv_1.params["w"][:4], conv_1.params["b"][:4]
@@ -302,17 +323,28 @@ figures.draw_maps([result[0, 0] for result in results], ["reference", "ops", "cp
 # %% [markdown]
 # ## Fewer multiplications
 #
-# Two outputs next to each other of a kernel of three weights take six multiplications. Winograd (1980) does it with
-# four, since part of the work is the same for both. Worked out with pixels 1, 2, 0, 3 and weights 2, 1, -1:
+# Two neighbouring outputs of a kernel of three weights take six multiplications. Winograd's method (1980) takes four,
+# since part of the work is the same for both outputs. For pixels $d_0, \ldots, d_3$ and weights $g_0, g_1, g_2$:
+#
+# $$y_0 = d_0 g_0 + d_1 g_1 + d_2 g_2 = m_0 + m_1 + m_2, \qquad y_1 = d_1 g_0 + d_2 g_1 + d_3 g_2 = m_1 - m_2 + m_3$$
+#
+# $$m_0 = (d_0 - d_2) \, g_0, \quad m_1 = (d_1 + d_2) \, \frac{g_0 + g_1 + g_2}{2}, \quad
+# m_2 = (d_2 - d_1) \, \frac{g_0 - g_1 + g_2}{2}, \quad m_3 = (d_3 - d_1) \, g_2$$
+#
+# To check it, multiply out: $m_1 + m_2 = d_1 g_1 + d_2 g_0 + d_2 g_2$, and adding $m_0$ replaces $d_2 g_0$ by $d_0 g_0$.
+# The same way $m_1 - m_2 = d_2 g_1 + d_1 g_0 + d_1 g_2$, and adding $m_3$ replaces $d_1 g_2$ by $d_3 g_2$. The factors
+# with $g$ are the same in every window, so they are computed once for each kernel. With pixels 1, 2, 0, 3 and weights 2,
+# 1, -1:
 
 # %%
-print(inspect.getdoc(winograd).split("or y =")[0])
+print(inspect.getdoc(winograd).split("which is y")[0])
 
 # %%
 d, g = np.array([1.0, 2, 0, 3]), np.array([2.0, 1, -1])
 direct = [1 * 2 + 2 * 1 + 0 * -1, 2 * 2 + 0 * 1 + 3 * -1]
 m = [(d[2] - d[0]) * -g[0], (d[1] + d[2]) * (g[0] + g[1] + g[2]) / 2, (d[2] - d[1]) * (g[0] - g[1] + g[2]) / 2,
      (d[3] - d[1]) * g[2]]
+print("direct:", direct, "  with four products:", [float(m[0] + m[1] + m[2]), float(m[1] - m[2] + m[3])])
 assert direct == [4, 1] == [m[0] + m[1] + m[2], m[1] - m[2] + m[3]]
 
 A, G, B_ = winograd.matrices(2, 3, "float64")
@@ -320,8 +352,12 @@ assert np.allclose(A.T @ ((G @ g) * (B_.T @ d)), direct)   # the same, as three 
 figures.draw_numbers({"B^T, for pixels": B_.T, "w: G, for weights": G, "A^T, for results": A.T})
 
 # %% [markdown]
-# Down and across, a tile of 2 x 2 outputs takes 16 multiplications instead of 36. Of the photo, and of AlexNet's
-# layers; conv1 moves by 4 and keeps the direct sum:
+# In two dimensions the same is done down and across: a tile of 2 x 2 outputs takes 4 * 4 = 16 multiplications instead of
+# 4 * 9 = 36. With matrices $A$, $B$ and $G$ for the three steps, and $\odot$ for the product number by number:
+#
+# $$Y = A^T \left[ (G g G^T) \odot (B^T d B) \right] A$$
+#
+# Here it is for a tile of the photo, and for the layers of AlexNet. conv1 has stride 4, so it keeps the direct sum:
 
 # %%
 tile, sobel = photo.mean(axis=0)[100:104, 60:64], np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
@@ -335,7 +371,8 @@ for name in names[1:]:
     m, side = winograd.TILES[r], 27 if name == "conv2" else 13
     fewer[name] = K * CG * (-(-side // m) * (m + r - 1))**2  # tiles down and across, t * t products each
 assert fewer["conv2"] == 256 * 48 * 81 * 49 and macs["conv2"] / fewer["conv2"] > 4.5
-assert 1.9 < macs["conv3"] / fewer["conv3"] < 36 / 16      # 13 outputs need 7 tiles of 2, so that a bit is lost
+print({name: f"{macs[name] / fewer[name]:.1f} times fewer" for name in names[1:]})
+assert 1.9 < macs["conv3"] / fewer["conv3"] < 36 / 16      # 13 outputs need 7 tiles of 2, so the last is half empty
 
 bars = {"conv1": macs["conv1"] / 1e6}
 for name in names[1:]:
@@ -343,8 +380,9 @@ for name in names[1:]:
 figures.draw_bars({"multiplications, millions": bars})
 
 # %% [markdown]
-# Nothing is free: larger tiles add and subtract larger numbers, and round worse. Against float64, the direct sum and
-# Winograd's, both in float32, on a layer of 64 channels:
+# There is a price: larger tiles add and subtract larger numbers, and rounding errors grow. **Predict** for which kernel
+# size the error is larger. Compared with float64, here are the direct sum and Winograd's method, both in float32, on a
+# layer of 64 channels:
 
 # %%
 wide = rng.standard_normal((4, 64, 12, 12))
@@ -357,40 +395,42 @@ for size in (3, 5):
     for rung in (ops, cpu):
         off = rung.conv2d_forward(*low, 1, 0, 1) - exact
         error[rung, size] = np.linalg.norm(off) / np.linalg.norm(exact)
-assert max(error.values()) < 1e-5
-assert error[cpu, 5] > 3 * error[ops, 5]
-print("relative errors below 1e-5; of 5 x 5 kernels larger with tiles than without")
+print("relative errors below 1e-5:", max(error.values()) < 1e-5)
+print("5 x 5 kernels, tiles more than 3 times as wrong as the direct sum:", error[cpu, 5] > 3 * error[ops, 5])
+assert max(error.values()) < 1e-5 and error[cpu, 5] > 3 * error[ops, 5]
 
 # %% [markdown]
 # ## Rung 4: the ladder of conv.cu
 #
-# Three versions. The first is the loop again, a thread an output; the second multiplies in tiles; the third writes
-# columns and leaves the product to cuBLAS, NVIDIA's library. The heads say what each changes:
+# There are three versions. The first is the loop again, with one thread for each output. The second multiplies in tiles.
+# The third writes columns and leaves the product to cuBLAS, NVIDIA's library. The comments say what each one changes:
 
 # %%
-print(kernels.source("conv").split("// The kernels that move")[0])
+print(kernels.source("conv").split("//\n//            The kernels that move")[0])
 
 # %%
 print(kernel("conv", "conv2d_forward_2"))
 
 # %% [markdown]
-# Count for one tile of conv2: 16 kernels by 16 positions, 256 threads. A column of conv2 has R = 48 * 5 * 5 = 1,200
-# numbers. Version 1 reads a weight and a pixel for every product. Version 2 reads, in 75 rounds, a tile of 16 x 16
-# weights and one of 16 x 16 pixels, and each of these numbers serves 16 threads:
+# Count for one tile of conv2: 16 kernels by 16 positions, so 256 threads. A column of conv2 has R = 48 * 5 * 5 = 1,200
+# numbers. Version 1 reads a weight and a pixel for every product, $2 \cdot T^2 \cdot R$ numbers for a tile of side $T$.
+# Version 2 reads, in $R / T = 75$ rounds, a tile of 16 x 16 weights and one of 16 x 16 pixels, together
+# $2 \cdot T^2 \cdot R / T$: each number that is read serves $T$ threads.
 
 # %%
 R, TILE = 48 * 5 * 5, 16
 reads = {"version 1": 256 * R * 2, "version 2": R // TILE * 2 * TILE * TILE}
+print(reads)
 assert reads == {"version 1": 614_400, "version 2": 38_400} and reads["version 1"] == TILE * reads["version 2"]
 
 # %% [markdown]
-# Memory does not deliver numbers but sectors of 32 bytes, 8 numbers that lie side by side. The 32 threads of a warp ask
-# together; what they need is counted here from the addresses that they compute, in the first tile, for the first
-# channel's 25 products:
+# Memory does not deliver single numbers but sectors of 32 bytes, 8 neighbouring numbers. The 32 threads of a warp ask at
+# the same time. The next cell counts the sectors that they need, from the addresses that the kernels compute, in the
+# first tile; for version 1 in the 25 products of the first channel:
 
 # %%
 def sectors(addresses):
-    """How many sectors of 8 numbers a warp touches."""
+    """Return how many sectors of 8 numbers a warp touches."""
     return len({address // 8 for address in addresses})
 
 
@@ -419,16 +459,20 @@ figures.draw_bars({"numbers read, thousands": {name: reads[name] / 1000 for name
                    "sectors for each product of a warp": each})
 
 # %% [markdown]
-# In version 1 a warp's 32 outputs lie side by side, and so do its pixels (coalesced, 合并访问): bad would be worse. In
-# conv1, whose windows are 4 pixels apart, its 32 pixels lie in 16 sectors, of which three quarters are for nothing:
+# In version 1 the 32 outputs of a warp lie side by side, and so do its pixels: its access is coalesced (合并访问). Without
+# that it would be worse. **Predict** how many sectors the 32 pixels of a warp in conv1 lie in, where windows are 4 pixels
+# apart:
 
 # %%
+print("side by side:", sectors(n for n in warp), "sectors; 4 apart:", sectors(4 * n for n in warp))
 assert sectors(4 * n for n in warp) == 16 and sectors(n for n in warp) == 4
 
 # %% [markdown]
-# Version 3 goes back to the columns, at 25 times conv2's input: it moves more, and wins by a product that is tuned to
-# the last register. Which of two counts decides is a question for a measurement, on your GPU:
-# `python examples/benchmark.py --device gpu`.
+# Three quarters of what those 16 sectors hold are not used.
+#
+# Version 3 goes back to the columns, which are 25 times as large as the input of conv2. It moves more, and has a product
+# in which NVIDIA's engineers have tuned every register. Which of the two counts more, only a measurement on your GPU can
+# tell: `python examples/benchmark.py --device gpu`.
 
 # %% [markdown]
 # ## Exercises
@@ -485,9 +529,9 @@ exercises.check_tile_reads(tile_reads)
 # %% [markdown]
 # ## What to remember
 #
-# - Loops to arrays takes Python out; arrays to pieces takes memory out; pieces to threads uses all cores.
-# - Convolutions compute, everything else moves; a batch lets each weight be used many times.
-# - im2col pays with 7 to 25 times the numbers; Winograd saves multiplications and pays in the last digits.
+# - Whole arrays save steps of Python; pieces save memory traffic; threads use all cores.
+# - Convolutions are limited by arithmetic, everything else by memory; in a batch each weight is used many times.
+# - im2col costs 7 to 25 times the numbers; Winograd's method saves multiplications and costs the last digits.
 # - The first version of a kernel is the loop of `reference`; a tile of T x T reads each number once for T results.
 #
 # Read next: [cpu/conv.py](../tinynet/cpu/conv.py), [cuda/conv.cu](../tinynet/cuda/conv.cu), and

@@ -1,4 +1,4 @@
-"""Draw the curves of a run from its log, at any time, also while it trains.
+"""Draw the curves of a run from its log. The run may still be training.
 
     python -m tinynet.figures RUN
 """
@@ -11,7 +11,7 @@ from tinynet.runs import RunError, read_metrics
 
 
 def main():
-    """Write curves.png into the folder of the run."""
+    """Write curves.png into the folder of the run, and print its path."""
     parser = console.ArgumentParser(prog="python -m tinynet.figures", description=__doc__.splitlines()[0])
     parser.add_argument("run", help="the folder of a run")
     folder = parser.parse_args().run

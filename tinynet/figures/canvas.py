@@ -1,4 +1,4 @@
-"""What all pictures share."""
+"""What all figures share: colours, saving, a frame around pixels, tiles."""
 
 import io
 import warnings
@@ -8,13 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from tinynet.checkpoint import atomic_write
+from tinynet.shapes import ceil_div
 
 WINDOW, PADDING, INK = "#00a651", "#d9d9d9", "#333333"
 LOSS, TRAIN, TEST, DROP = "#7f7f7f", "#1f77b4", "#d62728", "#bbbbbb"
 
 
 class Drawing(Figure):
-    """A figure that a notebook shows as it is, without pyplot."""
+    """A matplotlib figure that a notebook shows as it is, without pyplot."""
 
     def _repr_png_(self):
         file = io.BytesIO()
@@ -23,29 +24,36 @@ class Drawing(Figure):
 
 
 def bare(axes):
-    """No ticks: what is in the frame says it all."""
+    """Remove the ticks of axes that show a picture or a map."""
     axes.set(xticks=[], yticks=[])
 
 
 def done(figure, path):
-    """The figure; and as a PNG file, whole or not at all, unless path is None."""
+    """Return the figure, and save it as a PNG file unless path is None.
+
+    The file is written whole or not at all.
+    """
     if path is not None:
         with atomic_write(path) as file, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from")  # a class name in a script that no font has
+            # class names may be in a script that no font has
+            warnings.filterwarnings("ignore", "Glyph .* missing from")
             figure.savefig(file, format="png", dpi=120)
     return figure
 
 
 def outline(axes, top, left, height, width):
-    """A frame around pixels of a picture."""
-    axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=WINDOW, linewidth=2.2,
-                             clip_on=False))
+    """Draw a green frame around pixels of a picture."""
+    axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False,
+                             edgecolor=WINDOW, linewidth=2.2, clip_on=False))
 
 
 def tile(pictures, columns, gap=1):
-    """(M, H, W, 3) in [0, 1] -> one picture with rows of `columns`, white between them."""
+    """Put M pictures into rows of `columns` pictures, with white gaps, and return one picture.
+
+    Args     pictures (M, H, W, 3), from 0 to 1; gap: in pixels
+    """
     M, H, W, _ = pictures.shape
-    rows = -(-M // columns)
+    rows = ceil_div(M, columns)
     sheet = np.ones((rows * (H + gap) - gap, columns * (W + gap) - gap, 3))
     for i, picture in enumerate(pictures):
         top, left = i // columns * (H + gap), i % columns * (W + gap)

@@ -1,38 +1,57 @@
-"""Charts in lessons: curves, bars, tables, streams, rows of pictures. Colours as in the figures of runs."""
+"""Charts: curves, bars, dots, tables, rows of pictures, in the colours of the figures of runs."""
 
 import matplotlib
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from tinynet.figures.canvas import DROP, INK, LOSS, PADDING, TEST, TRAIN, WINDOW, Drawing, bare, done, outline
+from tinynet.figures.canvas import (
+    DROP,
+    INK,
+    LOSS,
+    PADDING,
+    TEST,
+    TRAIN,
+    WINDOW,
+    Drawing,
+    bare,
+    done,
+    outline,
+)
 
-STYLES = ((TRAIN, "-"), (TEST, "--"), ("#2ca02c", "-"), ("#ff7f0e", "--"), ("#9467bd", "-."), (INK, ":"))
+STYLES = ((TRAIN, "-"), (TEST, "--"), ("#2ca02c", "-"), ("#ff7f0e", "--"), ("#9467bd", "-."),
+          (INK, ":"))
 
 
-def draw_lines(panels, xlabel="", ylabel="", log="", levels=(), drops=(), ground=None, dots=(), path=None):
-    """Curves, a panel beside the other; the same label has the same colour and dashes in all of them.
+def draw_lines(panels, xlabel="", ylabel="", log="", levels=(), drops=(), ground=None, dots=(),
+               path=None):
+    """Draw curves in panels side by side. A label has the same colour and dashes in all panels.
 
-    Args     panels: {title: {label: y, or (x, y)}}; log: the axes that are logarithmic, "x", "y" or "xy"; levels:
-             {text: y}, thin lines across; drops: where the rate was cut; ground: (x, y, z), a landscape with paths on
-             it; dots: labels to be drawn as dots
+    Args     panels: {title: {label: y, or (x, y)}}; log: the axes that are logarithmic, "x", "y"
+             or "xy"; levels: {text: y}, thin horizontal lines; drops: where the rate was cut;
+             ground: (x, y, z), contour lines of z behind the curves; dots: labels to draw as dots
     """
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
-    figure = Drawing(figsize=(4.3 * len(panels) + 1.2 * (len(panels) == 1), 3.6), layout="constrained")
-    for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+    figure = Drawing(figsize=(4.3 * len(panels) + 1.2 * (len(panels) == 1), 3.6),
+                     layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, lines) in zip(all_axes, panels.items()):
         if ground is not None:
-            axes.contour(*ground, levels=np.quantile(ground[2], np.linspace(0, 1, 12)**2), colors=DROP, linewidths=0.8)
+            axes.contour(*ground, levels=np.quantile(ground[2], np.linspace(0, 1, 12)**2),
+                         colors=DROP, linewidths=0.8)
         for label, line in lines.items():
             x, y = line if isinstance(line, tuple) else (np.arange(len(line)), line)
             colour, dashes = STYLES[labels.index(label)]
             style = {"linestyle": "none", "marker": ".", "markersize": 3} if label in dots else {
-                "marker": "o" if len(y) <= 40 else None, "markersize": 3.5, "linewidth": 1.6, "linestyle": dashes}
+                "marker": "o" if len(y) <= 40 else None, "markersize": 3.5, "linewidth": 1.6,
+                "linestyle": dashes}
             axes.plot(x, y, color=colour, label=label, **style)
         for text, y in dict(levels).items():
             axes.axhline(y, color=DROP, linewidth=1, zorder=0)
-            axes.annotate(text, (1, y), (-3, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
-                          ha="right", fontsize=8, color=LOSS)
+            axes.annotate(text, (1, y), (-3, 2), xycoords=("axes fraction", "data"),
+                          textcoords="offset points", ha="right", fontsize=8, color=LOSS)
         for number, step in enumerate(drops):
-            axes.axvline(step, color=DROP, linewidth=1, zorder=0, label=None if number else "rate cut")
+            axes.axvline(step, color=DROP, linewidth=1, zorder=0,
+                         label=None if number else "rate cut")
         axes.set(xlabel=xlabel, ylabel=ylabel, **{f"{axis}scale": "log" for axis in log})
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
@@ -45,15 +64,19 @@ def draw_lines(panels, xlabel="", ylabel="", log="", levels=(), drops=(), ground
 
 
 def draw_bars(panels, unit="", path=None):
-    """Panels of horizontal bars side by side, with the same names down the left and the numbers behind the bars.
+    """Draw panels of horizontal bars, with names at the left and numbers at the ends of the bars.
 
-    Args     panels: {title: {name: number}}, each with a scale of its own; unit: behind every number
+    Args     panels: {title: {name: number}}, the same names in all; each has a scale of its own;
+             unit: written after every number
     """
     names = list(next(iter(panels.values())))
-    figure = Drawing(figsize=(1.2 + 3.4 * len(panels), 0.34 * len(names) + 0.7), layout="constrained")
-    for axes, (title, bars) in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items()):
+    figure = Drawing(figsize=(1.2 + 3.4 * len(panels), 0.34 * len(names) + 0.7),
+                     layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (title, bars) in zip(all_axes, panels.items()):
         drawn = axes.barh(names, [bars[name] for name in names], color=TRAIN)
-        says = [f"{bars[name]:{',.0f' if abs(bars[name]) >= 100 else '.3g'}}{unit}" for name in names]
+        says = [f"{bars[name]:{',.0f' if abs(bars[name]) >= 100 else '.3g'}}{unit}"
+                for name in names]
         axes.bar_label(drawn, says, padding=3, fontsize=9)
         axes.set(title=title, xticks=[], xlim=(0, 1.2 * max(bars.values())))
         axes.spines[["top", "right", "bottom"]].set_visible(False)
@@ -90,17 +113,20 @@ def draw_streams(stages, path=None):
 
 
 def draw_table(table, rows, columns, words=("yes", "no"), path=None):
-    """A table of true and false, in colour.
+    """Draw a table of true and false, in colour.
 
-    Args     table (R, C) bool; rows, columns: their names; words: what the cells say where true and where false
+    Args     table (R, C) bool; rows, columns: their names; words: what the cells say where true
+             and where false
     """
     table = np.asarray(table, bool)
-    figure = Drawing(figsize=(3.6 + 1.25 * len(columns), 0.36 * len(rows) + 0.9), layout="constrained")
+    figure = Drawing(figsize=(3.6 + 1.25 * len(columns), 0.36 * len(rows) + 0.9),
+                     layout="constrained")
     axes = figure.subplots()
-    axes.imshow(table, cmap=matplotlib.colors.ListedColormap([PADDING, WINDOW]), vmin=0, vmax=1, aspect="auto")
+    axes.imshow(table, cmap=matplotlib.colors.ListedColormap([PADDING, WINDOW]), vmin=0, vmax=1,
+                aspect="auto")
     for place, value in np.ndenumerate(table):
-        axes.text(*place[::-1], words[0] if value else words[1], ha="center", va="center", fontsize=9,
-                  color="white" if value else INK)
+        axes.text(*place[::-1], words[0] if value else words[1], ha="center", va="center",
+                  fontsize=9, color="white" if value else INK)
     axes.set_xticks(range(len(columns)), columns, fontsize=9)
     axes.set_yticks(range(len(rows)), rows, fontsize=9)
     axes.set_xticks(np.arange(1, len(columns)) - 0.5, minor=True)
@@ -112,16 +138,16 @@ def draw_table(table, rows, columns, words=("yes", "no"), path=None):
 
 
 def draw_rows(rows, titles=(), marked=None, path=None):
-    """Rows of small pictures, each row with its name at the left.
+    """Draw rows of small pictures, each row with its name at the left.
 
-    Args     rows: {name: list of (3, H, W), uint8 or from 0 to 1}; titles: above the columns; marked: {name: list of
-             bool}, which to outline
+    Args     rows: {name: list of (3, H, W), uint8 or from 0 to 1}; titles: above the columns;
+             marked: {name: list of bool}, which pictures to outline
     """
     columns = max(map(len, rows.values()))
     side = min(0.65, 11 / columns)
     figure = Drawing(figsize=(1.3 + side * columns, side * len(rows) + 0.4), layout="constrained")
-    for number, (line, (name, pictures)) in enumerate(zip(figure.subplots(len(rows), columns, squeeze=False),
-                                                          rows.items())):
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for number, (line, (name, pictures)) in enumerate(zip(grid, rows.items())):
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         for axes in line:
             bare(axes)
@@ -136,16 +162,21 @@ def draw_rows(rows, titles=(), marked=None, path=None):
 
 
 def draw_dots(panels, xlabel="", path=None):
-    """A row for each name, a dot for each number, a bar at their mean; the first name's range is shaded behind all.
+    """Draw a row for each name, with a dot for each number and a bar at their mean.
+
+    The range of the first name is shaded in all rows, for comparison.
 
     Args     panels: {title: {name: numbers}}, the same names in all
     """
     names = list(next(iter(panels.values())))
-    figure = Drawing(figsize=(2.4 + 3.4 * len(panels), 0.36 * len(names) + 0.9), layout="constrained")
-    for axes, (title, rows) in zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items()):
+    figure = Drawing(figsize=(2.4 + 3.4 * len(panels), 0.36 * len(names) + 0.9),
+                     layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (title, rows) in zip(all_axes, panels.items()):
         axes.axvspan(min(rows[names[0]]), max(rows[names[0]]), color=PADDING, zorder=0)
         for at, name in enumerate(names):
-            axes.plot(rows[name], np.full(len(rows[name]), at), "o", color=TRAIN, alpha=0.6, markeredgewidth=0)
+            axes.plot(rows[name], np.full(len(rows[name]), at), "o", color=TRAIN, alpha=0.6,
+                      markeredgewidth=0)
             axes.plot([np.mean(rows[name])], [at], "|", color=INK, markersize=16)
         axes.set(title=title, xlabel=xlabel)
         axes.set_yticks(range(len(names)), names)

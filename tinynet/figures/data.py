@@ -1,4 +1,4 @@
-"""Pictures of data: what is in each class, and what is cut out of a picture."""
+"""Figures of data: the pictures of each class, and the ten views of a picture."""
 
 import textwrap
 
@@ -8,9 +8,9 @@ from tinynet.figures.canvas import Drawing, bare, done, outline, tile
 
 
 def draw_contact_sheet(path, classes):
-    """A few pictures of each class, a row a class.
+    """Draw a few pictures of each class, one row for each class.
 
-    Args     classes: {name: pictures uint8 (M, 3, S, S)}; M may differ, and be 0
+    Args     classes: {name: pictures uint8 (M, 3, S, S)}; M may differ between classes, and be 0
     """
     columns = max(1, *(len(pictures) for pictures in classes.values()))
     S = max(pictures.shape[-1] for pictures in classes.values())
@@ -18,10 +18,12 @@ def draw_contact_sheet(path, classes):
     for row, pictures in zip(rows, classes.values()):
         row[:len(pictures)] = pictures.transpose(0, 2, 3, 1) / 255
     gap = max(1, S // 32)
-    figure = Drawing(figsize=(0.9 * columns + 1.6, 0.9 * len(classes) + 0.2), layout="constrained")
+    figure = Drawing(figsize=(0.9 * columns + 1.6, 0.9 * len(classes) + 0.2),
+                     layout="constrained")
     axes = figure.subplots()
     axes.imshow(tile(rows.reshape(-1, S, S, 3), columns, gap), interpolation="antialiased")
-    names = [textwrap.fill(textwrap.shorten(name, 60, placeholder=" ..."), 22) for name in classes]
+    names = [textwrap.fill(textwrap.shorten(name, 60, placeholder=" ..."), 22)
+             for name in classes]
     axes.set_yticks(S / 2 + (S + gap) * np.arange(len(classes)), names, fontsize=9)
     axes.set_xticks([])
     axes.tick_params(length=0)
@@ -29,13 +31,14 @@ def draw_contact_sheet(path, classes):
     return done(figure, path)
 
 
-CROPS = ("top left", "top right", "middle", "bottom left", "bottom right")  # in the order of data.ten_crops
+# in the order of data.ten_crops
+CROPS = ("top left", "top right", "middle", "bottom left", "bottom right")
 
 
 def draw_ten_crops(path, picture, crops):
-    """A picture, and the ten views of it that are averaged over in testing, each named.
+    """Draw a picture and the ten views of it whose predictions are averaged, with their names.
 
-    Args     picture uint8 (3, S, S); crops uint8 (10, 3, s, s), of data.ten_crops
+    Args     picture uint8 (3, S, S); crops uint8 (10, 3, s, s), from data.ten_crops
     """
     figure = Drawing(figsize=(13, 4.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 2.2))

@@ -1,6 +1,6 @@
-"""Pictures in lessons: of arrays, of their windows, of how one number came about.
+"""Figures of arrays: pictures, maps, numbers in cells, and the terms of an explanation.
 
-Each takes a path to be saved at, or none, and returns a Drawing, which a notebook shows.
+Each function takes a path to save at, or None, and returns a Drawing, which a notebook shows.
 """
 
 import math
@@ -11,22 +11,25 @@ import matplotlib
 import numpy as np
 
 from tinynet.figures.canvas import INK, PADDING, WINDOW, Drawing, bare, done, outline
+from tinynet.shapes import ceil_div
 
 ACTIVATIONS, WEIGHTS = "RdBu_r", "PuOr_r"  # both white at 0
-PHOTO = pathlib.Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"  # which matplotlib brings along
+PHOTO = pathlib.Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"
 
 
 def draw_pictures(pictures, titles=None, windows=(), path=None):
-    """Pictures side by side, with windows outlined in the first.
+    """Draw pictures side by side, with windows outlined in the first.
 
-    Args     pictures: a list of (3, H, W) uint8, or (H, W) in grey; windows: (top, left, height, width), in pixels
+    Args     pictures: a list of (3, H, W) uint8, or (H, W) in grey;
+             windows: (top, left, height, width), in pixels
     """
     figure = Drawing(figsize=(2.7 * len(pictures), 2.9), layout="constrained")
     figure.get_layout_engine().set(rect=(0, 0, 1, 0.98))  # or titles lose their upper edge
     all_axes = figure.subplots(1, len(pictures), squeeze=False)[0]
     for axes, picture, title in zip(all_axes, pictures, titles or [None] * len(pictures)):
         picture = np.asarray(picture)
-        axes.imshow(picture.transpose(1, 2, 0) if picture.ndim == 3 else picture, cmap="gray", interpolation="nearest")
+        axes.imshow(picture.transpose(1, 2, 0) if picture.ndim == 3 else picture, cmap="gray",
+                    interpolation="nearest")
         axes.set_title(title, fontsize=10)
         bare(axes)
     for window in windows:
@@ -35,16 +38,17 @@ def draw_pictures(pictures, titles=None, windows=(), path=None):
 
 
 def draw_maps(maps, titles=None, columns=4, weights=False, share=True, path=None):
-    """Maps as colours around 0 with a scale: red above, blue below; weights orange above, purple below.
+    """Draw maps as colours: red above 0, blue below it; for weights orange above, purple below.
 
-    The scale of large maps leaves out the largest hundredth of the numbers, or a few would make the rest pale; its ends
-    are pointed then.
+    In large maps a few numbers would make the rest pale, so the scale leaves out the largest 1 %.
+    Its ends are then pointed.
 
-    Args     maps (M, H, W); share: one scale for all, so that they can be compared
+    Args     maps (M, H, W); weights: use the colours of weights; share: use one scale for all
+             maps, so that they can be compared
     """
     maps = np.asarray(maps, np.float64)
     columns = min(columns, len(maps))
-    rows = -(-len(maps) // columns)
+    rows = ceil_div(len(maps), columns)
     width = 2.4 if columns > 1 else 5
     height = width * rows * maps.shape[1] / maps.shape[2] + 0.5
     figure = Drawing(figsize=(width * columns, height), layout="constrained")
@@ -66,32 +70,35 @@ def draw_maps(maps, titles=None, columns=4, weights=False, share=True, path=None
 
 
 def draw_numbers(arrays, windows=None, signs=None, path=None):
-    """Small arrays with their numbers written into the cells.
+    """Draw small arrays with their numbers in the cells.
 
-    Args     arrays: {title: (H, W)}, weights have a title that begins with w or dw; windows: {title: (top, left,
-             height, width)} to be outlined; signs: what stands before the second, the third ...: ["*", "="]
+    Args     arrays: {title: (H, W)}; weights have a title that begins with w or dw;
+             windows: {title: (top, left, height, width)}, outlined;
+             signs: what is written before the second array, the third ...: ["*", "="]
     """
     arrays = {title: np.atleast_2d(a) for title, a in arrays.items()}
     widths = [a.shape[1] for a in arrays.values()]
     tallest = max(a.shape[0] for a in arrays.values())
-    figure = Drawing(figsize=(0.62 * sum(widths) + 0.8 * len(widths), 0.62 * tallest + 0.6), layout="constrained")
+    figure = Drawing(figsize=(0.62 * sum(widths) + 0.8 * len(widths), 0.62 * tallest + 0.6),
+                     layout="constrained")
     all_axes = figure.subplots(1, len(arrays), squeeze=False, width_ratios=widths)[0]
     for number, (axes, (title, a)) in enumerate(zip(all_axes, arrays.items())):
         _show(axes, a, _colours(title), abs(a).max(), numbers=True)
         axes.set_title(title, fontsize=10)
         bare(axes)
         if signs and number:
-            axes.set_ylabel(signs[number - 1], rotation=0, fontsize=16, labelpad=14, va="center")
+            axes.set_ylabel(signs[number - 1], rotation=0, fontsize=16, labelpad=14,
+                            va="center")
         if windows and title in windows:
             outline(axes, *windows[title])
     return done(figure, path)
 
 
 def draw_explanation(explanation, path=None):
-    """An Explanation of tinynet.trace: its terms side by side (window, weights, products), below them the arithmetic.
+    """Draw an Explanation of tinynet.trace: its terms side by side, and the arithmetic below them.
 
-    Maps where terms have rows and columns, bars where they have one axis, the curve of an activation function; padding
-    is grey, what was picked is outlined.
+    Terms with rows and columns are drawn as maps, terms with one axis as bars, an activation
+    function as a curve. Padding is grey. What was picked, such as a maximum, is outlined.
     """
     if not explanation.last.size:  # a pixel that no window saw
         figure = Drawing(figsize=(6.5, 1.2), layout="constrained")
@@ -109,15 +116,16 @@ def draw_explanation(explanation, path=None):
 
 
 def _draw_terms_as_maps(explanation):
-    """A column of maps for each array of terms: one below the other if they are few, on one sheet if many."""
+    """Draw a column of maps for each array of terms, or one sheet where there are many maps."""
     shape = explanation.last.shape
     count, (H, W) = int(np.prod(shape[:-2])), shape[-2:]
     few = count <= 4
-    figure = Drawing(figsize=(3.1 * max(2, len(explanation.terms)), (2.3 * count if few else 3.1) + 1.3),
+    columns = len(explanation.terms)
+    figure = Drawing(figsize=(3.1 * max(2, columns), (2.3 * count if few else 3.1) + 1.3),
                      layout="constrained")
-    grid = figure.subplots(count if few else 1, len(explanation.terms), squeeze=False)
+    grid = figure.subplots(count if few else 1, columns, squeeze=False)
     for column, (name, array) in zip(grid.T, explanation.terms.items()):
-        if explanation.inside is not None and name in ("x", "product"):  # what weighs them is there all the same
+        if explanation.inside is not None and name in ("x", "product"):  # weights have no padding
             array = np.where(explanation.inside, array, np.nan)
         maps = array.reshape(count, H, W)
         top = abs(np.nan_to_num(maps)).max() or 1.0
@@ -129,9 +137,10 @@ def _draw_terms_as_maps(explanation):
                 _number(axes, explanation, H, W)
                 if len(shape) > 2:
                     axes.set_ylabel(f"{explanation.axes[0]} {explanation.start[0] + number}")
-        column[0].set_title(name if few else f"{name}, {count} {explanation.axes[0]}s", fontsize=10)
-        figure.colorbar(shown, ax=column, orientation="horizontal", shrink=0.8, aspect=30, ticks=[-top, 0, top],
-                        format=lambda value, _: f"{value:.3g}")
+        column[0].set_title(name if few else f"{name}, {count} {explanation.axes[0]}s",
+                            fontsize=10)
+        figure.colorbar(shown, ax=column, orientation="horizontal", shrink=0.8, aspect=30,
+                        ticks=[-top, 0, top], format=lambda value, _: f"{value:.3g}")
         if explanation.picked is not None and few:
             for place in np.argwhere(explanation.picked):
                 outline(column[0], *place, 1, 1)
@@ -140,13 +149,15 @@ def _draw_terms_as_maps(explanation):
 
 def _draw_terms_as_bars(explanation):
     figure = Drawing(figsize=(3.4 * len(explanation.terms), 3.4), layout="constrained")
-    for axes, (name, array) in zip(figure.subplots(1, len(explanation.terms), squeeze=False)[0],
-                                   explanation.terms.items()):
+    all_axes = figure.subplots(1, len(explanation.terms), squeeze=False)[0]
+    for axes, (name, array) in zip(all_axes, explanation.terms.items()):
         at = np.arange(array.size) + explanation.start[0]
         colours = matplotlib.colormaps[_colours(name)](np.where(array < 0, 0.15, 0.85))
         if array.size <= 40:
-            picked = np.zeros(array.size, bool) if explanation.picked is None else explanation.picked
-            axes.bar(at, array, color=colours, edgecolor=np.where(picked, WINDOW, "none"), linewidth=2)
+            picked = explanation.picked
+            picked = np.zeros(array.size, bool) if picked is None else picked
+            axes.bar(at, array, color=colours, edgecolor=np.where(picked, WINDOW, "none"),
+                     linewidth=2)
         else:
             axes.vlines(at, 0, array, color=colours, linewidth=0.7)
         axes.axhline(0, color=INK, linewidth=0.8)
@@ -157,10 +168,11 @@ def _draw_terms_as_bars(explanation):
 
 
 def _draw_one_term(explanation):
-    """A unit by itself: its numbers in a row, and above them the curve that leads from x to y, if there is one."""
+    """Draw the numbers of one unit in a row, and above them the curve of its function, if any."""
     curve = explanation.curve
     figure = Drawing(figsize=(6.5, 4.2 if curve else 2.2), layout="constrained")
-    rows = figure.subplots(2 if curve else 1, 1, squeeze=False, height_ratios=[3, 1] if curve else [1])[:, 0]
+    ratios = [3, 1] if curve else [1]
+    rows = figure.subplots(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0]
     if curve:
         xs, ys = curve
         x = float(explanation.terms["x"])
@@ -178,22 +190,24 @@ def _draw_one_term(explanation):
 
 
 def _show(axes, a, colours, top, numbers=False):
-    """a as colours from -top to top, grey where it is not a number."""
+    """Show an array as colours from -top to top, and in grey where it is not a number."""
     top = top or 1.0
     colours = matplotlib.colormaps[colours].with_extremes(bad=PADDING)
     shown = axes.imshow(a, cmap=colours, vmin=-top, vmax=top, interpolation="nearest")
     if numbers:
-        texts = {tuple(place): f"{a[tuple(place)] + 0.0:{'.0f' if abs(a[tuple(place)]) >= 999.5 else '.3g'}}"
-                 for place in np.argwhere(~np.isnan(a))}
-        if a.shape[1] <= 3 or max(map(len, texts.values())) <= 6:  # else they would run into each other
+        texts = {}
+        for place in map(tuple, np.argwhere(~np.isnan(a))):
+            texts[place] = f"{a[place] + 0.0:{'.0f' if abs(a[place]) >= 999.5 else '.3g'}}"
+        if a.shape[1] <= 3 or max(map(len, texts.values())) <= 6:  # or they would overlap
             for place, text in texts.items():
-                axes.text(*place[::-1], text, ha="center", va="center", fontsize=9 if len(text) <= 4 else 7.5,
+                axes.text(*place[::-1], text, ha="center", va="center",
+                          fontsize=9 if len(text) <= 4 else 7.5,
                           color="white" if abs(a[place]) > 0.65 * top else INK)
     return shown
 
 
 def _number(axes, explanation, H, W):
-    """Ticks with the rows and columns of the array that the terms were taken from: the first and the last."""
+    """Label the first and last row and column with their numbers in the array they are from."""
     top, left = explanation.start[-2:]
     for ticks, size, start in ((axes.set_yticks, H, top), (axes.set_xticks, W, left)):
         ends = sorted({0, size - 1})
@@ -201,10 +215,10 @@ def _number(axes, explanation, H, W):
 
 
 def _sheet(maps, gap=1):
-    """(M, H, W) -> one map, tiled as a square, with gaps of 0, which is white."""
+    """Put maps (M, H, W) into one map, tiled as a square, with gaps of 0, which is white."""
     M, H, W = maps.shape
     columns = math.ceil(math.sqrt(M * H / W))
-    sheet = np.zeros((-(-M // columns) * (H + gap) - gap, columns * (W + gap) - gap))
+    sheet = np.zeros((ceil_div(M, columns) * (H + gap) - gap, columns * (W + gap) - gap))
     for i, a in enumerate(maps):
         top, left = i // columns * (H + gap), i % columns * (W + gap)
         sheet[top:top + H, left:left + W] = a
