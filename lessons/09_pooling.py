@@ -60,7 +60,7 @@ assert (reference.maxpool_forward(x[None, None], 3, 2)[0] == y).all()
 # %% [markdown]
 # ## In the network
 #
-# Pooling has no weights. The notes say that it is like convolution (类似卷积的过程). Only one thing is alike: a window
+# Pooling has no weights. The notes say that it is like convolution, “类似卷积的过程”. Only one thing is alike: a window
 # slides, and windows can overlap. There is no kernel, nothing is added up, and channels are not mixed. (So the notes'
 # "kernel_size = 3 * 3 * 96" is wrong about the 96.) **Predict:** map 40 of 96 changes; which maps of the output change?
 

@@ -84,7 +84,7 @@ assert y[0, 2, 0, 3] < 1                                   # with these constant
 figures.draw_numbers({"x: channels down": large[0, :, 0], "y": y[0, :, 0]})
 
 # %% [markdown]
-# The notes say: to suppress the neurons around a neuron one can simply max-pool (可以直接最大池化). That is another
+# The notes say: to suppress the neurons around a neuron one can simply max-pool (“可以直接最大池化”). That is another
 # thing. Max-pooling **selects** one activation of a window and drops the others. LRN keeps all of them and **divides**
 # each by what is around it. And pooling compares pixels of one map, LRN maps at one pixel:
 

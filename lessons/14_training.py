@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 11 · Training (训练)
+# # 14 · Training (训练)
 #
 # *25 minutes. Before it: 07, the step; 12, augmentation. Beside it: the paper, sections 4 and 5,
 # `tinynet/schedules.py`, `tinynet/evaluation.py`, `tinynet/runs/`.*
@@ -8,7 +8,7 @@
 # too high or too low, cut the rate by the paper's rule, stop a run and go on with it, and say which error may be
 # reported.
 #
-# **In a sentence:** step after step on the training pictures, and after each pass a look at pictures kept out: they say
+# **In a sentence:** take step after step on the training set, and after each epoch measure on other pictures: they say
 # when to cut the rate, and a third set says how good the network is.
 
 # %%
@@ -81,19 +81,19 @@ for _ in range(10):
 assert after < before                                      # the same pictures again: their loss falls
 
 # %% [markdown]
-# The loop around it: batches without end, ten of which, of 20 pictures, are a pass (轮), and after each pass the
+# The loop around it: batches without end, ten of which, of 20 pictures, are an epoch (轮), and after each epoch the
 # validation error. It keeps a number a step under the names that a run of the library has; what is not measured in
 # a step is nan.
 
 # %%
-STEPS = 10                                                 # in a pass: 200 pictures, 20 in a batch
+STEPS = 10                                                 # in an epoch: 200 pictures, 20 in a batch
 
 
-def train(net, lr, batches, passes, plateau=False):
+def train(net, lr, batches, epochs, plateau=False):
     sgd, loss = tinynet.SGD(net, lr=lr), tinynet.SoftmaxCrossEntropy()
     schedule = tinynet.Plateau(sgd, patience=6, min_delta=0.01) if plateau else tinynet.schedules.Schedule(sgd)
     metrics = {name: [] for name in runs.COLUMNS}
-    for step in range(1, passes * STEPS + 1):
+    for step in range(1, epochs * STEPS + 1):
         x, labels = next(batches)
         lr, value = sgd.lr, require_finite(train_step(net, loss, sgd, x, labels), step)
         row = {"step": step, "lr": lr, "loss": value, "train_error": top_k_wrong(loss.probs, labels, 1).mean()}
@@ -106,12 +106,12 @@ def train(net, lr, batches, passes, plateau=False):
     return {name: np.array(values) for name, values in metrics.items()}
 
 
-def by_pass(metrics, name):
-    """One number a pass: the mean over its steps, or what was measured at its end."""
+def by_epoch(metrics, name):
+    """One number an epoch: the mean over its steps, or what was measured at its end."""
     return np.nanmean(metrics[name].reshape(-1, STEPS), axis=1)
 
 # %% [markdown]
-# To begin with, without augmentation: the middle of each picture, the same in every pass.
+# To begin with, without augmentation: the middle of each picture, the same in every epoch.
 
 # %%
 class Middles:
@@ -152,27 +152,27 @@ figures.draw_curves(None, metrics)
 #
 # Left, the loss of every batch. It begins near ln 10 = 2.3, what guessing among ten classes costs, and ends at nothing.
 # Right, the errors. The training error is 0; of pictures it has never seen, it gets a good third wrong. That gap is
-# overfitting. More passes do not close it: there is nothing left to learn from 200 pictures it knows.
+# overfitting. More epochs do not close it: there is nothing left to learn from 200 pictures it knows.
 
 # %%
-first, last = metrics["loss"][:3].mean(), by_pass(metrics, "loss")[-5:].mean()
+first, last = metrics["loss"][:3].mean(), by_epoch(metrics, "loss")[-5:].mean()
 assert abs(first - np.log(10)) < 0.8 and last < 0.1
-assert by_pass(metrics, "train_error")[-5:].mean() < 0.03
-assert 0.2 < by_pass(metrics, "top1_error")[-5:].mean() < 0.65  # guessing: 0.9
+assert by_epoch(metrics, "train_error")[-5:].mean() < 0.03
+assert 0.2 < by_epoch(metrics, "top1_error")[-5:].mean() < 0.65  # guessing: 0.9
 
 # %% [markdown]
 # The validation **loss** tells it earlier than the error: it turns round and grows, while the error still falls a
 # little. Where the network is wrong, it becomes ever surer of it, and the loss counts how sure; the error does not.
 
 # %%
-valid = by_pass(metrics, "test_loss")
+valid = by_epoch(metrics, "test_loss")
 turns = valid.argmin()
-assert turns < 30 and by_pass(metrics, "loss")[-1] < by_pass(metrics, "loss")[turns] / 3
-assert by_pass(metrics, "top1_error")[-5:].mean() < by_pass(metrics, "top1_error")[:turns].mean()
+assert turns < 30 and by_epoch(metrics, "loss")[-1] < by_epoch(metrics, "loss")[turns] / 3
+assert by_epoch(metrics, "top1_error")[-5:].mean() < by_epoch(metrics, "top1_error")[:turns].mean()
 
-figures.draw_lines({"error": {"training": by_pass(metrics, "train_error"),
-                              "validation": by_pass(metrics, "top1_error")},
-                    "loss": {"training": by_pass(metrics, "loss"), "validation": valid}}, xlabel="pass")
+figures.draw_lines({"error": {"training": by_epoch(metrics, "train_error"),
+                              "validation": by_epoch(metrics, "top1_error")},
+                    "loss": {"training": by_epoch(metrics, "loss"), "validation": valid}}, xlabel="epoch")
 
 # %% [markdown]
 # ## Against it: dropout and augmentation
@@ -186,11 +186,11 @@ ways = {"neither": (False, plain), "dropout": (True, plain), "augmentation": (Fa
 nets = {name: small_net(0, dropout) for name, (dropout, _) in ways.items() if name != "neither"}
 results = {"neither": metrics} | {name: train(nets[name], 0.01, ways[name][1](0), PASSES) for name in nets}
 for name in nets:
-    assert by_pass(results[name], "train_error")[-5:].mean() > by_pass(metrics, "train_error")[-5:].mean()
+    assert by_epoch(results[name], "train_error")[-5:].mean() > by_epoch(metrics, "train_error")[-5:].mean()
 
-figures.draw_lines({"training loss": {name: by_pass(result, "loss") for name, result in results.items()},
-                    "validation loss": {name: by_pass(result, "test_loss") for name, result in results.items()}},
-                   xlabel="pass")
+figures.draw_lines({"training loss": {name: by_epoch(result, "loss") for name, result in results.items()},
+                    "validation loss": {name: by_epoch(result, "test_loss") for name, result in results.items()}},
+                   xlabel="epoch")
 
 # %% [markdown]
 # Each makes it harder to learn the pictures by heart, and learning is slower: the paper says that dropout roughly
@@ -201,7 +201,7 @@ figures.draw_lines({"training loss": {name: by_pass(result, "loss") for name, re
 pairs = [(results["neither"], results["both"])]
 pairs += [(train(small_net(seed), 0.01, plain(seed), PASSES),
            train(small_net(seed, dropout=True), 0.01, varied(seed), PASSES)) for seed in (1, 2)]
-ends = {name: np.array([[by_pass(metrics, name)[-5:].mean() for metrics in pair] for pair in pairs])
+ends = {name: np.array([[by_epoch(metrics, name)[-5:].mean() for metrics in pair] for pair in pairs])
         for name in ("test_loss", "top1_error")}           # (3 seeds, neither and both)
 assert (ends["test_loss"][:, 1] < 0.75 * ends["test_loss"][:, 0]).all()  # every time, by a good quarter at least
 assert ends["top1_error"][:, 1].mean() < ends["top1_error"][:, 0].mean() + 0.02  # no worse on average
@@ -211,7 +211,7 @@ figures.draw_lines({title: {"neither": (["0", "1", "2"], ends[name][:, 0]), "bot
                                         ("validation error at the end", "top1_error"))}, xlabel="seed")
 
 # %% [markdown]
-# That is what was seen here, with 200 pictures, 40 passes and three seeds: the loss is better by far, the error by some
+# That is what was seen here, with 200 pictures, 40 epochs and three seeds: the loss is better by far, the error by some
 # points or hardly. The paper gives no figure for dropout. Of crops and mirror images it says that without them the
 # network "suffers from substantial overfitting, which would have forced us to use much smaller networks".
 #
@@ -220,7 +220,7 @@ figures.draw_lines({title: {"neither": (["0", "1", "2"], ends[name][:, 0]), "bot
 
 # %%
 known = [(x / 60, labels) for x, labels in data.test_batches(Middles(), 200, 28, middle_statistics.mean)]
-while_training = by_pass(results["both"], "train_error")[-5:].mean()
+while_training = by_epoch(results["both"], "train_error")[-5:].mean()
 all_units = evaluate(nets["both"], loss, known).top1_error
 assert all_units < while_training / 1.2                    # so it may lie above the validation error, and no wonder
 assert evaluate(bare, loss, known).top1_error < 0.03
@@ -228,18 +228,18 @@ assert evaluate(bare, loss, known).top1_error < 0.03
 # %% [markdown]
 # ## A rate too high, a rate too low
 #
-# The same network, 20 passes. Both wrong rates give a loss that hardly falls. How to tell them apart? Too low: it does
+# The same network, 20 epochs. Both wrong rates give a loss that hardly falls. How to tell them apart? Too low: it does
 # fall, smoothly and slowly. Too high: it jumps about ln 10 and gets nowhere.
 
 # %%
 rates = {"0.0003": 0.0003, "0.01": 0.01, "0.1": 0.1}
 tried = {name: train(small_net(0), lr, plain(0), 20) for name, lr in rates.items()}
-losses = {name: by_pass(metrics, "loss") for name, metrics in tried.items()}
+losses = {name: by_epoch(metrics, "loss") for name, metrics in tried.items()}
 assert losses["0.01"][-1] < 0.6                            # right
 assert 1.5 < losses["0.0003"][-1] < losses["0.0003"][0] - 0.2  # creeps, but falls
 assert losses["0.1"].min() > 1.7                           # gets nowhere
 
-figures.draw_lines({"training loss": losses}, xlabel="pass", levels={"ln 10: guessing": np.log(10)})
+figures.draw_lines({"training loss": losses}, xlabel="epoch", levels={"ln 10: guessing": np.log(10)})
 
 # %% [markdown]
 # Higher still, a rate of 1, and the first steps throw the weights so far out that the loss explodes. After that it is
@@ -266,7 +266,7 @@ except NotFinite as error:
 # The paper: "divide the learning rate by 10 when the validation error rate stopped improving with the current learning
 # rate". The notes: 在每次结果不再改变时减小10倍，三次之后终止. What is watched is the **validation error**; and after
 # the third cut training **goes on**, at the last rate. The authors looked at the curve and did it by hand. As a rule,
-# "stopped" needs a number: no new best for so many passes, the patience (耐心值). With a patience of 2:
+# "stopped" needs a number: no new best for so many epochs, the patience (耐心值). With a patience of 2:
 
 # %%
 errors = [0.90, 0.60, 0.65, 0.61, 0.40, 0.42, 0.40, 0.39]
@@ -286,8 +286,8 @@ print(inspect.getsource(tinynet.Plateau.end_epoch))
 
 # %%
 cut = train(small_net(0), 0.02, varied(0), 60, plateau=True)
-lrs = cut["lr"].reshape(-1, STEPS)[:, 0]                   # of each pass
-drops = np.flatnonzero(np.diff(lrs) < 0) + 1               # passes that were over when it was cut
+lrs = cut["lr"].reshape(-1, STEPS)[:, 0]                   # of each epoch
+drops = np.flatnonzero(np.diff(lrs) < 0) + 1               # epochs that were over when it was cut
 assert 1 <= len(drops) <= 3 and np.allclose(lrs[drops], 0.02 / 10.0**np.arange(1, len(drops) + 1))
 
 figures.draw_curves(None, cut)
@@ -295,40 +295,40 @@ figures.draw_curves(None, cut)
 # %% [markdown]
 # After the first cut the training loss may jump for some steps (lesson 07 says why), then it falls, and jumps about
 # much less: smaller steps stay where larger ones were thrown about. The later cuts change little; there is little
-# left to change. The length of the run was fixed beforehand: 60 passes here, about 90 in the paper. No cut ends it.
+# left to change. The length of the run was fixed beforehand: 60 epochs here, about 90 in the paper. No cut ends it.
 
 # %%
 start = drops[0]
-level = by_pass(cut, "loss")
+level = by_epoch(cut, "loss")
 assert level[start + 2:start + 7].mean() < level[start - 5:start].mean()
 assert len(cut["step"]) == 60 * STEPS and lrs[-1] < 0.02
 
 replayed = tinynet.Plateau(tinynet.SGD(small_net(0), lr=0.02), patience=6, min_delta=0.01)
-again = [replayed.end_epoch(error) for error in by_pass(cut, "top1_error")]
+again = [replayed.end_epoch(error) for error in by_epoch(cut, "top1_error")]
 assert (np.flatnonzero(again) + 1 == drops).all()          # the validation error alone says when
 
 # %% [markdown]
 # ## Which error may be reported?
 #
 # Whoever looks at 90 errors and reports the smallest, reports luck. Take a network whose true error is 0.40 in every
-# pass: each measurement on 300 pictures is off by chance, and the smallest of 90 is off by a lot. So choose the pass
-# with the **validation** set, and report the error of that pass on the **test** set, which had no say. (Simulated,
+# epoch: each measurement on 300 pictures is off by chance, and the smallest of 90 is off by a lot. So choose the epoch
+# with the **validation** set, and report the error of that epoch on the **test** set, which had no say. (Simulated,
 # 1,000 times.)
 
 # %%
-measured = rng.binomial(300, 0.40, (2, 1000, 90)) / 300    # validation and test, runs, passes
-smallest = np.minimum.accumulate(measured[1], axis=1).mean(axis=0)  # (90,) of the passes so far
+measured = rng.binomial(300, 0.40, (2, 1000, 90)) / 300    # validation and test, runs, epochs
+smallest = np.minimum.accumulate(measured[1], axis=1).mean(axis=0)  # (90,) of the epochs so far
 chosen = np.stack([np.take_along_axis(measured[1], measured[0, :, :n].argmin(axis=1)[:, None], axis=1).mean()
                    for n in range(1, 91)])
 assert smallest[-1] < 0.345 and abs(chosen - 0.40).max() < 0.01
 
 looked_at = np.arange(1, 91)
 figures.draw_lines({"": {"smallest test error": (looked_at, smallest),
-                         "test error of the chosen pass": (looked_at, chosen)}},
-                   xlabel="passes to choose from", levels={"true error": 0.40})
+                         "test error of the chosen epoch": (looked_at, chosen)}},
+                   xlabel="epochs to choose from", levels={"true error": 0.40})
 
 # %% [markdown]
-# The validation error itself, once it has chosen the pass or the cuts, is too good in the same way. So this is what may
+# The validation error itself, once it has chosen the epoch or the cuts, is too good in the same way. So this is what may
 # be said of our network with both means: its test error, measured once, at the end.
 
 # %%
@@ -415,8 +415,8 @@ assert (two_steps(1) == two_steps(1)).all() and not np.array_equal(two_steps(1),
 # %% [markdown]
 # ## Exercises
 #
-# **1.** The rule. Given the validation errors after each pass, the first rate and the patience: the rate that **each
-# pass was trained with**, as an array. A new best is any error smaller than all before. `patience` passes in a row
+# **1.** The rule. Given the validation errors after each epoch, the first rate and the patience: the rate that **each
+# epoch was trained with**, as an array. A new best is any error smaller than all before. `patience` epochs in a row
 # without one: divide by 10 and count anew. Three times at most.
 
 # %%
@@ -432,8 +432,8 @@ def rates_of_plateau(errors, lr, patience):
 exercises.check_rates_of_plateau(rates_of_plateau)
 
 # %% [markdown]
-# **2.** From the validation and the test error after each pass, two arrays: the error that may be reported. Choose the
-# pass by the validation error, the first where several are equal.
+# **2.** From the validation and the test error after each epoch, two arrays: the error that may be reported. Choose the
+# epoch by the validation error, the first where several are equal.
 
 # %%
 import numpy as np
@@ -450,7 +450,7 @@ exercises.check_honest_error(honest_error)
 # %% [markdown]
 # ## What to remember
 #
-# - Forward, backward, update; after each pass a look at pictures kept out, with all units on.
+# - Forward, backward, update; after each epoch a measurement on other pictures, with all units on.
 # - Training error far below validation error: overfitting. The validation loss shows it first.
 # - Dropout and augmentation make learning by heart harder: slower, and better on what was never seen.
 # - A loss that creeps: rate too low. One that jumps about ln(classes), or is no number: too high.

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 12 · Looking inside (定性评估)
+# # 15 · Looking inside (定性评估)
 #
 # *35 minutes. Before it: 13, the whole network. Beside it: the paper, section 6.1, with its figures 3 and 4.*
 #
@@ -51,7 +51,7 @@ fresh = {name: w.copy() for name, w in net.named_params().items()}
 
 # %% [markdown]
 # The pictures are the library's own, drawn from a seed: ten figures of any colour, size and place. 2,000 to learn from,
-# 500 held out. The first of each class, every second pixel of it:
+# 500 test pictures. The first of each class, every second pixel of it:
 
 # %%
 source = EmbeddedSource(75, quiet=True, counts=(2000, 500))
@@ -87,8 +87,8 @@ def prepared(pictures):
     return (data.center_crop(pictures, 67) - data.center_crop(statistics.mean, 67)) / 64
 
 
-held_out = evaluate(net, loss, [(prepared(test_pictures), test_labels)])
-assert held_out.top1_error < 0.55 and held_out.top5_error < 0.2
+measured = evaluate(net, loss, [(prepared(test_pictures), test_labels)])
+assert measured.top1_error < 0.55 and measured.top5_error < 0.2
 
 # %% [markdown]
 # ## The kernels of conv1
