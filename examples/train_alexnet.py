@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 
 import tinynet
-from tinynet import console, data
+from tinynet import console, data, parallel
 from tinynet.evaluation import evaluate
 from tinynet.runs import report, setup
 from tinynet.weights import WeightsError, finetuning
@@ -83,4 +83,4 @@ def parse_arguments():
 
 
 if __name__ == "__main__":
-    console.execute(main, (*setup.MISTAKES, WeightsError))
+    parallel.execute(main, (*setup.MISTAKES, WeightsError))

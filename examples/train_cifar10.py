@@ -14,7 +14,7 @@ import numpy as np
 from train_alexnet import train
 
 import tinynet
-from tinynet import cifarnet, console, data
+from tinynet import cifarnet, data, parallel
 from tinynet.runs import StallHint, report, setup
 
 
@@ -38,4 +38,4 @@ def main():
 
 
 if __name__ == "__main__":
-    console.execute(main, setup.MISTAKES)
+    parallel.execute(main, setup.MISTAKES)

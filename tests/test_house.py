@@ -46,6 +46,7 @@ ARROWS = {
     "data command line": {"data", "console", "figures", "threads"},
     "console": {"checkpoint"},
     "evaluation": {"backend", "metrics"},
+    "parallel": MIDDLE,
     "gradcheck": MIDDLE,
     "trace": MIDDLE,
     "emulator": set(),
@@ -54,7 +55,7 @@ ARROWS = {
     "figures command line": {"figures", "console", "runs"},
     "weights": MIDDLE | {"runs"},
     "weights command line": {"weights", "runs", "checkpoint", "console"},
-    "runs": MIDDLE | {"threads", "evaluation", "figures", "__version__"},
+    "runs": MIDDLE | {"threads", "evaluation", "figures", "parallel", "__version__"},
     "microscope": MIDDLE | {"trace", "runs"},
     "microscope command line": {"microscope", "console", "data"},
     "__init__": MIDDLE | {"evaluation", "gradcheck", "trace"},  # no figures, and no rung but ops
@@ -62,7 +63,7 @@ ARROWS = {
 OUTSIDE = {  # what a room may import from outside the standard library
     "backend": {"numpy", "cupy"}, "cpu": {"numpy", "threadpoolctl"},
     "data": {"numpy", "PIL", "tqdm", "scipy"}, "console": {"numpy", "tqdm"}, "figures": {"numpy", "matplotlib"},
-    "weights": {"numpy", "onnx", "google"},
+    "weights": {"numpy", "onnx", "google"}, "parallel": {"numpy", "cupy", "mpi4py"},
 }
 
 

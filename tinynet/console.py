@@ -138,20 +138,21 @@ class Interrupt:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def check(self):
-        """Raise Interrupted if a signal has come."""
-        if self.received:
-            raise Interrupted(self.received)
+    def check(self, communicator=None):
+        """Raise Interrupted if a signal has come: to any of the ranks, if there are several."""
+        received = communicator.share(self.received) if communicator else [self.received]
+        for number in filter(None, received):
+            raise Interrupted(number)
 
-    def watch(self, batches):
+    def watch(self, batches, communicator=None):
         """Yield the batches, and check before each is asked for: one that was taken is passed
         on.
         """
         batches = iter(batches)
-        self.check()
+        self.check(communicator)
         for batch in batches:
             yield batch
-            self.check()
+            self.check(communicator)
 
     def _notice(self, number, _frame):
         if self.received:

@@ -34,18 +34,21 @@ class TrainingBatches:
              device: where x is made; a "gpu" receives the bytes of the pictures, one batch ahead,
              and augments them itself
              colour_epochs: the number of epochs with colour shifts, None for all
+             shards, own: into how many shards each batch is cut, and the slice of them that is
+             prepared here; the random numbers are drawn for the whole batch (tinynet.parallel)
     Raises   ValueError if the crops are larger than the pictures; from next(), DataError if no
              picture can be read, and DataLost if the files are gone
     """
 
     def __init__(self, split, batch_size, size, statistics, rng, how=PLAIN, threads=None,
-                 device="cpu", colour_epochs=None):
+                 device="cpu", colour_epochs=None, shards=1, own=slice(None)):
         require_crop(size, statistics.mean.shape[-1])
         self.split, self.batch_size, self.size = split, batch_size, size
         self.how, self.colour_epochs = how, colour_epochs
         self.mean = to_device(statistics.mean, device)
         self.axes = principal_axes(statistics.covariance)
         self.rng, self.threads, self.device = rng, threads, device
+        self.shards, self.own = shards, own
         # Where the next batch is: the epochs before its epoch, the generator at the start of its
         # epoch, and the batches before it in its epoch.
         self.position = {"epochs": 0, "generator": rng.bit_generator.state, "batches": 0}
@@ -66,12 +69,23 @@ class TrainingBatches:
 
     def __next__(self):
         while True:
-            how = self._how(self.position["epochs"])
-            pictures, drawn, labels, self.position = next(self._batches)
+            x, labels, _ = self.take()
             if len(labels):
-                return self._as_input(pictures, drawn, how), labels
-            if len(self.split.unreadable) == len(self.split):
-                raise DataError(f"none of {len(self.split)} pictures can be read")
+                return x, labels
+            self.require_readable()
+
+    def take(self):
+        """Return x and labels of the own shards of the next batch, which may be empty, and how many
+        pictures each of them has.
+        """
+        how = self._how(self.position["epochs"])
+        pictures, drawn, labels, counts, self.position = next(self._batches)
+        return self._as_input(pictures, drawn, how), labels, counts
+
+    def require_readable(self):
+        """Raise DataError if no picture of the split can be read."""
+        if len(self.split.unreadable) == len(self.split):
+            raise DataError(f"none of {len(self.split)} pictures can be read")
 
     def _how(self, epochs):
         """Return the Augmentation of the epoch that follows so many epochs."""
@@ -79,7 +93,8 @@ class TrainingBatches:
         return self.how if shifted else self.how.without_colour()
 
     def _run(self, epochs, skip):
-        """Yield pictures or crops, their Sample, their labels and the position that follows them.
+        """Yield pictures or crops, their Sample, their labels, how many each own shard has, and the
+        position that follows them.
 
         Args     epochs: the first epoch; skip: how many of its batches are left out
         """
@@ -100,11 +115,17 @@ class TrainingBatches:
 
         def prepare(plan):
             indices, drawn, how, after = plan
+            shards = cut(len(indices), self.shards)[self.own]
+            mine = slice(shards[0].start, shards[-1].stop)
+            indices, drawn = indices[mine], drawn[mine]
             pictures, readable = self.split.read(indices)
             drawn, labels = drawn[readable], self.split.labels[indices[readable]]
+            found = np.arange(mine.start, mine.stop)[readable]
+            counts = [int(np.sum((shard.start <= found) & (found < shard.stop)))
+                      for shard in shards]
             if self.device == "cpu":
                 pictures = augment(pictures, drawn, self.mean, self.size, how)
-            return pictures, drawn, labels, after
+            return pictures, drawn, labels, counts, after
 
         return prefetch_to_device(in_order(prepare, plans(skip), self.threads), self.device)
 
@@ -114,6 +135,11 @@ class TrainingBatches:
             return pictures
         on_gpu = importlib.import_module("tinynet.cuda.augment")
         return on_gpu.augment(pictures, drawn, self.mean, self.size, how)
+
+
+def cut(N, shards):
+    """Return the slices of N pictures that are the shards; some are empty if N < shards."""
+    return [slice(i * N // shards, (i + 1) * N // shards) for i in range(shards)]
 
 
 def test_batches(split, batch_size, size, mean, ten_views=False):

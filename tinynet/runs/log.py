@@ -18,6 +18,8 @@ class Log:
     """All rows so far. Where a column has no value there is nan in memory, and nothing in the files.
 
     columns  {name: numbers, one a step}
+
+    Args     folder: None keeps the rows in memory only
     """
 
     def __init__(self, folder):
@@ -45,6 +47,8 @@ class Log:
     def open(self):
         """Write both files from the rows in memory, and leave them open for more rows."""
         self.close()
+        if self.folder is None:
+            return
         rows = range(len(self.columns["step"]))
         head = ",".join(COLUMNS) + "\n"
         for name, first, line in (("metrics.csv", head, self._csv),

@@ -15,11 +15,14 @@ def finish(run, source, loss, ten_views=False, **facts):
     """Write everything that a run leaves at its end, summary.json last, and print how it went.
 
     Args     facts: more entries for summary.json
+    With several ranks, all of them measure and rank 0 writes.
     """
     one = run.evaluation  # None if the run was stopped after its last evaluation, and resumed here
     if one is None:
         one = evaluate(run.net, loss, run.test_batches())
     ten = evaluate(run.net, loss, run.test_batches(True, "ten views")) if ten_views else None
+    if not run.is_first:
+        return
     facts = {"images": run.images, "seconds": run.seconds, "steps": run.step,
              "parameters": run.net.summary().params, "device": run.net.device, **facts}
     speed = run.images / run.seconds if run.images else None  # None: every step was made before

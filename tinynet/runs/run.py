@@ -19,6 +19,7 @@ import numpy as np
 from tinynet import __version__, backend, checkpoint, console
 from tinynet.evaluation import memory_advice, would_have_fitted
 from tinynet.metrics import top_k_wrong
+from tinynet.parallel import Communicator
 from tinynet.runs import folder as files
 from tinynet.runs.log import Log
 from tinynet.shapes import ceil_div
@@ -47,15 +48,19 @@ class Run:
              set; test_images: how many pictures it has; identity: a dict of everything that a run
              must share with the checkpoint it continues (JSON values); minutes: between two
              checkpoints; keep_checkpoints: keep the first one and that of every epoch, also after
-             the end
+             the end; communicator: of the ranks that train together. Rank 0 alone has a lock,
+             writes files and shows progress
     """
 
     def __init__(self, lock, net, sgd, schedule, batches, test_batches, test_images, *, steps,
                  steps_per_epoch, identity, hint, minutes=10.0, keep_checkpoints=False,
-                 quiet=False):
-        self.lock, self.folder, self.identity, self.quiet = lock, lock.folder, identity, quiet
+                 quiet=False, communicator=None):
+        self.communicator = communicator or Communicator()
+        self.is_first = self.communicator.rank == 0
+        self.lock, self.folder = lock, lock.folder if self.is_first else None
+        self.identity, self.quiet = identity, quiet or not self.is_first
         self.net, self.sgd, self.schedule, self.batches = net, sgd, schedule, batches
-        self.log, self.hint = Log(lock.folder), hint
+        self.log, self.hint = Log(self.folder), hint
         self.last_step, self.steps_per_epoch = steps, steps_per_epoch
         self.seconds_between_saves, self.keep_checkpoints = 60 * minutes, keep_checkpoints
         self.step, self.evaluated, self.evaluation = 0, True, None
@@ -78,12 +83,14 @@ class Run:
         try:
             if self._step_began is None and isinstance(error, (console.Interrupted, OSError)):
                 self.save()
+                if isinstance(error, console.Interrupted):  # which all ranks raise at once
+                    self.communicator.barrier()
         finally:
             self._progress.close()
             self._interrupt.__exit__()
             backend.on_compile = None
             self.log.close()
-            if error is not None:
+            if error is not None and self.is_first:
                 self.lock.release()
         in_a_step = self._step_began is not None
         if isinstance(error, MemoryError) and in_a_step and self.net.device != "cpu":
@@ -102,7 +109,7 @@ class Run:
         Raises   Interrupted, between two steps, after Ctrl-C
         """
         while not self._at_end_of_epoch():
-            self._interrupt.check()
+            self._interrupt.check(self.communicator)
             with memory_advice(self.net, self.batches.batch_size):
                 x, labels = next(self.batches)
             self._step_began = time.perf_counter()
@@ -110,7 +117,7 @@ class Run:
             if self._step_began is not None:
                 raise RuntimeError("call run.record(...) after each step")
             if time.monotonic() - self._saved_at >= self.seconds_between_saves:
-                self.save()
+                self.save()  # the other ranks wait for rank 0 in their next step
 
     def record(self, loss, probs, labels):
         """Record the step that was just made.
@@ -134,7 +141,8 @@ class Run:
         """Yield the batches x, labels of the test set. Raises Interrupted after Ctrl-C."""
         with console.Progress(self._test_images, label, "pictures", self.quiet,
                               leave=False) as progress:
-            for x, labels in self._interrupt.watch(self._test_batches(ten_views)):
+            for x, labels in self._interrupt.watch(self._test_batches(ten_views),
+                                                   self.communicator):
                 yield x, labels
                 progress.update(len(labels))
 
@@ -162,6 +170,8 @@ class Run:
 
     def begin(self, config):
         """Start a new run: write config.json and the checkpoint of step 0."""
+        if not self.is_first:
+            return
         files.remove_unfinished(self.folder)
         files.write_json(self.folder / "config.json", config | {
             "tinynet": __version__, "numpy": np.__version__,
@@ -175,10 +185,13 @@ class Run:
         Raises   RunError if there is none, or with the first entry in which it differs from this
                  run
         """
-        files.require_resumable(self.folder)
-        path, state = files.load_newest(self.folder)
-        files.require_same(path, state["identity"], self.identity)
-        files.remove_unfinished(self.folder)
+        path = state = None
+        if self.is_first:
+            files.require_resumable(self.folder)
+            path, state = files.load_newest(self.folder)
+            files.require_same(path, state["identity"], self.identity)
+            files.remove_unfinished(self.folder)
+        path, state = self.communicator.from_first((path, state))
         for name, part in self._parts().items():
             part.restore(state[name])
         self.step, self.evaluated = state["step"], state["evaluated"]
@@ -187,6 +200,8 @@ class Run:
 
     def save(self):
         """Write a checkpoint, completely or not at all, and remove the old ones."""
+        if not self.is_first:
+            return
         state = {name: part.state() for name, part in self._parts().items()}
         state |= {"identity": self.identity, "step": self.step, "evaluated": self.evaluated}
         path = self.folder / f"checkpoint-{self.step:06}.npz"

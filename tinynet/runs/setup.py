@@ -7,16 +7,19 @@ import argparse
 import dataclasses
 import hashlib
 import os
+import platform
 
-from tinynet import backend, checkpoint, console, data, threads
+import numpy as np
+
+from tinynet import __version__, backend, checkpoint, console, data, parallel, threads
 from tinynet.runs import folder as files
 from tinynet.runs.run import Run
 from tinynet.runs.stall import StallHint
 from tinynet.shapes import ShapeError, ceil_div
 
-SETTLED = ("recipe", "schedule", "epochs", "steps", "batch_size", "image_size", "lr", "seed")
+SETTLED = ("recipe", "schedule", "epochs", "steps", "batch_size", "image_size", "lr", "seed", "shards")
 MISTAKES = (console.FolderError, data.DataError, ShapeError, backend.DeviceError,
-            checkpoint.CheckpointError, files.RunError)  # of a user: one line, exit code 2
+            checkpoint.CheckpointError, files.RunError, parallel.ParallelError)  # of a user: one line, exit code 2
 
 
 def parser(description, *, data, epochs, batch_size, lr, out):
@@ -41,6 +44,11 @@ def parser(description, *, data, epochs, batch_size, lr, out):
         help="time between two checkpoints; one is written after each epoch in any case")
     add("--keep-checkpoints", action="store_true", help="keep the checkpoint of every epoch")
     add("--quiet", action="store_true", help="print errors only")
+    add("--parallel", choices=("data",), help="train on all ranks that mpiexec starts; data: each "
+        "computes its share of every batch")
+    add("--shards", type=console.positive_int, metavar="N",
+        help="cut every batch into N shards, whose gradients are added in a fixed order: the "
+             "weights then have the same bits on 1 to N ranks; default: one shard a rank")
     return parser
 
 
@@ -50,6 +58,8 @@ def parse(parser):
     Raises   RunError or DeviceError, one line, for what is known to fail before the data are read
     """
     args = parser.parse_args()
+    communicator = parallel.connect(args.parallel)
+    args.quiet = args.quiet or communicator.rank > 0
     if args.resume:
         config = files.read_config(args.out)
         files.require_resumable(args.out)
@@ -57,10 +67,13 @@ def parse(parser):
                 if name in config}
         parser.set_defaults(**kept)
         args = parser.parse_args()
+        args.quiet = args.quiet or communicator.rank > 0
         files.require_same(os.path.join(args.out, "config.json"), {"options": options(config)},
                            {"options": options(vars(args))})
     else:
         files.require_unused(args.out)
+        args.shards = args.shards or communicator.size
+    parallel.require_shards(args.shards, communicator.size)
     backend.choose_device(args.device)
     threads.default_thread_count()
     return args
@@ -88,6 +101,8 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
     Returns  a Run, ready for the training loop
     Raises   MISTAKES, each with one line for the user
     """
+    communicator = parallel.connect(args.parallel)
+    first = communicator.rank == 0
     say = (lambda line: None) if args.quiet else print
     summary = net.summary()
     device, why = backend.choose_device(args.device, summary.training_bytes(args.batch_size))
@@ -98,14 +113,17 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
         f"{summary.params:,} parameters")
     say(f"{source.name}: {len(source.class_names)} classes, {len(source.train)} training pictures, "
         f"{len(source.test)} test pictures")
-    lock = files.Lock(args.out)
-    folder = lock.folder
-    if not args.resume:
-        files.require_unused(folder)  # again, now that no other process can begin a run here
-    if args.resume and (folder / "statistics.npz").exists():
-        statistics = data.load_statistics(folder / "statistics.npz")
-    else:
-        statistics = data.compute_statistics(source.train, args.quiet)
+    lock = statistics = None
+    if first:
+        lock = files.Lock(args.out)
+        kept = lock.folder / "statistics.npz"
+        if not args.resume:
+            files.require_unused(lock.folder)  # again: no other process can begin a run here now
+        if args.resume and kept.exists():
+            statistics = data.load_statistics(kept)
+        else:
+            statistics = data.compute_statistics(source.train, args.quiet)
+    statistics = communicator.from_first(statistics)
     if mean is not None:
         statistics = dataclasses.replace(statistics, mean=mean)
 
@@ -116,7 +134,11 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
     next(test_batches())  # if no picture can be read, say so now
     batches = data.TrainingBatches(source.train, args.batch_size, size, statistics, batches_rng,
                                    augmentation, device=device,
-                                   colour_epochs=schedule.colour_epochs)
+                                   colour_epochs=schedule.colour_epochs, shards=args.shards,
+                                   own=parallel.own_shards(communicator, args.shards))
+    if args.shards > 1:
+        net = parallel.DataParallel(net, communicator, args.shards)
+        batches = parallel.Batches(batches, communicator)
     per_epoch = steps_per_epoch(args, source)
     steps = getattr(args, "steps", None) or args.epochs * per_epoch
     same = identity(args, summary, source, statistics)
@@ -125,13 +147,27 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
     run = Run(lock, net, sgd, schedule, batches, test_batches, len(source.test), steps=steps,
               steps_per_epoch=per_epoch, identity=same,
               hint=hint or StallHint(len(source.class_names)), minutes=args.checkpoint_minutes,
-              keep_checkpoints=args.keep_checkpoints, quiet=args.quiet)
+              keep_checkpoints=args.keep_checkpoints, quiet=args.quiet, communicator=communicator)
+    require_same_on_all(communicator, run.identity)
     if args.resume:
         say(f"continuing from {run.resume()}: step {run.step} of {steps}")
         return run
-    checkpoint.save_arrays(folder / "statistics.npz", dataclasses.asdict(statistics))
+    if first:
+        checkpoint.save_arrays(kept, dataclasses.asdict(statistics))
     run.begin(vars(args) | {"network": network, "device": device, "classes": source.class_names})
     return run
+
+
+def require_same_on_all(communicator, own):
+    """Raise ParallelError with the first entry in which two ranks differ."""
+    versions = {"tinynet": __version__, "numpy": np.__version__,
+                "python": platform.python_version()}
+    shared = communicator.share({"versions": versions, **own})
+    for rank, other in enumerate(shared):
+        try:
+            files.require_same(f"rank {rank}", shared[0], other)
+        except files.RunError as error:
+            raise parallel.ParallelError(f"the ranks do not train the same: {error}") from None
 
 
 def identity(args, summary, source, statistics):

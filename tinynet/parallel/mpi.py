@@ -1,0 +1,144 @@
+"""Ranks that are processes, started by mpiexec; mpi4py connects them."""
+
+import contextlib
+import functools
+import io
+import os
+import sys
+import threading
+import time
+
+from tinynet import console
+from tinynet.parallel.communicator import Communicator, ParallelError
+
+BEAT, SILENCE = 0.5, 10.0  # seconds: between two signs of life, and until a rank counts as lost
+NUMBERS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")  # in which mpiexec tells the rank
+
+
+def connect(kind):
+    """Return the Communicator of this program: of one rank if `kind` is None, else that of MPI.
+
+    Raises   ParallelError if mpi4py is missing, or if mpiexec was not used
+    """
+    if kind is None:
+        if _started_rank() is not None:
+            raise ParallelError("started by mpiexec, but without --parallel data: every rank would "
+                                "train by itself")
+        return Communicator()
+    try:
+        processes = _processes()
+    except (ImportError, RuntimeError) as error:
+        raise ParallelError(f"--parallel {kind} needs mpi4py ({str(error).splitlines()[0]}): "
+                            "pip install -e '.[mpi]'") from None
+    if processes.size == 1:
+        raise ParallelError(f"--parallel {kind} needs several ranks: put mpiexec -n 2 before the "
+                            "command")
+    return processes
+
+
+@functools.cache
+def _processes():
+    from mpi4py import MPI
+    return Processes(MPI)
+
+
+def execute(main, mistakes):
+    """Call console.execute; if this rank fails, end all others too.
+
+    A mistake is found by all ranks at once, so only rank 0 speaks of it, and ends the others
+    before they do; what another rank alone has to say comes a moment later.
+    """
+    rank = _started_rank()
+    if rank is None:
+        console.execute(main, mistakes)
+    said, code = io.StringIO(), 0
+    try:
+        with contextlib.redirect_stderr(said) if rank else contextlib.nullcontext():
+            console.execute(main, mistakes)
+    except SystemExit as end:
+        code = end.code or 0
+    if not code:
+        if _processes.cache_info().currsize:
+            _processes().close()
+        sys.exit(0)
+    if rank:
+        time.sleep(2)
+        sys.stderr.write(said.getvalue())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # without MPI's farewell, which waits for all: so mpiexec ends the others
+
+
+def _started_rank():
+    """Return the number of this rank as mpiexec has told it, or None without mpiexec."""
+    return next((int(os.environ[name]) for name in NUMBERS if name in os.environ), None)
+
+
+class Processes(Communicator):
+    """One rank of MPI. A thread tells the next rank that it is alive, and watches the one before.
+
+    The engine never waits inside MPI: it asks again and again, so that the thread gets its turn.
+    """
+
+    def __init__(self, MPI):
+        self._MPI, self._world = MPI, MPI.COMM_WORLD
+        self.rank, self.size = self._world.rank, self._world.size
+        super().__init__()
+        self._beats, self._closing = self._world.Dup(), threading.Event()
+        self._heart = threading.Thread(target=self._watch, name="tinynet heart", daemon=True)
+        self._heart.start()
+
+    def exchange(self, partner, send, receive):
+        requests = []
+        if receive is not None:
+            requests.append(self._world.Irecv(receive, partner))
+        if send is not None:
+            requests.append(self._world.Isend(send, partner))
+            self.sent += send.nbytes
+        _wait_for(lambda: self._MPI.Request.Testall(requests))
+
+    def share(self, value):
+        data = self._MPI.pickle.dumps(value)
+        partners = [rank for rank in range(self.size) if rank != self.rank]
+        requests = [self._world.Isend([data, self._MPI.BYTE], rank, 1) for rank in partners]
+        self.sent += len(data) * len(partners)
+        values = [value] * self.size
+        for rank in partners:
+            status = self._MPI.Status()
+            message = _wait_for(lambda rank=rank, status=status:
+                                self._world.Improbe(rank, 1, status))
+            received = bytearray(status.Get_count(self._MPI.BYTE))
+            message.Recv([received, self._MPI.BYTE])
+            values[rank] = self._MPI.pickle.loads(received)
+        _wait_for(lambda: self._MPI.Request.Testall(requests))
+        return values
+
+    def close(self):
+        """Wait until all ranks have finished; from then on nobody is watched."""
+        self.barrier()
+        self._closing.set()
+        self._heart.join()
+
+    def _watch(self):
+        before, after = (self.rank - 1) % self.size, (self.rank + 1) % self.size
+        heard, sent = time.monotonic(), []
+        while not self._closing.wait(BEAT):
+            sent = [beat for beat in sent if not beat.Test()]
+            sent.append(self._beats.Isend([b"", self._MPI.BYTE], after))
+            while self._beats.Iprobe(before):
+                self._beats.Recv([bytearray(), self._MPI.BYTE], before)
+                heard = time.monotonic()
+            if time.monotonic() - heard > SILENCE:
+                print(f"{os.path.basename(sys.argv[0])}: rank {before} has given no sign of life "
+                      f"for {SILENCE:.0f} s; continue with --resume", file=sys.__stderr__,
+                      flush=True)
+                os._exit(1)
+
+
+def _wait_for(ask):
+    """Call ask() until its answer is true, ever less often, and return it."""
+    pause = 0.0
+    while not (answer := ask()):
+        time.sleep(pause)
+        pause = min(pause + 1e-5, 1e-3)
+    return answer
