@@ -115,6 +115,9 @@ class DataParallel:
     def __getattr__(self, name):
         return getattr(self.net, name)
 
+    def __getitem__(self, which):
+        return self.net[which]
+
     def forward(self, x):
         """Compute the logits of a whole batch (N, classes), each rank those of its shards.
 

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 
 from tinynet import console
 from tinynet.parallel.communicator import Communicator, ParallelError
@@ -57,6 +58,9 @@ def execute(main, mistakes):
             console.execute(main, mistakes)
     except SystemExit as end:
         code = end.code or 0
+    except BaseException:  # a defect of the program: the others must not wait for this rank
+        traceback.print_exc()
+        code = 1
     if not code:
         if _processes.cache_info().currsize:
             _processes().close()

@@ -1,0 +1,99 @@
+"""Ranks that are processes: the bits of one process, one line for each fault, and nobody waits for ever."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("mpi4py") if not os.environ.get("TINYNET_REQUIRE_MPI") else None
+
+HERE = pathlib.Path(__file__).parent
+MPIEXEC = pathlib.Path(sys.executable).with_name("mpiexec")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE.parent), "TINYNET_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def command(size, *arguments):
+    ranks = [str(MPIEXEC), "-n", str(size)] if size else []
+    return [*ranks, sys.executable, str(HERE / "parallel_program.py"), *map(str, arguments)]
+
+
+def program(size, *arguments, env=ENVIRONMENT):
+    """Run it; 60 seconds without an end are a failure."""
+    return subprocess.run(command(size, *arguments), capture_output=True, text=True, timeout=60, env=env)
+
+
+def digests(ran):
+    assert ran.returncode == 0, ran.stderr
+    return set(re.findall(r"[0-9a-f]{64}", ran.stdout))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return digests(program(0, tmp_path_factory.mktemp("alone"), 5))
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_processes_give_the_bits_of_one(alone, tmp_path, size):
+    assert len(alone) == 1
+    assert digests(program(size, tmp_path, 5, "--parallel", "data")) == alone
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_once_and_ends_all_ranks(alone, tmp_path, number):
+    ran = subprocess.Popen(command(2, tmp_path, 5, "--parallel", "data", "--slow", 400), stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    assert "two steps" in ran.stdout.readline()
+    ran.send_signal(number)
+    said = ran.communicate(timeout=60)[1]
+    assert ran.returncode == 128 + number
+    assert said.count("parallel_program.py: stopped") == 1 and "Traceback" not in said
+    assert (tmp_path / "checkpoint-000002.npz").exists() or (tmp_path / "checkpoint-000003.npz").exists()
+    resumed = program(0, tmp_path, 5, "--resume")  # on one process
+    assert re.search("continuing from step [23]", resumed.stdout)
+    assert digests(resumed) == alone
+
+
+@pytest.mark.parametrize("size, rank", [(2, 0), (2, 1), (4, 2)])
+@pytest.mark.parametrize("fault, code, line", [
+    ("fail", 1, "parallel_program.py: disk: gone"), ("defect", 1, "AssertionError: a defect"),
+    ("die", 9, ""), ("hang", 1, "rank {} has given no sign of life")])
+def test_a_fault_of_one_rank_ends_the_others_within_seconds(tmp_path, size, rank, fault, code, line):
+    began = time.monotonic()
+    ran = program(size, tmp_path, 400, "--parallel", "data", f"--{fault}", rank)
+    assert ran.returncode == code and time.monotonic() - began < 40
+    assert ran.stderr.count(line.format(rank)) == 1 or not line
+    assert fault != "die" or re.search("Killed|KILLED", ran.stdout + ran.stderr)
+
+
+@pytest.mark.parametrize("rank", [-1, 0, 1])
+def test_a_mistake_is_one_line_and_code_2(tmp_path, rank):
+    """Rank -1: all make it, as with a wrong option."""
+    ran = program(2, tmp_path, 5, "--parallel", "data", "--mistake", rank)
+    assert (ran.returncode, ran.stderr) == (2, "parallel_program.py: a mistake\n")
+
+
+def test_an_unknown_option_is_told_once(tmp_path):
+    ran = program(2, tmp_path, 5, "--unknown")
+    assert ran.returncode == 2 and ran.stderr.count("unrecognized") == 1
+
+
+@pytest.mark.parametrize("size, arguments, line", [
+    (0, ["--parallel", "data"], "--parallel data needs several ranks: put mpiexec -n 2 before the command"),
+    (2, [], "started by mpiexec, but without --parallel data: every rank would train by itself"),
+    (3, ["--parallel", "data"], "3 ranks: the number of ranks must be a power of 2")])
+def test_mistakes_with_mpiexec(tmp_path, size, arguments, line):
+    ran = program(size, tmp_path, 5, *arguments)
+    assert (ran.returncode, ran.stderr) == (2, f"parallel_program.py: {line}\n")
+
+
+def test_without_mpi4py(tmp_path):
+    (tmp_path / "mpi4py.py").write_text("raise ImportError('not here')")
+    env = {**ENVIRONMENT, "PYTHONPATH": f"{tmp_path}:{HERE.parent}"}
+    ran = program(0, tmp_path / "run", 5, "--parallel", "data", env=env)
+    assert ran.returncode == 2
+    assert "needs mpi4py" in ran.stderr and ran.stderr.endswith("pip install -e '.[mpi]'\n")
