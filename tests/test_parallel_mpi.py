@@ -17,6 +17,9 @@ MPIEXEC = pathlib.Path(sys.executable).with_name("mpiexec")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE.parent), "TINYNET_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
+KILLED = 9  # what mpiexec returns if it killed a rank before that one had ended by itself
+
+
 def command(size, *arguments):
     ranks = [str(MPIEXEC), "-n", str(size)] if size else []
     return [*ranks, sys.executable, str(HERE / "parallel_program.py"), *map(str, arguments)]
@@ -50,7 +53,7 @@ def test_a_signal_saves_once_and_ends_all_ranks(alone, tmp_path, number):
     assert "two steps" in ran.stdout.readline()
     ran.send_signal(number)
     said = ran.communicate(timeout=60)[1]
-    assert ran.returncode == 128 + number
+    assert ran.returncode in (128 + number, KILLED)
     assert said.count("parallel_program.py: stopped") == 1 and "Traceback" not in said
     assert (tmp_path / "checkpoint-000002.npz").exists() or (tmp_path / "checkpoint-000003.npz").exists()
     resumed = program(0, tmp_path, 5, "--resume")  # on one process
@@ -65,7 +68,7 @@ def test_a_signal_saves_once_and_ends_all_ranks(alone, tmp_path, number):
 def test_a_fault_of_one_rank_ends_the_others_within_seconds(tmp_path, size, rank, fault, code, line):
     began = time.monotonic()
     ran = program(size, tmp_path, 400, "--parallel", "data", f"--{fault}", rank)
-    assert ran.returncode == code and time.monotonic() - began < 40
+    assert ran.returncode in (code, KILLED) and time.monotonic() - began < 40
     assert ran.stderr.count(line.format(rank)) == 1 or not line
     assert fault != "die" or re.search("Killed|KILLED", ran.stdout + ran.stderr)
 

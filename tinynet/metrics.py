@@ -15,7 +15,7 @@ def top_k_wrong(scores, labels, k):
     """
     N = len(labels)
     own = scores[np.arange(N), labels].reshape(N, 1)                      # (N, 1)
-    ahead = N and (~(scores < own)).sum(axis=1) - 1                    # (N,) other classes not below
+    ahead = N and (~(scores < own)).sum(axis=1) - 1                    # (N,) classes not below
     return (ahead >= k) | np.isnan(own[:, 0])
 
 

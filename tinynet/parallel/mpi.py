@@ -65,7 +65,7 @@ def execute(main, mistakes):
         if _processes.cache_info().currsize:
             _processes().close()
         sys.exit(0)
-    if rank:
+    if rank and _processes.cache_info().currsize:  # before that, all ranks find the same mistake
         time.sleep(2)
         sys.stderr.write(said.getvalue())
     sys.stdout.flush()

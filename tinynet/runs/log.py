@@ -15,7 +15,7 @@ WHOLE_NUMBERS = ("step", "epoch")
 
 
 class Log:
-    """All rows so far. Where a column has no value there is nan in memory, and nothing in the files.
+    """All rows so far. Where a column has no value, memory has nan and the files have nothing.
 
     columns  {name: numbers, one a step}
 

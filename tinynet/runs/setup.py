@@ -17,9 +17,11 @@ from tinynet.runs.run import Run
 from tinynet.runs.stall import StallHint
 from tinynet.shapes import ShapeError, ceil_div
 
-SETTLED = ("recipe", "schedule", "epochs", "steps", "batch_size", "image_size", "lr", "seed", "shards")
+SETTLED = ("recipe", "schedule", "epochs", "steps", "batch_size", "image_size", "lr", "seed",
+           "shards")
 MISTAKES = (console.FolderError, data.DataError, ShapeError, backend.DeviceError,
-            checkpoint.CheckpointError, files.RunError, parallel.ParallelError)  # of a user: one line, exit code 2
+            checkpoint.CheckpointError, files.RunError,
+            parallel.ParallelError)  # of a user: one line, exit code 2
 
 
 def parser(description, *, data, epochs, batch_size, lr, out):
