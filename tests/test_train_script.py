@@ -140,7 +140,8 @@ def test_config_says_how_to_do_it_again(trained):
     assert config == {"data": "colours", "recipe": "caffe", "schedule": "short", "device": "cpu",
                       "epochs": config["epochs"], "steps": 36, "batch_size": 16, "image_size": SIZE, "lr": 0.01,
                       "ten_views": True, "seed": 0, "out": "results/first", "quiet": False, "resume": False,
-                      "checkpoint_minutes": 10.0, "keep_checkpoints": False, "weights": None, "parallel": None, "shards": 1,
+                      "checkpoint_minutes": 10.0, "keep_checkpoints": False, "weights": None,
+                      "parallel": None, "shards": 1,
                       "network": "AlexNet", "classes": ["blue", "green", "red"],
                       "tinynet": tinynet.__version__, "numpy": np.__version__, "python": platform.python_version()}
 
