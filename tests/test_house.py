@@ -173,3 +173,12 @@ def test_import_is_quick_and_quiet():
     environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
     ran = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, env=environment, timeout=60)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_lines_fit_a_slide():
+    """At most 100 columns in the library and the programs, Chinese characters counted as one."""
+    files = [path for folder in (ROOT, ROOT.parent / "examples") for path in folder.rglob("*")
+             if path.suffix in (".py", ".cu", ".h", ".cpp")]
+    long = [f"{path.relative_to(ROOT.parent)}:{number}" for path in files
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if len(line) > 100]
+    assert len(files) > 100 and not long

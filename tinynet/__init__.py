@@ -12,6 +12,7 @@ from tinynet.schedules import SCHEDULES, Plateau, StepDecay, Timetable
 from tinynet.shapes import ShapeError
 
 __version__ = "0.1.0"
-__all__ = ["RECIPES", "SCHEDULES", "SGD", "AlexNet", "CheckpointError", "CifarNet", "DeviceError", "Plateau",
-           "Sequential", "ShapeError", "SoftmaxCrossEntropy", "StepDecay", "Timetable", "backend", "checkpoint",
-           "evaluation", "gradcheck", "layers", "metrics", "ops", "shapes", "trace"]
+__all__ = ["RECIPES", "SCHEDULES", "SGD", "AlexNet", "CheckpointError", "CifarNet", "DeviceError",
+           "Plateau", "Sequential", "ShapeError", "SoftmaxCrossEntropy", "StepDecay", "Timetable",
+           "backend", "checkpoint", "evaluation", "gradcheck", "layers", "metrics", "ops", "shapes",
+           "trace"]

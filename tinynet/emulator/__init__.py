@@ -3,9 +3,9 @@
     module = Module(text, ("-Dreal=float", "-Dindex_t=int"))
     module.kernels["relu_forward_1"].launch((grid,), (block,), arguments)      raises Misstep
 
-A .cu file is built as C++, by g++, and run by runtime.cpp, which runs the threads one after another in a shuffled order
-and watches every access to memory. It finds wrong indices, races, missing barriers; it says nothing about speed, except
-for the memory traffic of warps.
+A .cu file is built as C++, by g++, and run by runtime.cpp, which runs the threads one after another
+in a shuffled order and watches every access to memory. It finds wrong indices, races, missing
+barriers; it says nothing about speed, except for the memory traffic of warps.
 """
 
 import ctypes
@@ -22,7 +22,8 @@ import numpy as np
 
 HERE = pathlib.Path(__file__).parent
 COMPILER = shutil.which("g++")
-WATCHED = ["-fsanitize=thread", "-fsanitize=bounds,signed-integer-overflow,integer-divide-by-zero,shift",
+WATCHED = ["-fsanitize=thread",
+           "-fsanitize=bounds,signed-integer-overflow,integer-divide-by-zero,shift",
            "--param", "tsan-instrument-func-entry-exit=0", "-w"]
 COMMON = ["-std=c++17", "-fPIC"]
 
@@ -31,7 +32,9 @@ SCALARS = {"int": np.int32, "long long": np.int64, "float": np.float32, "double"
 
 
 class Misstep(AssertionError):
-    """A kernel did something that is wrong on a GPU, or was called with arguments that give nonsense there."""
+    """A kernel did something that is wrong on a GPU, or was called with arguments that give
+    nonsense there.
+    """
 
 
 class _Buffer(ctypes.Structure):
@@ -40,27 +43,34 @@ class _Buffer(ctypes.Structure):
 
 
 class Traffic(ctypes.Structure):
-    """The accesses to one array, how many instructions of warps made them, and how many sectors these touched.
+    """The accesses to one array, how many instructions of warps made them, and how many sectors
+    these touched.
 
-    A GPU reads and writes memory in sectors of 32 bytes. `least` is the number of sectors that would have been enough
-    for the same numbers; where `sectors` is several times as large, the access is not coalesced.
+    A GPU reads and writes memory in sectors of 32 bytes. `least` is the number of sectors that
+    would have been enough for the same numbers; where `sectors` is several times as large, the
+    access is not coalesced.
     """
 
-    _fields_ = [("accesses", ctypes.c_ulonglong), ("requests", ctypes.c_ulonglong), ("sectors", ctypes.c_ulonglong),
+    _fields_ = [("accesses", ctypes.c_ulonglong), ("requests", ctypes.c_ulonglong),
+                ("sectors", ctypes.c_ulonglong),
                 ("least", ctypes.c_ulonglong)]
 
 
 class _Launch(ctypes.Structure):
-    _fields_ = [("blocks", ctypes.c_uint), ("threads_x", ctypes.c_uint), ("threads_y", ctypes.c_uint),
-                ("first_block", ctypes.c_uint), ("last_block", ctypes.c_uint), ("shared_bytes", ctypes.c_size_t),
-                ("seed", ctypes.c_ulonglong), ("buffers", ctypes.POINTER(_Buffer)), ("buffer_count", ctypes.c_int),
+    _fields_ = [("blocks", ctypes.c_uint), ("threads_x", ctypes.c_uint),
+                ("threads_y", ctypes.c_uint),
+                ("first_block", ctypes.c_uint), ("last_block", ctypes.c_uint),
+                ("shared_bytes", ctypes.c_size_t),
+                ("seed", ctypes.c_ulonglong), ("buffers", ctypes.POINTER(_Buffer)),
+                ("buffer_count", ctypes.c_int),
                 ("steps", ctypes.c_ulonglong), ("traffic", ctypes.POINTER(Traffic))]
 
 
 class Module:
     """The kernels of a .cu file, compiled with some -D options.
 
-    With `steps`, a kernel is stopped after so many branches, which ends an endless loop, and its traffic is counted.
+    With `steps`, a kernel is stopped after so many branches, which ends an endless loop, and its
+    traffic is counted.
     Raises Misstep if g++ finds an error in the source.
     """
 
@@ -68,11 +78,14 @@ class Module:
         types = dict(option.removeprefix("-D").split("=", 1) for option in options)
         library = ctypes.CDLL(_build(text, tuple(sorted(types.items())), steps > 0))
         library.emulate.restype = ctypes.c_char_p
-        self.kernels = {name: Kernel(library, name, parameters, types, steps) for name, parameters in _signatures(text)}
+        self.kernels = {name: Kernel(library, name, parameters, types, steps) for name,
+                        parameters in _signatures(text)}
 
 
 class Kernel:
-    """A kernel that can be launched. `seed` shuffles blocks and threads; every launch takes the next seed."""
+    """A kernel that can be launched. `seed` shuffles blocks and threads; every launch takes the
+    next seed.
+    """
 
     seed = 1
 
@@ -82,7 +95,8 @@ class Kernel:
         self._emulate, self._entry = library.emulate, getattr(library, f"call_{name}")
 
     def launch(self, grid, block, arguments, shared=0, blocks=None):
-        """Run the kernel on `arguments`: NumPy arrays and NumPy scalars of exactly the types that it declares.
+        """Run the kernel on `arguments`: NumPy arrays and NumPy scalars of exactly the types that
+        it declares.
 
         Args     shared: bytes of shared memory for each block
                  blocks: (first, last), to run only a part of a grid that is too large
@@ -90,7 +104,8 @@ class Kernel:
         Raises   Misstep at the first thing that is wrong
         """
         if len(arguments) != len(self.parameters):
-            raise Misstep(f"{self.name} has {len(self.parameters)} parameters, it was given {len(arguments)} arguments")
+            raise Misstep(f"{self.name} has {len(self.parameters)} parameters, it was given "
+                          f"{len(arguments)} arguments")
         _check_limits(self.name, grid, block, shared)
         buffers, slots = [], []
         for argument, (c_type, pointer, const, name) in zip(arguments, self.parameters):
@@ -102,7 +117,8 @@ class Kernel:
             if pointer:
                 if not argument.flags.c_contiguous:
                     raise Misstep(f"{where} was given an array that is not contiguous")
-                buffers.append(_Buffer(argument.ctypes.data, argument.nbytes, argument.itemsize, not const,
+                buffers.append(_Buffer(argument.ctypes.data, argument.nbytes, argument.itemsize,
+                                       not const,
                                        name.encode()))
                 slots.append(np.array(argument.ctypes.data, np.uintp))
             else:
@@ -110,7 +126,8 @@ class Kernel:
         first, last = blocks or (0, grid[0])
         Kernel.seed += 1
         traffic = (Traffic * len(buffers))()
-        launch = _Launch(grid[0], block[0], block[1] if len(block) > 1 else 1, first, last, shared, Kernel.seed,
+        launch = _Launch(grid[0], block[0], block[1] if len(block) > 1 else 1, first, last, shared,
+                         Kernel.seed,
                          (_Buffer * len(buffers))(*buffers), len(buffers), self._steps,
                          traffic if self._steps else None)
         addresses = (ctypes.c_void_p * len(slots))(*[slot.ctypes.data for slot in slots])
@@ -128,22 +145,28 @@ def why_not():
     try:
         kernel = Module('extern "C" __global__ void nothing(int n) {}', ()).kernels["nothing"]
         kernel.launch((1,), (1,), (np.int32(0),))
-    except (Misstep, OSError, AttributeError) as error:  # a clang by the name of g++, another kind of computer
+    # a clang by the name of g++, another kind of computer
+    except (Misstep, OSError, AttributeError) as error:
         return f"this g++ cannot build the emulator ({' '.join(str(error).split())[:120]})"
     return None
 
 
 def _check_limits(name, grid, block, shared):
-    """What a GPU of compute capability 7.5 refuses, and the little more that runtime.cpp does not know."""
+    """What a GPU of compute capability 7.5 refuses, and the little more that runtime.cpp does not
+    know.
+    """
     threads = int(np.prod(block))
     if not all(isinstance(size, int) for size in (*grid, *block, shared)):
-        raise Misstep(f"{name}: grid {grid}, block {block} and shared {shared} must be whole numbers")
+        raise Misstep(f"{name}: grid {grid}, block {block} and shared {shared} must be whole "
+                      f"numbers")
     if not (1 <= grid[0] < 2**31 and all(1 <= size <= 65535 for size in grid[1:])):
         raise Misstep(f"{name}: no GPU has a grid of {grid}")
-    if not (1 <= threads <= 1024 and all(size >= 1 for size in block) and (len(block) < 3 or block[2] <= 64)):
+    if not (1 <= threads <= 1024 and all(size >= 1 for size in block)
+            and (len(block) < 3 or block[2] <= 64)):
         raise Misstep(f"{name}: no GPU has a block of {block}")
     if shared > 48 << 10:
-        raise Misstep(f"{name}: {shared} bytes of shared memory are more than a block gets without asking")
+        raise Misstep(f"{name}: {shared} bytes of shared memory are more than a block gets "
+                      f"without asking")
     if len(grid) > 1 or len(block) > 2:
         raise Misstep(f"{name}: the emulator knows grids of one axis and blocks of two")
 
@@ -161,11 +184,14 @@ def _parameter(text, types):
 
 
 def _call(kernel, parameters):
-    """The C++ of a function that calls a kernel with arguments from memory, each in the type that it declares."""
+    """The C++ of a function that calls a kernel with arguments from memory, each in the type that
+    it declares.
+    """
     types = [text.strip().rpartition(" ")[0] + ("*" if "*" in text.rpartition(" ")[2] else "")
              for text in parameters.split(",")]
     arguments = ", ".join(f"*({c_type}*)arguments[{i}]" for i, c_type in enumerate(types))
-    return f'extern "C" UNWATCHED void call_{kernel}(void** arguments) {{ {kernel}({arguments}); }}\n'
+    return (f'extern "C" UNWATCHED void call_{kernel}(void** arguments) '
+            f'{{ {kernel}({arguments}); }}\n')
 
 
 @functools.cache
@@ -183,10 +209,12 @@ def _runtime():
 @functools.cache
 def _build(text, types, limited):
     """Return the path of a shared library, which is built once in a session."""
-    stem = os.path.join(_folder().name, hashlib.sha256(repr((text, types, limited)).encode()).hexdigest()[:16])
+    stem = os.path.join(_folder().name,
+                        hashlib.sha256(repr((text, types, limited)).encode()).hexdigest()[:16])
     defines = "".join(f"#define {name} {c_type}\n" for name, c_type in types)
     calls = "".join(_call(name, parameters) for name, parameters in _signatures(text))
-    text = re.sub(r"extern __shared__ (\w+) (\w+)\[\];", r"\1* \2 = (\1*)emulator_dynamic_shared();", text)
+    text = re.sub(r"extern __shared__ (\w+) (\w+)\[\];", r"\1* \2 = "
+                                                         r"(\1*)emulator_dynamic_shared();", text)
     head = f'#include "{HERE / "cuda_on_cpu.h"}"\n{defines}#line 1 "{stem}.cpp"\n'
     pathlib.Path(f"{stem}.cpp").write_text(f"{head}{text}\n{calls}")
     branches = ["-fsanitize-coverage=trace-pc"] if limited else []

@@ -2,19 +2,22 @@
 #pragma once
 #define __global__
 #define __device__
-// Shared memory is what all threads of a block see: a static variable, since blocks run one after the other. They lie
-// in a section of their own, by which the runtime knows them. The driver rewrites `extern __shared__ T name[]`.
+// Shared memory is what all threads of a block see: a static variable, since blocks run one after
+// the other. They lie in a section of their own, by which the runtime knows them. The driver
+// rewrites `extern __shared__ T name[]`.
 #define __shared__ static __attribute__((section("emulated_shared")))
 #define __syncthreads() emulator_barrier(__LINE__)
 
 struct emulated_uint3 { unsigned int x, y, z; };
 extern "C" {
-extern const emulated_uint3 threadIdx, blockIdx, blockDim, gridDim;  // const: no kernel may write to them
+// const: no kernel may write to them
+extern const emulated_uint3 threadIdx, blockIdx, blockDim, gridDim;
 void emulator_barrier(int line);
 void* emulator_dynamic_shared();
 }
 
-// No headers: they would take longer to read than the kernels. CUDA's functions are for float and double alike.
+// No headers: they would take longer to read than the kernels. CUDA's functions are for float and
+// double alike.
 #define FOR_BOTH(name)            \
     extern "C" double name(double); \
     inline float name(float x) { return __builtin_##name##f(x); }
@@ -27,4 +30,5 @@ inline double rsqrt(double x) { return 1 / sqrt(x); }
 inline int min(int a, int b) { return b < a ? b : a; }
 inline int max(int a, int b) { return a < b ? b : a; }
 
-#define UNWATCHED __attribute__((no_sanitize("thread", "undefined")))  // for the calls that the driver writes
+// for the calls that the driver writes
+#define UNWATCHED __attribute__((no_sanitize("thread", "undefined")))

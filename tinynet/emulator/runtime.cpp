@@ -1,14 +1,16 @@
 // A GPU of one core that watches what a kernel does.
 //
-// The threads of a block are fibers in one thread of the operating system: each runs until it ends or meets a barrier,
-// then the next has its turn. The order, of blocks too, is shuffled anew at every barrier, by a seed.
+// The threads of a block are fibers in one thread of the operating system: each runs until it ends
+// or meets a barrier, then the next has its turn. The order, of blocks too, is shuffled anew at
+// every barrier, by a seed.
 //
-// The kernel is compiled with -fsanitize=thread and parts of -fsanitize=undefined, but not linked with their libraries:
-// the calls that the compiler put before every access to memory arrive at the functions below. They know
-// every array that the kernel was given, and stop it before
+// The kernel is compiled with -fsanitize=thread and parts of -fsanitize=undefined, but not linked
+// with their libraries: the calls that the compiler put before every access to memory arrive at the
+// functions below. They know every array that the kernel was given, and stop it before
 //   - an access outside of them, or an access that is not aligned
-//   - an access to shared memory that another thread wrote, or a write to what another thread read, with no barrier
-//     between them; and the same in global memory, where no barrier would help across blocks
+//   - an access to shared memory that another thread wrote, or a write to what another thread read,
+//     with no barrier between them; and the same in global memory, where no barrier would help
+//     across blocks
 //   - a read of shared memory that nobody has written to since the block began
 //   - an index past the end of a shared array, an int that overflows, a division by zero
 //   - a barrier that not all threads of the block come to
@@ -27,14 +29,16 @@
 struct uint3_ { unsigned int x, y, z; };
 extern "C" {
 uint3_ threadIdx, blockIdx, blockDim, gridDim;  // the kernel sees them as const
-extern char __start_emulated_shared[] __attribute__((weak)), __stop_emulated_shared[] __attribute__((weak));
+extern char __start_emulated_shared[] __attribute__((weak)),
+    __stop_emulated_shared[] __attribute__((weak));
 
-// Of each array: how often it was read and written, by how many instructions of warps, how many sectors of 32 bytes
-// these touched, and how few would have been enough for the same numbers.
+// Of each array: how often it was read and written, by how many instructions of warps, how many
+// sectors of 32 bytes these touched, and how few would have been enough for the same numbers.
 struct Traffic { unsigned long long accesses, requests, sectors, least; };
 struct Buffer { char* start; size_t bytes; unsigned itemsize; int writable; const char* name; };
 struct Launch {
-    unsigned blocks, threads_x, threads_y, first_block, last_block;  // runs [first_block, last_block) of the grid
+    // runs [first_block, last_block) of the grid
+    unsigned blocks, threads_x, threads_y, first_block, last_block;
     size_t shared_bytes;
     unsigned long long seed;  // 0: threads and blocks in their natural order
     const Buffer* buffers;
@@ -50,7 +54,8 @@ const size_t STACK = 64 << 10;
 const unsigned NOBODY = 0, MANY = ~0u;
 
 struct Fiber { ucontext_t context; char* stack; unsigned thread; int line; bool waits; };
-struct Visit { unsigned thread; unsigned long long epoch; };             // who was here last, and after which barrier
+// who was here last, and after which barrier
+struct Visit { unsigned thread; unsigned long long epoch; };
 struct SharedByte { Visit write, read; };
 struct GlobalItem { unsigned writer, reader; };
 struct Access {  // accesses that agree in the first four are made by one instruction of a warp
@@ -95,7 +100,8 @@ void note(const char* format, va_list rest) {
     if (failed) return;
     int length = launch->threads_y == 1
         ? snprintf(message, sizeof message, "block %u, thread %u ", blockIdx.x, threadIdx.x)
-        : snprintf(message, sizeof message, "block %u, thread (%u, %u) ", blockIdx.x, threadIdx.x, threadIdx.y);
+        : snprintf(message, sizeof message, "block %u, thread (%u, %u) ", blockIdx.x, threadIdx.x,
+            threadIdx.y);
     vsnprintf(message + length, sizeof message - length, format, rest);
     failed = true;
 }
@@ -123,7 +129,8 @@ void visit_shared(std::vector<SharedByte>& bytes, size_t offset, size_t size, bo
     for (size_t byte = offset; byte < offset + size; ++byte) {
         Visit &w = bytes[byte].write, &r = bytes[byte].read;
         if (w.epoch == epoch && w.thread != me)
-            fail("%s shared memory that another thread wrote, with no barrier between", write ? "writes to" : "reads");
+            fail("%s shared memory that another thread wrote, with no barrier between",
+                 write ? "writes to" : "reads");
         if (write && r.epoch == epoch && r.thread != me)
             fail("writes to shared memory that another thread read, with no barrier between");
         if (write) w = {me, epoch};
@@ -140,7 +147,8 @@ void visit_global(int number, size_t offset, size_t size, bool write) {
     for (size_t i = offset / buffer.itemsize; i <= (offset + size - 1) / buffer.itemsize; ++i) {
         GlobalItem& item = items[number][i];
         if (item.writer != NOBODY && item.writer != me)
-            fail("%s %s[%zu], which another thread wrote", write ? "writes to" : "reads", buffer.name, i);
+            fail("%s %s[%zu], which another thread wrote", write ? "writes to" : "reads",
+                buffer.name, i);
         if (write && item.reader != NOBODY && item.reader != me)
             fail("writes to %s[%zu], which another thread read", buffer.name, i);
         if (write) item.writer = me;
@@ -174,14 +182,16 @@ void count_traffic() {
 
 void visit(void* address, size_t size, bool write, const void* instruction) {
     char* at = static_cast<char*>(address);
-    if (reinterpret_cast<uintptr_t>(at) % size) fail("makes an access of %zu bytes that is not aligned", size);
+    if (reinterpret_cast<uintptr_t>(at) % size)
+        fail("makes an access of %zu bytes that is not aligned", size);
     for (int i = 0; i < launch->buffer_count; ++i) {
         const Buffer& buffer = launch->buffers[i];
         if (at >= buffer.start && at + size <= buffer.start + buffer.bytes) {
             size_t offset = at - buffer.start;
             unsigned thread = thread_in_block() - 1;
             if (launch->traffic)
-                accesses.push_back({thread / WARP, instruction, turns[{thread, instruction}]++, i, offset, size});
+                accesses.push_back({thread / WARP, instruction, turns[{thread, instruction}]++, i,
+                    offset, size});
             return visit_global(i, offset, size, write);
         }
     }
@@ -200,11 +210,13 @@ void visit(void* address, size_t size, bool write, const void* instruction) {
         if (std::abs(away) < std::abs(nearest)) nearest = away, named = &buffer;
     }
     if (!named)
-        fail("%s outside of all arrays, %lld bytes from the start of shared memory, which has %zu bytes",
+        fail("%s outside of all arrays, %lld bytes from the start of shared memory, "
+             "which has %zu bytes",
              write ? "writes" : "reads", from_shared, dynamic_shared.size());
     long long offset = at - named->start, item = named->itemsize;
     fail("%s %s[%lld], %s %s, which has %zu elements", write ? "writes to" : "reads", named->name,
-         (offset - (offset < 0 ? item - 1 : 0)) / item, offset < 0 ? "before the start of" : "past the end of",
+         (offset - (offset < 0 ? item - 1 : 0)) / item,
+         offset < 0 ? "before the start of" : "past the end of",
          named->name, named->bytes / named->itemsize);
 }
 
@@ -213,8 +225,8 @@ void set_thread(unsigned thread) {
     running->thread = thread;
 }
 
-// What a fiber does: one thread after the other, as long as there are any that have not begun. It loses its turn only
-// at a barrier, so that a kernel without barriers is a plain loop.
+// What a fiber does: one thread after the other, as long as there are any that have not begun. It
+// loses its turn only at a barrier, so that a kernel without barriers is a plain loop.
 void fiber_main() {
     for (;;) {
         while (next_thread < order.size()) {
@@ -268,11 +280,13 @@ void run_block() {
         set_thread(running->thread);
         for (Fiber* f : waiting)
             if (f->line != running->line) {
-                complain("waits at the barrier of line %d, another thread at that of line %d", running->line, f->line);
+                complain("waits at the barrier of line %d, another thread at that of line %d",
+                    running->line, f->line);
                 return;
             }
         if (waiting.size() < order.size()) {
-            complain("waits at the barrier of line %d, while %zu threads of its block ended", running->line,
+            complain("waits at the barrier of line %d, while %zu threads of its block ended",
+                running->line,
                  order.size() - waiting.size());
             return;
         }
@@ -317,12 +331,15 @@ const char* emulate(void (*call)(void**), void** arguments, const Launch* what) 
     static_bytes.assign(__stop_emulated_shared - __start_emulated_shared, SharedByte());
     std::vector<size_t> sizes;
     items.clear();
-    for (int i = 0; i < what->buffer_count; ++i) {  // zeros, and memory only for the pages that are touched
+    // zeros, and memory only for the pages that are touched
+    for (int i = 0; i < what->buffer_count; ++i) {
         const Buffer& buffer = what->buffers[i];
-        size_t bytes = buffer.writable ? (buffer.bytes / buffer.itemsize + 1) * sizeof(GlobalItem) : 1;
+        size_t bytes = buffer.writable ? (buffer.bytes / buffer.itemsize + 1) * sizeof(GlobalItem)
+            : 1;
         sizes.push_back(bytes);
         items.push_back(static_cast<GlobalItem*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)));
+                                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                                                          -1, 0)));
     }
     std::vector<unsigned> blocks(what->last_block - what->first_block);
     for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = what->first_block + i;
@@ -337,26 +354,28 @@ const char* emulate(void (*call)(void**), void** arguments, const Launch* what) 
     return failed ? message : nullptr;
 }
 
-// ---- what the compiler calls before an access ----------------------------------------------------------------------
+// ---- what the compiler calls before an access ---------------------------------------------------
 void __tsan_init() {}
-#define WATCH(size)                                                                                      \
-    void __tsan_read##size(void* at) { visit(at, size, false, __builtin_return_address(0)); }            \
-    void __tsan_write##size(void* at) { visit(at, size, true, __builtin_return_address(0)); }            \
-    void __tsan_unaligned_read##size(void* at) { visit(at, size, false, __builtin_return_address(0)); }  \
-    void __tsan_unaligned_write##size(void* at) { visit(at, size, true, __builtin_return_address(0)); }
+#define HERE __builtin_return_address(0)
+#define WATCH(size)                                                                       \
+    void __tsan_read##size(void* at) { visit(at, size, false, HERE); }                    \
+    void __tsan_write##size(void* at) { visit(at, size, true, HERE); }                    \
+    void __tsan_unaligned_read##size(void* at) { visit(at, size, false, HERE); }          \
+    void __tsan_unaligned_write##size(void* at) { visit(at, size, true, HERE); }
 WATCH(1) WATCH(2) WATCH(4) WATCH(8) WATCH(16)
 void __tsan_read_range(void* at, unsigned long size) {
     for (unsigned long i = 0; i < size; ++i)
-        visit(static_cast<char*>(at) + i, 1, false, __builtin_return_address(0));
+        visit(static_cast<char*>(at) + i, 1, false, HERE);
 }
 void __tsan_write_range(void* at, unsigned long size) {
     for (unsigned long i = 0; i < size; ++i)
-        visit(static_cast<char*>(at) + i, 1, true, __builtin_return_address(0));
+        visit(static_cast<char*>(at) + i, 1, true, HERE);
 }
 
 // What the compiler calls at every branch, if the kernel was built with a limit.
 void __sanitizer_cov_trace_pc() {
-    if (launch && launch->steps && ++steps > launch->steps) fail("is still running after %llu steps", launch->steps);
+    if (launch && launch->steps && ++steps > launch->steps)
+        fail("is still running after %llu steps", launch->steps);
 }
 
 struct Where { const char* file; unsigned line, column; };
@@ -372,7 +391,9 @@ void __ubsan_handle_sub_overflow(Where* where, unsigned long, unsigned long) {
 void __ubsan_handle_mul_overflow(Where* where, unsigned long, unsigned long) {
     fail("in line %u: * overflows", where->line);
 }
-void __ubsan_handle_negate_overflow(Where* where, unsigned long) { fail("in line %u: - overflows", where->line); }
+void __ubsan_handle_negate_overflow(Where* where, unsigned long) {
+    fail("in line %u: - overflows", where->line);
+}
 void __ubsan_handle_divrem_overflow(Where* where, unsigned long, unsigned long) {
     fail("in line %u: division by zero, or one that overflows", where->line);
 }

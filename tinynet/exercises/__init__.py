@@ -1,11 +1,22 @@
-"""Checks for the exercises of the lessons: each takes your function, runs it, and names the first thing wrong with it.
+"""Checks for the exercises of the lessons: each takes your function, runs it, and names the first
+thing wrong with it.
 
-A check has cases, the simplest first, and typical mistakes, each a function with a hint: a learner whose function
-returns what the mistake returns on every case gets its hint. check.judge does the rest.
+A check has cases, the simplest first, and typical mistakes, each a function with a hint: a learner
+whose function returns what the mistake returns on every case gets its hint. check.judge does the
+rest.
 """
 
-from tinynet.exercises.alexnet import check_conv_macs, check_network_parameters, check_receptive_field
-from tinynet.exercises.augmentation import check_average_views, check_colour_shift, check_longest_axis, check_versions
+from tinynet.exercises.alexnet import (
+    check_conv_macs,
+    check_network_parameters,
+    check_receptive_field,
+)
+from tinynet.exercises.augmentation import (
+    check_average_views,
+    check_colour_shift,
+    check_longest_axis,
+    check_versions,
+)
 from tinynet.exercises.check import Verdict
 from tinynet.exercises.convolution import (
     check_conv_parameters,
@@ -14,7 +25,11 @@ from tinynet.exercises.convolution import (
     check_output_size,
 )
 from tinynet.exercises.dropout import check_at_test, check_drop, check_drop_gradient
-from tinynet.exercises.gradients import check_gradient_is_right, check_relative_error, check_slopes_of
+from tinynet.exercises.gradients import (
+    check_gradient_is_right,
+    check_relative_error,
+    check_slopes_of,
+)
 from tinynet.exercises.inside import check_greyness, check_nearest_rows
 from tinynet.exercises.lrn import check_lrn, check_lrn_gradient
 from tinynet.exercises.neurons import check_chain_gradient, check_relu_gradient, check_tanh_gradient
@@ -23,18 +38,24 @@ from tinynet.exercises.pooling import check_max_pool, check_max_pool_gradient
 from tinynet.exercises.program import check_gradient_to_all, check_windows_2012
 from tinynet.exercises.results import check_distance_between, check_error_of_difference
 from tinynet.exercises.sgd import check_new_velocity, check_pytorch_steps, check_signal_between
-from tinynet.exercises.softmax import check_cross_entropy, check_softmax_gradient, check_softmax_rows
+from tinynet.exercises.softmax import (
+    check_cross_entropy,
+    check_softmax_gradient,
+    check_softmax_rows,
+)
 from tinynet.exercises.speed import check_column_bytes, check_linear_intensity, check_tile_reads
 from tinynet.exercises.training import check_honest_error, check_rates_of_plateau
 
-__all__ = ["Verdict", "check_at_test", "check_average_views", "check_chain_gradient", "check_colour_shift",
-           "check_column_bytes", "check_conv_macs", "check_conv_parameters", "check_convolve", "check_cross_entropy",
-           "check_distance_between", "check_drop", "check_drop_gradient", "check_error_of_difference",
-           "check_gradient_is_right", "check_gradient_to_all", "check_greyness", "check_honest_error",
-           "check_kernel_gradient", "check_linear_intensity", "check_longest_axis", "check_lrn", "check_lrn_gradient",
+__all__ = ["Verdict", "check_at_test", "check_average_views", "check_chain_gradient",
+           "check_colour_shift", "check_column_bytes", "check_conv_macs", "check_conv_parameters",
+           "check_convolve", "check_cross_entropy", "check_distance_between", "check_drop",
+           "check_drop_gradient", "check_error_of_difference", "check_gradient_is_right",
+           "check_gradient_to_all", "check_greyness", "check_honest_error", "check_kernel_gradient",
+           "check_linear_intensity", "check_longest_axis", "check_lrn", "check_lrn_gradient",
            "check_max_pool", "check_max_pool_gradient", "check_middle_square", "check_nearest_rows",
-           "check_network_parameters", "check_new_velocity", "check_output_size", "check_pytorch_steps",
-           "check_rates_of_plateau", "check_receptive_field", "check_relative_error", "check_relu_gradient",
-           "check_signal_between", "check_slopes_of", "check_softmax_gradient", "check_softmax_rows",
-           "check_tanh_gradient", "check_tile_reads", "check_to_batch", "check_top_k_error", "check_versions",
+           "check_network_parameters", "check_new_velocity", "check_output_size",
+           "check_pytorch_steps", "check_rates_of_plateau", "check_receptive_field",
+           "check_relative_error", "check_relu_gradient", "check_signal_between", "check_slopes_of",
+           "check_softmax_gradient", "check_softmax_rows", "check_tanh_gradient",
+           "check_tile_reads", "check_to_batch", "check_top_k_error", "check_versions",
            "check_windows_2012"]

@@ -2,7 +2,7 @@
 
 from tinynet.exercises.check import Case, judge
 
-# ----------------------------------------------------------------------------------------------------------- conv_macs
+# ---------------------------------------------------------------------------------------- conv_macs
 
 
 def _right_macs(channels, kernels, size, groups, out):
@@ -12,14 +12,19 @@ def _right_macs(channels, kernels, size, groups, out):
 MACS_MISTAKES = {
     "a kernel sees only the channels of its group: channels // groups of them":
         lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, 1, out),
-    "groups divide the channels that a kernel sees; they do not divide the kernels as well, all of which are there":
-        lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups, out) // groups,
+    "groups divide the channels that a kernel sees; they do not divide the kernels as well, all "
+    "of which are there":
+        lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups,
+                                                                 out) // groups,
     "those are the weights; each is used once for every pixel of the map, out * out times":
-        lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups, 1),
+        lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups,
+                                                                 1),
     "a map has out * out pixels, not out":
-        lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups, out) // out,
+        lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups,
+                                                                 out) // out,
     "each of the kernels makes a map of its own; this is the work of one":
-        lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups, out) // kernels,
+        lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups,
+                                                                 out) // kernels,
     "adding the bias is no multiplication: count the weights alone":
         lambda channels, kernels, size, groups, out:
             _right_macs(channels, kernels, size, groups, out) + kernels * out**2,
@@ -27,7 +32,9 @@ MACS_MISTAKES = {
 
 
 def check_conv_macs(conv_macs):
-    """conv_macs(channels, kernels, size, groups, out) -> multiply-accumulates for one picture, an int."""
+    """conv_macs(channels, kernels, size, groups, out) -> multiply-accumulates for one picture, an
+    int.
+    """
     def case(says, *numbers):
         given = dict(zip(("channels", "kernels", "size", "groups", "out"), numbers))
         return Case(says, given, _right_macs(**given), tolerance=0)
@@ -36,9 +43,10 @@ def check_conv_macs(conv_macs):
                              case("conv5, in two groups", 384, 256, 3, 2, 13)], MACS_MISTAKES)
 
 
-# ----------------------------------------------------------------------------------------------------- receptive_field
+# ---------------------------------------------------------------------------------- receptive_field
 
-def _field(windows, wider=lambda kernel, stride: kernel - 1, late=True, further=lambda jump, stride: jump * stride):
+def _field(windows, wider=lambda kernel, stride: kernel - 1, late=True,
+           further=lambda jump, stride: jump * stride):
     field, jump = 1, 1
     for kernel, stride in windows:
         jump = jump if late else further(jump, stride)
@@ -50,9 +58,11 @@ def _field(windows, wider=lambda kernel, stride: kernel - 1, late=True, further=
 FIELD_MISTAKES = {
     "a window of `kernel` units reaches kernel - 1 jumps past its first": lambda windows:
         _field(windows, lambda kernel, stride: kernel),
-    "a layer's own stride moves only its own windows apart: it counts from the next layer on": lambda windows:
+    "a layer's own stride moves only its own windows apart: it counts from the next layer on":
+        lambda windows:
         _field(windows, late=False),
-    "strides multiply: after strides of 4 and 2, neighbours are 8 pixels apart, not 6": lambda windows:
+    "strides multiply: after strides of 4 and 2, neighbours are 8 pixels apart, not 6":
+        lambda windows:
         _field(windows, further=lambda jump, stride: jump + stride if jump > 1 else stride),
     "the strides are forgotten: further up, neighbours are several pixels apart": lambda windows:
         _field(windows, further=lambda jump, stride: jump),
@@ -69,7 +79,9 @@ def _product(numbers):
 
 
 def check_receptive_field(receptive_field):
-    """receptive_field(windows) -> pixels that one unit at the end sees, an int; windows: [(kernel, stride), ...]."""
+    """receptive_field(windows) -> pixels that one unit at the end sees, an int; windows: [(kernel,
+    stride), ...].
+    """
     def case(says, windows):
         return Case(says, {"windows": windows}, _field(windows), tolerance=0)
     conv1, pool, conv2, conv3 = (11, 4), (3, 2), (5, 1), (3, 1)
@@ -80,7 +92,7 @@ def check_receptive_field(receptive_field):
         case("three of 3", [conv3, conv3, conv3])], FIELD_MISTAKES)
 
 
-# -------------------------------------------------------------------------------------------------- network_parameters
+# ------------------------------------------------------------------------------- network_parameters
 
 def _parameters(channels, convs, side, units, biases=True, grouped=True, follow=True):
     total = 0
@@ -96,10 +108,13 @@ def _parameters(channels, convs, side, units, biases=True, grouped=True, follow=
 
 PARAMETERS_MISTAKES = {
     "each kernel and each unit has a bias too": lambda **given: _parameters(**given, biases=False),
-    "a kernel sees only the channels of its group": lambda **given: _parameters(**given, grouped=False),
-    "each layer reads what the layer before made: its kernels are the next one's channels": lambda **given:
+    "a kernel sees only the channels of its group":
+        lambda **given: _parameters(**given, grouped=False),
+    "each layer reads what the layer before made: its kernels are the next one's channels":
+        lambda **given:
         _parameters(**given, follow=False),
-    "the first fully connected layer weighs every pixel of the last maps: kernels * side * side of them":
+    "the first fully connected layer weighs every pixel of the last maps: kernels * side * side "
+    "of them":
         lambda **given: _parameters(**{**given, "side": 1}),
     "the fully connected layers are missing": lambda **given: _parameters(**{**given, "units": []}),
 }

@@ -1,4 +1,6 @@
-"""What all checks share: call the learner's function on one case after another until something is wrong."""
+"""What all checks share: call the learner's function on one case after another until something is
+wrong.
+"""
 
 import contextvars
 import copy
@@ -33,7 +35,9 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Arguments by name, in order, and the result expected for them; `says` describes the case to the learner."""
+    """Arguments by name, in order, and the result expected for them; `says` describes the case to
+    the learner.
+    """
 
     says: str
     arguments: dict
@@ -46,13 +50,13 @@ def judge(function, cases, mistakes):
 
     A mistake's hint is given only if the mistake explains what the function returned on every case.
 
-    The function is called in a thread of its own. A call that takes more than SECONDS is ended by an exception that
-    Python raises in that thread; this works in a notebook and in any thread, because no signal and no global state is
-    used. A call that is stuck outside Python cannot be ended: its thread is left behind, and the verdict says so.
-    sys.exit() ends only that thread.
+    The function is called in a thread of its own. A call that takes more than SECONDS is ended by
+    an exception that Python raises in that thread; this works in a notebook and in any thread,
+    because no signal and no global state is used. A call that is stuck outside Python cannot be
+    ended: its thread is left behind, and the verdict says so. sys.exit() ends only that thread.
 
-    Args     function: the learner's, whose parameters may have other names than the arguments of the cases
-             cases: a list of Case, the simplest first
+    Args     function: the learner's, whose parameters may have other names than the arguments of
+             the cases cases: a list of Case, the simplest first
              mistakes: {hint: a function that makes the mistake, or a tuple of such functions}
     Returns  a Verdict, also where the learner's function raises an error
     """
@@ -67,7 +71,8 @@ def judge(function, cases, mistakes):
         if trouble:
             return _wrong(trouble, case)
         if result is None or result is NotImplemented or result is ...:
-            return Verdict(False, "Not yet: your function returns nothing. Fill it in, and end it with return.")
+            return Verdict(False, "Not yet: your function returns nothing. Fill it in, and end it "
+                                  "with return.")
         if any(not np.array_equal(given[name], value) for name, value in case.arguments.items()):
             return _wrong("your function changed its arguments; work on a copy", case)
         results.append(result)
@@ -80,7 +85,9 @@ def judge(function, cases, mistakes):
 
 
 def slope_of(f, array, dy):
-    """Return dL/d(array) for L = sum(f() * dy), by finite differences: any correct gradient agrees with it."""
+    """Return dL/d(array) for L = sum(f() * dy), by finite differences: any correct gradient agrees
+    with it.
+    """
     return numeric_gradient(lambda: np.sum(f() * dy), array)
 
 
@@ -89,7 +96,7 @@ def _wrong(what, case):
     return Verdict(False, f"Not yet: {what}.\n(Case: {case.says}, {arguments})")
 
 
-# ---- the call ----------------------------------------------------------------------------------------
+# ---- the call ------------------------------------------------------------------------------------
 
 class _Stopped(SystemExit):
     """Raised in a thread that takes too long. A thread that ends by SystemExit prints nothing."""
@@ -128,11 +135,14 @@ def _call(function, given):
     thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
     thread.start()
     try:
-        if not ended.wait(SECONDS):  # Thread.join() would call an interrupted thread ended (Python 3.11)
+        # Thread.join() would call an interrupted thread ended (Python 3.11)
+        if not ended.wait(SECONDS):
             frame = sys._current_frames().get(thread.ident)
             line = _line(function, traceback.walk_stack(frame) if frame else [])
-            stopped = "" if _stop(thread, ended) else ". It could not be stopped: restart the kernel"
-            return None, (f"after {SECONDS:g} seconds your function was still running{line.rstrip(',')}; "
+            stopped = "" if _stop(thread,
+                                  ended) else ". It could not be stopped: restart the kernel"
+            return None, (f"after {SECONDS:g} seconds your function was still "
+                          f"running{line.rstrip(',')}; "
                           f"does its loop end?{stopped}")
     except KeyboardInterrupt:  # the learner interrupted the kernel
         _stop(thread, ended)
@@ -148,9 +158,12 @@ def _call(function, given):
 
 
 def _stop(thread, ended):
-    """End a thread and return whether it ended. The exception is repeated for code that catches everything."""
+    """End a thread and return whether it ended. The exception is repeated for code that catches
+    everything.
+    """
     for _ in range(10):
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stopped))
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident),
+                                                   ctypes.py_object(_Stopped))
         if ended.wait(0.1):
             thread.join()
             return True
@@ -160,7 +173,8 @@ def _stop(thread, ended):
 def _line(function, frames):
     """Return " in line 3, `y = x / n`," for the first frame that is the learner's code, or nothing.
 
-    All cells of a notebook share their globals, so helpers from other cells count as the learner's code, too.
+    All cells of a notebook share their globals, so helpers from other cells count as the learner's
+    code, too.
     """
     for frame, number in frames:
         if frame.f_globals is getattr(function, "__globals__", None):
@@ -169,10 +183,12 @@ def _line(function, frames):
     return ""
 
 
-# ---- the result --------------------------------------------------------------------------------------
+# ---- the result ----------------------------------------------------------------------------------
 
 def _objection(result, case):
-    """Return what is wrong with the result, without knowing why: its type, then shape, dtype and numbers."""
+    """Return what is wrong with the result, without knowing why: its type, then shape, dtype and
+    numbers.
+    """
     expected = case.expected
     if isinstance(result, np.ndarray) and result.shape == () and result.dtype != object:
         result = result[()]
@@ -182,30 +198,37 @@ def _objection(result, case):
     got = np.asarray(result)
     if got.shape != np.shape(expected):
         if np.shape(expected) == ():
-            return f"your function returns an array of shape {got.shape}; it should return {_kind(expected)}"
+            return (f"your function returns an array of shape {got.shape}; it should return "
+                    f"{_kind(expected)}")
         return f"the result has shape {got.shape}, it should have {np.shape(expected)}"
     if isinstance(expected, int) and got.dtype.kind not in "iu":
-        return f"your function returns {_short(result)}; it should be a whole number, so divide with //"
+        return (f"your function returns {_short(result)}; it should be a whole number, so divide "
+                f"with //")
     if isinstance(expected, np.ndarray) and got.dtype != expected.dtype:
         return f"the result is {got.dtype}; it should be {expected.dtype}, as the arguments are"
     if not _agrees(got, expected, case):
         if got.size == 1:
             return f"your function returns {_short(result)}; it should return {_short(expected)}"
-        place = np.unravel_index(np.argmax(~np.isclose(got, expected, case.tolerance, case.tolerance)), got.shape)
+        place = np.unravel_index(np.argmax(~np.isclose(got, expected, case.tolerance,
+                                                       case.tolerance)), got.shape)
         return (f"at {tuple(map(int, place))} your function has {_short(got[place])}; "
                 f"it should have {_short(np.asarray(expected)[place])}")
     return None
 
 
 def _objection_to_type(result, expected):
-    """Return what is wrong with the type of the result, in a sentence that says how to change it, or None."""
+    """Return what is wrong with the type of the result, in a sentence that says how to change it,
+    or None.
+    """
     wanted, truth = _kind(expected), bool | np.bool_
     if isinstance(result, truth) != isinstance(expected, truth):
         return f"your function returns {_short(result)}; it should return {wanted}"
     if isinstance(result, str):
-        return f"your function returns the text {result!r}; it should return {wanted}, without quotes or str()"
+        return (f"your function returns the text {result!r}; it should return {wanted}, without "
+                f"quotes or str()")
     if isinstance(result, tuple) and len(result) == 1:
-        return f"your function returns a tuple of one value; is there a comma at the end of return? Return {wanted}"
+        return (f"your function returns a tuple of one value; is there a comma at the end of "
+                f"return? Return {wanted}")
     if isinstance(result, tuple):
         return f"your function returns {len(result)} values; it should return {wanted}"
     if isinstance(result, list) and isinstance(expected, np.ndarray):
@@ -213,7 +236,8 @@ def _objection_to_type(result, expected):
     if isinstance(result, list):
         return f"your function returns a list; it should return {wanted}"
     if callable(result):
-        return f"your function returns the function {_short(result)}; call it with brackets, and return {wanted}"
+        return (f"your function returns the function {_short(result)}; call it with brackets, and "
+                f"return {wanted}")
     if np.asarray(result).dtype.kind not in "biuf":
         return f"your function returns {_short(result)}; it should return {wanted}"
     return None
@@ -237,7 +261,8 @@ def _agrees(a, b, case):
 def _hint(function, cases, results, mistakes):
     """Return the hint of the first mistake that explains the function's results on all cases.
 
-    `results` holds those up to the first wrong one; a case that the function or the mistake cannot do is left out.
+    `results` holds those up to the first wrong one; a case that the function or the mistake cannot
+    do is left out.
     """
     done = list(zip(cases, results))
     for case in cases[len(results):]:
@@ -261,7 +286,8 @@ def _same_mistake(mistake, result, case):
     try:
         with np.errstate(all="ignore"):
             wrong = mistake(**copy.deepcopy(case.arguments))
-        if np.shape(result) == np.shape(wrong) and np.allclose(result, wrong, case.tolerance, case.tolerance, True):
+        if np.shape(result) == np.shape(wrong) and np.allclose(result, wrong, case.tolerance,
+                                                               case.tolerance, True):
             return True
         return False if np.isfinite(result).all() and np.isfinite(wrong).all() else None
     except (ArithmeticError, IndexError, ValueError):  # these arguments do not allow the mistake

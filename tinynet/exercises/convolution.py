@@ -1,4 +1,6 @@
-"""Lesson 08: sizes, parameters, the sliding window, the gradient of a kernel.   H W  KH KW kernel  OH OW output"""
+"""Lesson 08: sizes, parameters, the sliding window, the gradient of a kernel.   H W  KH KW kernel
+OH OW output
+"""
 
 import numpy as np
 
@@ -6,7 +8,7 @@ from tinynet import ops
 from tinynet.exercises.check import Case, judge, slope_of
 from tinynet.shapes import output_size as right_size
 
-# --------------------------------------------------------------------------------------------------------- output_size
+# -------------------------------------------------------------------------------------- output_size
 
 SIZE_MISTAKES = {
     "nearly: n steps of a window make n + 1 places, so add 1": lambda size, kernel, stride, pad:
@@ -14,7 +16,8 @@ SIZE_MISTAKES = {
     "the padding is added on both sides, so it counts twice": lambda size, kernel, stride, pad:
         (size + pad - kernel) // stride + 1,
     "the padding is forgotten": lambda size, kernel, stride, pad: (size - kernel) // stride + 1,
-    "a last window that only fits in part does not count: round down": lambda size, kernel, stride, pad:
+    "a last window that only fits in part does not count: round down":
+        lambda size, kernel, stride, pad:
         -(-(size + 2 * pad - kernel) // stride) + 1,
     "round() goes to the nearest whole number, up as well as down; // always rounds down":
         lambda size, kernel, stride, pad: round((size + 2 * pad - kernel) / stride) + 1,
@@ -24,25 +27,33 @@ SIZE_MISTAKES = {
 def check_output_size(output_size):
     """output_size(size, kernel, stride, pad) -> how many windows fit, an int."""
     def case(says, *numbers):
-        return Case(says, dict(zip(("size", "kernel", "stride", "pad"), numbers)), right_size(*numbers))
+        return Case(says, dict(zip(("size", "kernel", "stride", "pad"), numbers)),
+                    right_size(*numbers))
     return judge(output_size, [
-        case("AlexNet's conv1 at 227 pixels", 227, 11, 4, 0), case("conv2", 27, 5, 1, 2), case("conv3", 13, 3, 1, 1),
-        case("at 224 pixels the stride does not divide", 224, 11, 4, 0), case("one window exactly", 11, 11, 4, 0),
-        case("at 226 pixels the rest is nearly a stride", 226, 11, 4, 0), case("half a stride is left", 8, 3, 2, 0),
+        case("AlexNet's conv1 at 227 pixels", 227, 11, 4, 0), case("conv2", 27, 5, 1, 2),
+        case("conv3", 13, 3, 1, 1),
+        case("at 224 pixels the stride does not divide", 224, 11, 4, 0),
+        case("one window exactly", 11, 11, 4, 0),
+        case("at 226 pixels the rest is nearly a stride", 226, 11, 4, 0),
+        case("half a stride is left", 8, 3, 2, 0),
         case("a small one", 7, 3, 2, 1)], SIZE_MISTAKES)
 
 
-# ----------------------------------------------------------------------------------------------------- conv_parameters
+# ---------------------------------------------------------------------------------- conv_parameters
 
 PARAMETER_MISTAKES = {
-    "each kernel has a bias too": lambda channels, kernels, size, groups: kernels * channels // groups * size**2,
+    "each kernel has a bias too": lambda channels, kernels, size, groups:
+        kernels * channels // groups * size**2,
     "there is one bias for each kernel, not for each weight or only one":
         lambda channels, kernels, size, groups: kernels * channels // groups * size**2 + 1,
     "a kernel sees only the channels of its group: channels // groups of them":
         lambda channels, kernels, size, groups: kernels * channels * size**2 + kernels,
-    "groups divide the channels that a kernel sees; they do not divide the kernels as well, all of which are there": (
-        lambda channels, kernels, size, groups: kernels // groups * (channels // groups) * size**2 + kernels,
-        lambda channels, kernels, size, groups: kernels // groups * ((channels // groups) * size**2 + 1)),
+    "groups divide the channels that a kernel sees; they do not divide the kernels as well, all "
+    "of which are there": (
+        lambda channels, kernels, size, groups:
+            kernels // groups * (channels // groups) * size**2 + kernels,
+        lambda channels, kernels, size, groups:
+            kernels // groups * ((channels // groups) * size**2 + 1)),
     "a kernel is size pixels high and size pixels wide":
         lambda channels, kernels, size, groups: kernels * channels // groups * size + kernels,
     "each kernel spans all channels of its group, it is not one map":
@@ -51,44 +62,55 @@ PARAMETER_MISTAKES = {
 
 
 def check_conv_parameters(conv_parameters):
-    """conv_parameters(channels, kernels, size, groups) -> how many numbers the layer learns, an int."""
+    """conv_parameters(channels, kernels, size, groups) -> how many numbers the layer learns, an
+    int.
+    """
     def case(says, *numbers):
         channels, kernels, size, groups = numbers
         return Case(says, dict(zip(("channels", "kernels", "size", "groups"), numbers)),
                     kernels * (channels // groups) * size**2 + kernels)
     return judge(conv_parameters, [
-        case("conv1", 3, 96, 11, 1), case("conv3", 256, 384, 3, 1), case("conv2, in two groups", 96, 256, 5, 2),
+        case("conv1", 3, 96, 11, 1), case("conv3", 256, 384, 3, 1),
+        case("conv2, in two groups", 96, 256, 5, 2),
         case("conv4, in two groups", 384, 384, 3, 2)], PARAMETER_MISTAKES)
 
 
-# ------------------------------------------------------------------------------------------------------------ convolve
+# ----------------------------------------------------------------------------------------- convolve
 
 def _right_convolve(x, w, stride):
-    return ops.conv2d_forward(x[None, None], w[None, None], np.zeros(1, x.dtype), stride, 0, 1)[0, 0]
+    return ops.conv2d_forward(x[None, None], w[None, None], np.zeros(1, x.dtype), stride, 0, 1)[0,
+                                                                                                0]
 
 
 def _starts_at_i(x, w, stride):
     """The right number of windows, but all of them next to each other."""
-    return _right_convolve(x, w, 1)[:_right_convolve(x, w, stride).shape[0], :_right_convolve(x, w, stride).shape[1]]
+    return _right_convolve(x, w, 1)[:_right_convolve(x, w, stride).shape[0],
+                                    :_right_convolve(x, w, stride).shape[1]]
 
 
 CONVOLVE_MISTAKES = {
-    "looks like the kernel was flipped: here w[0, 0] meets the window's first pixel, x[i * stride, j * stride]":
+    "looks like the kernel was flipped: here w[0, 0] meets the window's first pixel, x[i * "
+    "stride, j * stride]":
         lambda x, w, stride: _right_convolve(x, w[::-1, ::-1], stride),
     "looks like the kernel was transposed: w[u, v] has the row first": lambda x, w, stride:
         _right_convolve(x, np.ascontiguousarray(w.T), stride),
     "the stride is ignored: the next window begins `stride` pixels further": lambda x, w, stride:
         _right_convolve(x, w, 1),
-    "there are as many windows as there should be, but they begin at i and j: begin at i * stride and j * stride":
+    "there are as many windows as there should be, but they begin at i and j: begin at i * stride "
+    "and j * stride":
         _starts_at_i,
-    "add the products up; this is their mean": lambda x, w, stride: _right_convolve(x, w, stride) / w.size,
-    "one row and one column of windows are missing: n steps make n + 1 windows": lambda x, w, stride:
+    "add the products up; this is their mean":
+        lambda x, w, stride: _right_convolve(x, w, stride) / w.size,
+    "one row and one column of windows are missing: n steps make n + 1 windows":
+        lambda x, w, stride:
         _right_convolve(x, w, stride)[:-1, :-1],
 }
 
 
 def check_convolve(convolve):
-    """convolve(x, w, stride) -> y (OH, OW), for one map x (H, W) and one kernel w (KH, KW), without padding."""
+    """convolve(x, w, stride) -> y (OH, OW), for one map x (H, W) and one kernel w (KH, KW), without
+    padding.
+    """
     rng = np.random.default_rng(3)
 
     def case(says, x, w, stride):
@@ -101,11 +123,13 @@ def check_convolve(convolve):
     by_hand = Case("worked out by hand", {"x": np.array([[1.0, 2, 0], [0, 3, 1], [4, 0, 2]]),
                                           "w": np.array([[1.0, 0], [2, -1]]), "stride": 1},
                    np.array([[-2.0, 7], [8, 1]]))
-    return judge(convolve, [by_hand, random("float64", 6, 7, 3, 2, 1), random("float64", 7, 9, 3, 3, 2),
-                            random("float64", 8, 9, 2, 3, 3), random("float32", 7, 5, 3, 3, 2)], CONVOLVE_MISTAKES)
+    return judge(convolve,
+                 [by_hand, random("float64", 6, 7, 3, 2, 1), random("float64", 7, 9, 3, 3, 2),
+                            random("float64", 8, 9, 2, 3, 3), random("float32", 7, 5, 3, 3, 2)],
+                            CONVOLVE_MISTAKES)
 
 
-# ----------------------------------------------------------------------------------------------------- kernel_gradient
+# ---------------------------------------------------------------------------------- kernel_gradient
 
 def _right_kernel_gradient(dy, x, w, stride):
     return ops.conv2d_backward(dy[None, None], x[None, None], w[None, None], stride, 0, 1)[1][0, 0]
@@ -113,20 +137,24 @@ def _right_kernel_gradient(dy, x, w, stride):
 
 def _unstrided(dy, x, w, stride):
     OH, OW = dy.shape
-    return np.array([[np.sum(dy * x[u:u + OH, v:v + OW]) for v in range(w.shape[1])] for u in range(w.shape[0])])
+    return np.array([[np.sum(dy * x[u:u + OH, v:v + OW]) for v in range(w.shape[1])]
+                     for u in range(w.shape[0])])
 
 
 GRADIENT_MISTAKES = {
-    "looks like the result is flipped: the weight w[u, v] met the pixels u rows and v columns into each window":
+    "looks like the result is flipped: the weight w[u, v] met the pixels u rows and v columns "
+    "into each window":
         lambda dy, x, w, stride: _right_kernel_gradient(dy, x, w, stride)[::-1, ::-1],
     "looks like the result is transposed: dw has w's shape, and the row is its first index":
         lambda dy, x, w, stride: _right_kernel_gradient(dy, x, w, stride).T,
     "a weight is used in every window, and its gradients add up; this is their mean":
         lambda dy, x, w, stride: _right_kernel_gradient(dy, x, w, stride) / dy.size,
     "only the last window counts: add with +=, do not assign with =":
-        lambda dy, x, w, stride: dy[-1, -1] * x[(dy.shape[0] - 1) * stride:, (dy.shape[1] - 1) * stride:][
+        lambda dy, x, w, stride: dy[-1, -1] * x[(dy.shape[0] - 1) * stride:,
+                                                (dy.shape[1] - 1) * stride:][
             :w.shape[0], :w.shape[1]],
-    "the windows lie next to each other: window (i, j) begins at i * stride, j * stride": _unstrided,
+    "the windows lie next to each other: window (i, j) begins at i * stride, j * stride":
+        _unstrided,
     "dL/dw is dy times x, the number that w was multiplied with; this has w in it":
         lambda dy, x, w, stride: _right_kernel_gradient(dy, x, w, stride) * w,
     "dy is forgotten: how much L changes depends on what is above": lambda dy, x, w, stride:
@@ -135,7 +163,9 @@ GRADIENT_MISTAKES = {
 
 
 def check_kernel_gradient(kernel_gradient):
-    """kernel_gradient(dy, x, w, stride) -> dw (KH, KW), for y = convolve(x, w, stride) and dL/dy = dy (OH, OW)."""
+    """kernel_gradient(dy, x, w, stride) -> dw (KH, KW), for y = convolve(x, w, stride) and dL/dy =
+    dy (OH, OW).
+    """
     rng = np.random.default_rng(4)
 
     def random(H, W, KH, KW, stride, dtype="float64"):
@@ -155,4 +185,5 @@ def check_kernel_gradient(kernel_gradient):
     return judge(kernel_gradient, [by_hand, case("random numbers", random(5, 6, 3, 2, 1)),
                                    case("with a stride", random(7, 9, 3, 3, 2)),
                                    case("in float32", random(7, 9, 3, 3, 2, "float32")),
-                                   Case("against finite differences", last, slope)], GRADIENT_MISTAKES)
+                                   Case("against finite differences", last, slope)],
+                                   GRADIENT_MISTAKES)

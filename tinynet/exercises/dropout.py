@@ -12,10 +12,13 @@ def _right_drop(x, speaks, keep, inverted):
 DROP_MISTAKES = {
     "units whose coin is True speak; yours are silenced": lambda x, speaks, keep, inverted:
         _right_drop(x, ~speaks, keep, inverted),
-    "the inverted convention divides by keep in training already": lambda x, speaks, keep, inverted: x * speaks,
-    "only the inverted convention divides; the paper's leaves training alone": lambda x, speaks, keep, inverted:
+    "the inverted convention divides by keep in training already":
+        lambda x, speaks, keep, inverted: x * speaks,
+    "only the inverted convention divides; the paper's leaves training alone":
+        lambda x, speaks, keep, inverted:
         x * speaks / keep,
-    "divide by keep, the probability to speak, not by the rate of being dropped": lambda x, speaks, keep, inverted:
+    "divide by keep, the probability to speak, not by the rate of being dropped":
+        lambda x, speaks, keep, inverted:
         x * (speaks / (1 - keep) if inverted else speaks),
     "multiplied by keep where it should be divided": lambda x, speaks, keep, inverted:
         x * (speaks * keep if inverted else speaks),
@@ -35,7 +38,8 @@ def _cases(array, right):
 
     coins = rng.random((4, 6)) < 0.7
     by_hand = np.array([[2.0, 4, 6]]), np.array([[True, False, True]])
-    return [case("by hand, the paper's", *by_hand, 0.5, False), case("by hand, inverted", *by_hand, 0.5, True),
+    return [case("by hand, the paper's", *by_hand, 0.5, False),
+            case("by hand, inverted", *by_hand, 0.5, True),
             case("keep = 0.7, inverted", rng.standard_normal((4, 6)), coins, 0.7, True),
             case("keep = 0.7, the paper's", rng.standard_normal((4, 6)), coins, 0.7, False),
             case("in float32", rng.standard_normal((4, 6)).astype(np.float32), coins, 0.7, True)]
@@ -47,26 +51,35 @@ def check_drop(drop):
 
 
 GRADIENT_MISTAKES = {
-    "dy goes through where the unit spoke; here it goes where the unit was silent": lambda dy, speaks, keep, inverted:
+    "dy goes through where the unit spoke; here it goes where the unit was silent":
+        lambda dy, speaks, keep, inverted:
         _right_drop(dy, ~speaks, keep, inverted),
-    "a unit that was silent learns nothing: its gradient is 0": lambda dy, speaks, keep, inverted: dy,
-    "what the forward pass multiplies by, the backward pass multiplies by too: 1 / keep if inverted":
+    "a unit that was silent learns nothing: its gradient is 0":
+        lambda dy, speaks, keep, inverted: dy,
+    "what the forward pass multiplies by, the backward pass multiplies by too: 1 / keep if "
+    "inverted":
         lambda dy, speaks, keep, inverted: dy * speaks,
-    "the paper's convention multiplies by 1 or 0 in training, forward and backward": lambda dy, speaks, keep, inverted:
+    "the paper's convention multiplies by 1 or 0 in training, forward and backward":
+        lambda dy, speaks, keep, inverted:
         dy * speaks / keep,
 }
 
 
 def check_drop_gradient(drop_gradient):
-    """drop_gradient(dy, speaks, keep, inverted) -> dx, for y = drop(x, speaks, keep, inverted) and dL/dy = dy."""
+    """drop_gradient(dy, speaks, keep, inverted) -> dx, for y = drop(x, speaks, keep, inverted) and
+    dL/dy = dy.
+    """
     return judge(drop_gradient, _cases("dy", _right_drop), GRADIENT_MISTAKES)
 
 
 TEST_MISTAKES = {
-    "the factor is keep; 1 - keep, the rate, is the same number only where both are 0.5": lambda x, keep, inverted:
+    "the factor is keep; 1 - keep, the rate, is the same number only where both are 0.5":
+        lambda x, keep, inverted:
         x if inverted else x * (1 - keep),
-    "inverted dropout has divided in training already, and does nothing at test": lambda x, keep, inverted: x * keep,
-    "without the factor keep the layer above gets more than it has learnt with": lambda x, keep, inverted: x,
+    "inverted dropout has divided in training already, and does nothing at test":
+        lambda x, keep, inverted: x * keep,
+    "without the factor keep the layer above gets more than it has learnt with":
+        lambda x, keep, inverted: x,
 }
 
 
@@ -79,5 +92,6 @@ def check_at_test(at_test):
 
     x = rng.standard_normal((2, 5))
     return judge(at_test, [case("the paper's", np.array([[2.0, 4, 6]]), 0.5, False),
-                           case("keep = 0.7, the paper's", x, 0.7, False), case("inverted", x, 0.7, True),
+                           case("keep = 0.7, the paper's", x, 0.7, False),
+                           case("inverted", x, 0.7, True),
                            case("in float32", x.astype(np.float32), 0.7, False)], TEST_MISTAKES)

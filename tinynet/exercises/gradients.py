@@ -1,11 +1,13 @@
-"""Lesson 06: numeric gradients, how far apart two gradients are, and a check that tells right from wrong."""
+"""Lesson 06: numeric gradients, how far apart two gradients are, and a check that tells right from
+wrong.
+"""
 
 import numpy as np
 
 from tinynet.exercises.check import Case, judge
 from tinynet.gradcheck import numeric_gradient
 
-# ----------------------------------------------------------------------------------------------------------- slopes_of
+# ---------------------------------------------------------------------------------------- slopes_of
 
 
 def _right_slopes(f, x, h):
@@ -39,7 +41,8 @@ SLOPES_MISTAKES = {
     "that steps to one side only, which is far less exact: from x - h to x + h": _sides(1, 0, 1),
     "from x - h to x + h it is 2 * h: divide by that": _sides(1, -1, 1),
     "the sign is turned: f(x + h) minus f(x - h)": _sides(-1, 1, 2),
-    "all elements are nudged together; the gradient has the slope of each by itself": lambda f, x, h:
+    "all elements are nudged together; the gradient has the slope of each by itself":
+        lambda f, x, h:
         np.full_like(x, (f(x + h) - f(x - h)) / (2 * h)),
     "an element that was nudged has to be put back before the next one is": _not_put_back,
 }
@@ -57,13 +60,15 @@ def check_slopes_of(slopes_of):
     def case(says, x, h=0.01):
         return Case(says, {"f": bent, "x": x, "h": h}, _right_slopes(bent, x.copy(), h))
     return judge(slopes_of, [
-        Case("worked out by hand, one number: the slope of x**3", {"f": bent, "x": np.array([2.0]), "h": 0.1},
+        Case("worked out by hand, one number: the slope of x**3",
+             {"f": bent, "x": np.array([2.0]), "h": 0.1},
              np.array([12.01])),
-        case("two numbers", np.array([1.0, 3.0])), case("random numbers", rng.standard_normal((2, 3))),
+        case("two numbers", np.array([1.0, 3.0])),
+        case("random numbers", rng.standard_normal((2, 3))),
         case("a small step", rng.standard_normal((2, 2, 2)), 1e-4)], SLOPES_MISTAKES)
 
 
-# ------------------------------------------------------------------------------------------------------ relative_error
+# ----------------------------------------------------------------------------------- relative_error
 
 def _right_error(analytic, numeric):
     difference = np.linalg.norm(analytic - numeric)
@@ -71,11 +76,14 @@ def _right_error(analytic, numeric):
 
 
 ERROR_MISTAKES = {
-    "that is the difference by itself; is it much or little? divide by the length of the numeric gradient":
+    "that is the difference by itself; is it much or little? divide by the length of the numeric "
+    "gradient":
         lambda analytic, numeric: np.linalg.norm(analytic - numeric),
-    "that is the worst of the single elements; take the lengths of whole vectors": lambda analytic, numeric:
+    "that is the worst of the single elements; take the lengths of whole vectors":
+        lambda analytic, numeric:
         np.max(abs(analytic - numeric) / abs(numeric)),
-    "relative to the numeric gradient: the analytic one is under suspicion": lambda analytic, numeric:
+    "relative to the numeric gradient: the analytic one is under suspicion":
+        lambda analytic, numeric:
         np.linalg.norm(analytic - numeric) / np.linalg.norm(analytic),
     "the length of a vector is the root of the sum of squares": lambda analytic, numeric:
         _right_error(analytic, numeric)**2,
@@ -92,15 +100,17 @@ def check_relative_error(relative_error):
 
     def case(says, analytic, numeric):
         analytic, numeric = (np.array(a, float) for a in (analytic, numeric))
-        return Case(says, {"analytic": analytic, "numeric": numeric}, _right_error(analytic, numeric))
+        return Case(says, {"analytic": analytic, "numeric": numeric},
+                    _right_error(analytic, numeric))
     a, b = rng.standard_normal((2, 3, 4))
     return judge(relative_error, [
-        case("worked out by hand: the numeric one has length 10", [9, 10], [6, 8]), case("random numbers", a, b),
+        case("worked out by hand: the numeric one has length 10", [9, 10], [6, 8]),
+        case("random numbers", a, b),
         case("a hundred thousandth", b + 1e-5 * a, b), case("tiny ones", 2e-9 * b, 1e-9 * b),
         case("both all zeros", [0, 0], [0, 0])], ERROR_MISTAKES)
 
 
-# --------------------------------------------------------------------------------------------------- gradient_is_right
+# -------------------------------------------------------------------------------- gradient_is_right
 
 def _verdict(draw=lambda shape: np.random.default_rng(0).standard_normal(shape), right=1,
              close=lambda a, b: np.linalg.norm(a - b) <= 1e-6 * np.linalg.norm(b)):
@@ -116,14 +126,19 @@ RIGHT_MISTAKES = {
     "with ones from above that one looks right: let dy be random": _verdict(draw=np.ones),
     "only sums or means agree there: compare element by element": _verdict(
         close=lambda a, b: abs(a.sum() - b.sum()) <= 1e-6 * abs(b.sum())),
-    "np.allclose also allows a difference of 1e-8, which may be more than the gradient: pass atol=0, or compare norms":
+    "np.allclose also allows a difference of 1e-8, which may be more than the gradient: pass "
+    "atol=0, or compare norms":
         _verdict(close=np.allclose),
-    "that gradient is small, and so is the difference, but it is half of it: compare relative to its size": _verdict(
+    "that gradient is small, and so is the difference, but it is half of it: compare relative to "
+    "its size": _verdict(
         close=lambda a, b: np.abs(a - b).max() <= 1e-6),
-    "a thousandth off is a mistake: in float64 right gradients agree to a millionth and better": _verdict(
+    "a thousandth off is a mistake: in float64 right gradients agree to a millionth and better":
+        _verdict(
         close=lambda a, b: np.linalg.norm(a - b) <= 0.01 * np.linalg.norm(b)),
-    "you call a right one wrong: step to both sides of x, by 1e-5 or so, and compare in size": _verdict(right=0),
-    "you call a wrong one right: compare backward with finite differences": lambda forward, backward, x: True,
+    "you call a right one wrong: step to both sides of x, by 1e-5 or so, and compare in size":
+        _verdict(right=0),
+    "you call a wrong one right: compare backward with finite differences":
+        lambda forward, backward, x: True,
 }
 ROUND = np.array([[2.0, -1, 0.5], [0.5, 2, -1], [-1, 0.5, 2]])  # rows and columns have the same sum
 
@@ -136,14 +151,19 @@ def _layer(name, forward, backward, expected, shape=(3, 3)):
 
 
 def check_gradient_is_right(gradient_is_right):
-    """gradient_is_right(forward, backward, x) -> whether backward(dy, x) is the gradient of forward(x)."""
+    """gradient_is_right(forward, backward, x) -> whether backward(dy, x) is the gradient of
+    forward(x).
+    """
     return judge(gradient_is_right, [
         _layer("square", lambda x: x**2, lambda dy, x: 2 * x * dy, True),
         _layer("square_without_the_2", lambda x: x**2, lambda dy, x: x * dy, False),
-        _layer("square_one_row_too_low", lambda x: x**2, lambda dy, x: np.roll(2 * x * dy, 1, axis=0), False),
+        _layer("square_one_row_too_low", lambda x: x**2,
+               lambda dy, x: np.roll(2 * x * dy, 1, axis=0), False),
         _layer("square_without_dy", lambda x: x**2, lambda dy, x: 2 * x, False),
         _layer("product", lambda x: x @ ROUND, lambda dy, x: dy @ ROUND.T, True),
         _layer("product_with_w_turned", lambda x: x @ ROUND, lambda dy, x: dy @ ROUND, False),
-        _layer("small_cube_and_half_as_much_again", lambda x: 1e-10 * x**3, lambda dy, x: 4.5e-10 * x**2 * dy, False),
+        _layer("small_cube_and_half_as_much_again", lambda x: 1e-10 * x**3,
+               lambda dy, x: 4.5e-10 * x**2 * dy, False),
         _layer("cube_off_by_a_thousandth", lambda x: x**3, lambda dy, x: 3.003 * x**2 * dy, False),
-        _layer("large_cube", lambda x: 1e6 * x**3, lambda dy, x: 3e6 * x**2 * dy, True)], RIGHT_MISTAKES)
+        _layer("large_cube", lambda x: 1e6 * x**3, lambda dy, x: 3e6 * x**2 * dy, True)],
+        RIGHT_MISTAKES)

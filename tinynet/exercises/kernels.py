@@ -1,7 +1,9 @@
-"""Lesson 20: checks of CUDA kernels that the learner writes as text; the emulator runs them without a GPU.
+"""Lesson 20: checks of CUDA kernels that the learner writes as text; the emulator runs them without
+a GPU.
 
-Each check takes the source of one kernel, launches it several times with its threads in shuffled order, and names the
-first thing that is wrong: an index, a race, a barrier, a result, an access to memory that is not coalesced.
+Each check takes the source of one kernel, launches it several times with its threads in shuffled
+order, and names the first thing that is wrong: an index, a race, a barrier, a result, an access to
+memory that is not coalesced.
 """
 
 import re
@@ -13,54 +15,73 @@ from tinynet.exercises.check import Verdict
 
 STEPS = 1_000_000  # of one launch, after which the emulator takes a loop for endless
 LAUNCHES = 3  # of each case, each with its threads in another order
-MARGIN = 1 << 16  # bytes around every array, so that an index past its end cannot reach the next array
+# bytes around every array, so that an index past its end cannot reach the next array
+MARGIN = 1 << 16
 TILE = 16  # side of a tile of the product, and of its blocks
 BLOCK = 128  # threads of a block in the sums
 
 ADVICE = [  # part of what the emulator says, and what to do about it
-    ("past the end of the array", "A shared array has as many places as its declaration says, and no more"),
-    ("past the end of", "The last block has more threads than there is work: compare the index with the size first"),
-    ("before the start of", "Print the index for the first thread by hand: where does it become negative?"),
-    ("shared memory that another thread", "A missing __syncthreads(): the threads of a block run in any order, so put "
-                                          "a barrier between the write and the access of the other thread"),
-    ("shared memory that nobody wrote", "Each place has to be written before it is read, with 0 where there is nothing "
+    ("past the end of the array", "A shared array has as many places as its declaration says, and "
+                                  "no more"),
+    ("past the end of", "The last block has more threads than there is work: compare the index "
+                        "with the size first"),
+    ("before the start of", "Print the index for the first thread by hand: where does it become "
+                            "negative?"),
+    ("shared memory that another thread", "A missing __syncthreads(): the threads of a block run "
+                                          "in any order, so put "
+                                          "a barrier between the write and the access of the "
+                                          "other thread"),
+    ("shared memory that nobody wrote", "Each place has to be written before it is read, with 0 "
+                                        "where there is nothing "
                                         "to load; is a __syncthreads() missing in between?"),
-    ("which another thread", "Two threads use the same place, in any order; its index has to depend on the "
+    ("which another thread", "Two threads use the same place, in any order; its index has to "
+                             "depend on the "
                              "block, blockIdx.x, and on the thread, threadIdx.x"),
-    ("threads of its block ended", "Every thread of a block has to reach the barrier: no return before it, "
+    ("threads of its block ended", "Every thread of a block has to reach the barrier: no return "
+                                   "before it, "
                                     "and no if around it"),
-    ("another thread at that of line", "Every thread of a block has to reach the same barrier: keep it out of the if"),
+    ("another thread at that of line", "Every thread of a block has to reach the same barrier: "
+                                       "keep it out of the if"),
     ("which is const", "This array is only read; which one holds the result?"),
     ("is still running", "Does the loop end?"),
 ]
 
 
 def check_map(source):
-    """Check `relu(x, y, n)`: y[i] = max(x[i], 0), with one thread for each i, in blocks of 64 threads."""
+    """Check `relu(x, y, n)`: y[i] = max(x[i], 0), with one thread for each i, in blocks of 64
+    threads.
+    """
     def case(n):
         x = np.random.default_rng(n).standard_normal(n).astype(np.float32)
         return _Case(f"n = {n}", -(-n // 64), (64,), [x, _empty(n), np.int32(n)], np.maximum(x, 0))
-    return _judge(source, "relu", "const float* x, float* y, int n", [case(64), case(128), case(100)])
+    return _judge(source, "relu", "const float* x, float* y, int n",
+                  [case(64), case(128), case(100)])
 
 
 def check_sum(source):
-    """Check `block_sum(x, y, n)`: each block of 128 threads adds up its 128 numbers of x into y[blockIdx.x]."""
+    """Check `block_sum(x, y, n)`: each block of 128 threads adds up its 128 numbers of x into
+    y[blockIdx.x].
+    """
     def case(n):
         x = np.random.default_rng(n).integers(-9, 10, n).astype(np.float32)
         blocks = -(-n // BLOCK)
         parts = np.pad(x, (0, blocks * BLOCK - n)).reshape(blocks, BLOCK).sum(axis=1)
         return _Case(f"n = {n}", blocks, (BLOCK,), [x, _empty(blocks), np.int32(n)], parts)
-    return _judge(source, "block_sum", "const float* x, float* y, int n", [case(128), case(256), case(300)], _shares)
+    return _judge(source, "block_sum", "const float* x, float* y, int n",
+                  [case(128), case(256), case(300)], _shares)
 
 
 def check_im2col(source):
-    """Check `im2col(x, cols, H, W, K)`: the K x K windows of one map x (H, W), stride 1, as columns.
+    """Check `im2col(x, cols, H, W, K)`: the K x K windows of one map x (H, W), stride 1, as
+    columns.
 
-    cols (K*K, OH*OW) with OH = H - K + 1 and OW = W - K + 1; one thread for each number, in blocks of 64.
+    cols (K*K, OH*OW) with OH = H - K + 1 and OW = W - K + 1; one thread for each number, in blocks
+    of 64.
     """
     def case(H, W, K):
         x = np.arange(1, H * W + 1, dtype=np.float32).reshape(H, W)
-        cols = np.lib.stride_tricks.sliding_window_view(x, (K, K)).transpose(2, 3, 0, 1).reshape(K * K, -1)
+        cols = np.lib.stride_tricks.sliding_window_view(x, (K, K)).transpose(2, 3, 0,
+                                                                             1).reshape(K * K, -1)
         arguments = [x, _empty(cols.size).reshape(cols.shape), *map(np.int32, (H, W, K))]
         return _Case(f"H = {H}, W = {W}, K = {K}", -(-cols.size // 64), (64,), arguments, cols)
     return _judge(source, "im2col", "const float* x, float* cols, int H, int W, int K",
@@ -68,9 +89,11 @@ def check_im2col(source):
 
 
 def check_product(source):
-    """Check `product(a, b, c, M, N, K)`: c (M, N) = a (M, K) times b (K, N), by tiles of 16 x 16 in shared memory.
+    """Check `product(a, b, c, M, N, K)`: c (M, N) = a (M, K) times b (K, N), by tiles of 16 x 16 in
+    shared memory.
 
-    A block has 16 x 16 threads and makes one tile of c; blocks are numbered along the rows of tiles.
+    A block has 16 x 16 threads and makes one tile of c; blocks are numbered along the rows of
+    tiles.
     """
     def case(M, N, K):
         rng = np.random.default_rng(M)
@@ -78,24 +101,30 @@ def check_product(source):
         blocks = -(-M // TILE) * -(-N // TILE)
         arguments = [a, b, _empty(M * N).reshape(M, N), *map(np.int32, (M, N, K))]
         return _Case(f"M = {M}, N = {N}, K = {K}", blocks, (TILE, TILE), arguments, a @ b)
-    return _judge(source, "product", "const float* a, const float* b, float* c, int M, int N, int K",
+    return _judge(source, "product", "const float* a, const float* b, float* c, int M, int N, int "
+                                     "K",
                   [case(16, 16, 16), case(32, 48, 32), case(20, 35, 18)], _reuses)
 
 
-# ---- what all of them share ----------------------------------------------------------------------------
+# ---- what all of them share ----------------------------------------------------------------------
 
 class _Case:
-    """A launch and its expected result, which is the one array among the arguments that is not const."""
+    """A launch and its expected result, which is the one array among the arguments that is not
+    const.
+    """
 
     def __init__(self, says, blocks, threads, arguments, expected):
         self.says, self.blocks, self.threads, self.expected = says, blocks, threads, expected
         self.arguments = [_guarded(argument) if isinstance(argument, np.ndarray) else argument
                           for argument in arguments]
-        self.result = next(a for a in self.arguments if isinstance(a, np.ndarray) and np.isnan(a).all())
+        self.result = next(a for a in self.arguments if isinstance(a,
+            np.ndarray) and np.isnan(a).all())
 
 
 def _judge(source, name, parameters, cases, habits=lambda case, traffic, source: None):
-    """Run the kernel on the cases, in order, and name the first thing that is wrong. `habits` looks at its traffic."""
+    """Run the kernel on the cases, in order, and name the first thing that is wrong. `habits` looks
+    at its traffic.
+    """
     if emulator.why_not():
         return Verdict(False, f"The kernel was not run: {emulator.why_not()}.")
     source = source.lstrip("\n")  # so that line 1 is the kernel's first
@@ -108,7 +137,8 @@ def _judge(source, name, parameters, cases, habits=lambda case, traffic, source:
         found = re.search(r"\.cpp:(\d+):\d+: (?:fatal )?error: (.*)", str(error))
         said = f"g++ finds an error in line {found[1]}: {found[2]}." if found else f"{error}"
         return Verdict(False, f"Not yet: {said}")
-    if kernel is None or [p[:3] for p in kernel.parameters] != [p[:3] for p in _parameters(parameters)]:
+    if kernel is None or [p[:3] for p in kernel.parameters] != [p[:3]
+                                                                for p in _parameters(parameters)]:
         return Verdict(False, f"Not yet: the kernel has to begin with\n{head}")
     for case in cases:
         for _ in range(LAUNCHES):
@@ -121,7 +151,8 @@ def _judge(source, name, parameters, cases, habits=lambda case, traffic, source:
             if objection:
                 return _wrong(objection, case)
     objection = habits(case, traffic, source) or _uncoalesced(traffic)
-    return _wrong(objection, case) if objection else Verdict(True, f"Right: {len(cases)} of {len(cases)} cases.")
+    return _wrong(objection, case) if objection else Verdict(True, f"Right: {len(cases)} of "
+                                                                   f"{len(cases)} cases.")
 
 
 def _parameters(text):
@@ -132,7 +163,8 @@ def _wrong(what, case):
     threads = " x ".join(map(str, case.threads))
     blocks = "1 block" if case.blocks == 1 else f"{case.blocks} blocks"
     end = "" if what.endswith("?") else "."
-    return Verdict(False, f"Not yet: {what}{end}\n(Case: {case.says}, {blocks} of {threads} threads)")
+    return Verdict(False, f"Not yet: {what}{end}\n(Case: {case.says}, {blocks} of {threads} "
+                          f"threads)")
 
 
 def _explained(said):
@@ -156,15 +188,18 @@ def _uncoalesced(traffic):
     """Name the array whose accesses touch at least twice as many sectors as they would need."""
     for name, counted in traffic.items():
         if counted.sectors >= 2 * counted.least:
-            return (f"the result is right, but the access to {name} is not coalesced: the warps touched "
-                    f"{counted.sectors} sectors of 32 bytes, and {counted.least} would do. Let neighbouring threads "
+            return (f"the result is right, but the access to {name} is not coalesced: the warps "
+                    f"touched "
+                    f"{counted.sectors} sectors of 32 bytes, and {counted.least} would do. Let "
+                    f"neighbouring threads "
                     "use neighbouring numbers")
     return None
 
 
 def _shares(case, traffic, source):
     if traffic["x"].requests > 2 * -(-case.arguments[0].size // 32):
-        return "the result is right, but single threads read many numbers of x one after another; let each read one"
+        return ("the result is right, but single threads read many numbers of x one after another; "
+                "let each read one")
     return None
 
 
@@ -172,7 +207,8 @@ def _reuses(case, traffic, source):
     M, N, K = (int(size) for size in case.arguments[3:])
     reads = traffic["a"].accesses + traffic["b"].accesses
     if reads >= M * N * K:
-        return (f"the result is right, but a and b are read {reads} times, as often as without tiles; load a tile of "
+        return (f"the result is right, but a and b are read {reads} times, as often as without "
+                f"tiles; load a tile of "
                 f"each into shared memory, and each number serves {TILE} threads")
     return None
 

@@ -5,13 +5,16 @@ import numpy as np
 from tinynet import ops
 from tinynet.exercises.check import Case, judge, slope_of
 
-# ------------------------------------------------------------------------------------------------------- relu_gradient
+# ------------------------------------------------------------------------------------ relu_gradient
 
 RELU_MISTAKES = {
     "at exactly 0 the slope is taken as 0: ask x > 0, not x >= 0": lambda dy, x: dy * (x >= 0),
-    "that is the ReLU of x; its gradient is dy where x is positive, else 0": lambda dy, x: np.maximum(x, 0),
-    "dy is forgotten: the slope is multiplied with what comes from above": lambda dy, x: 1.0 * (x > 0),
-    "that asks for the sign of dy; what counts is whether x is positive": lambda dy, x: np.maximum(dy, 0),
+    "that is the ReLU of x; its gradient is dy where x is positive, else 0":
+        lambda dy, x: np.maximum(x, 0),
+    "dy is forgotten: the slope is multiplied with what comes from above":
+        lambda dy, x: 1.0 * (x > 0),
+    "that asks for the sign of dy; what counts is whether x is positive":
+        lambda dy, x: np.maximum(dy, 0),
     "dy times x: the slope is 1 where x is positive, not x": lambda dy, x: dy * np.maximum(x, 0),
 }
 
@@ -26,17 +29,19 @@ def check_relu_gradient(relu_gradient):
     dy, x = rng.standard_normal((2, 3, 4))
     return judge(relu_gradient, [
         case("worked out by hand", np.array([5.0, -6, 7, -8]), np.array([-1.0, 2, 3, -4])),
-        case("with a 0", np.array([5.0, 6, 7]), np.array([-1.0, 0, 2])), case("random numbers", dy, x),
+        case("with a 0", np.array([5.0, 6, 7]), np.array([-1.0, 0, 2])),
+        case("random numbers", dy, x),
         case("in float32", dy.astype(np.float32), x.astype(np.float32))], RELU_MISTAKES)
 
 
-# ------------------------------------------------------------------------------------------------------- tanh_gradient
+# ------------------------------------------------------------------------------------ tanh_gradient
 
 TANH_MISTAKES = {
     "y is squared in the slope: 1 - y**2": lambda dy, y: dy * (1 - y),
     "y is the output already, so the slope is 1 - y**2; tanh is applied once too often":
         lambda dy, y: dy * (1 - np.tanh(y)**2),
-    "that is the slope of the sigmoid, y * (1 - y); tanh has 1 - y**2": lambda dy, y: dy * y * (1 - y),
+    "that is the slope of the sigmoid, y * (1 - y); tanh has 1 - y**2":
+        lambda dy, y: dy * y * (1 - y),
     "dy is forgotten: the slope is multiplied with what comes from above": lambda dy, y: 1 - y**2,
 }
 
@@ -52,12 +57,15 @@ def check_tanh_gradient(tanh_gradient):
     dy, x = rng.standard_normal((2, 3, 4))
     slope = slope_of(lambda: np.tanh(x), x, dy)
     return judge(tanh_gradient, [
-        Case("worked out by hand", {"dy": np.array([2.0, 4, 4]), "y": np.array([0, 0.5, -0.5])}, np.array([2.0, 3, 3])),
-        case("random numbers", dy, x), case("in float32", dy.astype(np.float32), x.astype(np.float32)),
-        Case("against finite differences", {"dy": dy, "y": np.tanh(x)}, slope, 1e-5)], TANH_MISTAKES)
+        Case("worked out by hand", {"dy": np.array([2.0, 4, 4]), "y": np.array([0, 0.5, -0.5])},
+             np.array([2.0, 3, 3])),
+        case("random numbers", dy, x),
+        case("in float32", dy.astype(np.float32), x.astype(np.float32)),
+        Case("against finite differences", {"dy": dy, "y": np.tanh(x)}, slope, 1e-5)],
+        TANH_MISTAKES)
 
 
-# ------------------------------------------------------------------------------------------------------ chain_gradient
+# ----------------------------------------------------------------------------------- chain_gradient
 
 def _along(step):
     """What comes out if each neuron makes step(gradient, w, x, y) of the gradient so far."""
@@ -81,9 +89,11 @@ def _same_input(x, weights):
 CHAIN_MISTAKES = {
     "each neuron multiplies by its weight as well as by its slope": _along(
         lambda so_far, w, x, y: so_far * y * (1 - y)),
-    "the slope of a sigmoid is y * (1 - y), of its output y; here it is computed from its input": _along(
+    "the slope of a sigmoid is y * (1 - y), of its output y; here it is computed from its input":
+        _along(
         lambda so_far, w, x, y: so_far * w * x * (1 - x)),
-    "that is the slope of tanh; a sigmoid has y * (1 - y)": _along(lambda so_far, w, x, y: so_far * w * (1 - y**2)),
+    "that is the slope of tanh; a sigmoid has y * (1 - y)":
+        _along(lambda so_far, w, x, y: so_far * w * (1 - y**2)),
     "along a chain slopes are multiplied, not added": lambda x, weights: _along(
         lambda so_far, w, x, y: so_far + w * y * (1 - y))(x, weights),
     "only the last neuron counts here: multiply with *=, do not assign with =": _along(
@@ -108,5 +118,6 @@ def check_chain_gradient(chain_gradient):
     return judge(chain_gradient, [
         Case("one neuron at 0, where the slope is a quarter", {"x": 0.0, "weights": [4.0]}, 1.0),
         case("two neurons", 0.5, 1.5, 2.0), case("ten", 1.0, *[1.0] * 10),
-        Case("three, against finite differences", {"x": 0.3, "weights": [2.0, -3.0, 1.5]}, slope, 1e-5)],
+        Case("three, against finite differences", {"x": 0.3, "weights": [2.0, -3.0, 1.5]}, slope,
+             1e-5)],
         CHAIN_MISTAKES)

@@ -35,16 +35,21 @@ def _starts_at_i(x, size, stride):
 POOL_MISTAKES = {
     "that is the mean of each window; max-pooling takes the largest": _of_each_window(np.mean),
     "that is the smallest of each window": _of_each_window(np.min),
-    "that is the largest absolute value; max-pooling takes the largest number, sign and all": _of_each_window(
+    "that is the largest absolute value; max-pooling takes the largest number, sign and all":
+        _of_each_window(
         lambda window: abs(window).max()),
-    "where all numbers are negative you return 0: begin with -inf, or with the first number of the window":
+    "where all numbers are negative you return 0: begin with -inf, or with the first number of "
+    "the window":
         _of_each_window(lambda window: max(0, window.max())),
     "windows begin `stride` pixels apart, not `size`: they overlap": lambda x, size, stride:
         _right_max_pool(x, size, size),
-    "the stride is ignored: windows begin `stride` pixels apart": lambda x, size, stride: _right_max_pool(x, size, 1),
-    "there are as many windows as there should be, but they begin at i and j: begin at i * stride and j * stride":
+    "the stride is ignored: windows begin `stride` pixels apart":
+        lambda x, size, stride: _right_max_pool(x, size, 1),
+    "there are as many windows as there should be, but they begin at i and j: begin at i * stride "
+    "and j * stride":
         _starts_at_i,
-    "the windows are `stride` pixels wide; they should be `size`": lambda x, size, stride: _of_each_window(
+    "the windows are `stride` pixels wide; they should be `size`":
+        lambda x, size, stride: _of_each_window(
         lambda window: window[:stride, :stride].max())(x, size, stride),
 }
 
@@ -54,15 +59,19 @@ def check_max_pool(max_pool):
     rng = np.random.default_rng(7)
 
     def case(says, x, size, stride):
-        return Case(says, {"x": x, "size": size, "stride": stride}, _right_max_pool(x, size, stride))
+        return Case(says, {"x": x, "size": size, "stride": stride},
+                    _right_max_pool(x, size, stride))
 
-    by_hand = Case("worked out by hand", {"x": np.array([[1.0, 5, -2, 0, 3], [-7, 2, 4, 1, 0], [0, 1, -6, 2, -1]]),
+    by_hand = Case("worked out by hand",
+                   {"x": np.array([[1.0, 5, -2, 0, 3], [-7, 2, 4, 1, 0], [0, 1, -6, 2, -1]]),
                                           "size": 3, "stride": 2}, np.array([[5.0, 4]]))
     return judge(max_pool, [by_hand, case("random numbers", rng.standard_normal((7, 9)), 3, 2),
                             case("all negative", -1 - rng.random((5, 5)), 3, 2),
                             case("without overlap", rng.standard_normal((6, 8)), 2, 2),
-                            case("where the stride does not divide", rng.standard_normal((8, 6)), 3, 2),
-                            case("in float32", rng.standard_normal((7, 7)).astype(np.float32), 3, 2)], POOL_MISTAKES)
+                            case("where the stride does not divide", rng.standard_normal((8, 6)), 3,
+                                 2),
+                            case("in float32", rng.standard_normal((7, 7)).astype(np.float32), 3,
+                                 2)], POOL_MISTAKES)
 
 
 def _right_gradient(dy, x, size, stride):
@@ -75,7 +84,8 @@ def _shared(share):
     def gradient(dy, x, size, stride):
         dx = np.zeros_like(x)
         for place, top, left in _windows(x, size, stride):
-            dx[top:top + size, left:left + size] += share(x[top:top + size, left:left + size]) * dy[place]
+            dx[top:top + size,
+               left:left + size] += share(x[top:top + size, left:left + size]) * dy[place]
         return dx
     return gradient
 
@@ -95,20 +105,27 @@ def _last_of_equals(window):
 
 
 GRADIENT_MISTAKES = {
-    "a pixel that wins several windows gets the gradients of all: add with +=, do not assign with =": _assigned,
-    "that shares the gradient out evenly, as mean-pooling would; here the winner takes it all": _shared(
+    "a pixel that wins several windows gets the gradients of all: add with +=, do not assign with "
+    "=": _assigned,
+    "that shares the gradient out evenly, as mean-pooling would; here the winner takes it all":
+        _shared(
         lambda window: np.full(window.shape, 1 / window.size)),
-    "every pixel of the window gets the gradient; only the largest one should": _shared(np.ones_like),
-    "where several are equally large, only the first in reading order wins; here each of them does": _shared(
+    "every pixel of the window gets the gradient; only the largest one should":
+        _shared(np.ones_like),
+    "where several are equally large, only the first in reading order wins; here each of them does":
+        _shared(
         lambda window: window == window.max()),
-    "where several are equally large, the first in reading order wins; here it is the last": _shared(_last_of_equals),
+    "where several are equally large, the first in reading order wins; here it is the last":
+        _shared(_last_of_equals),
     "dy is forgotten: the winner gets dy, not 1": lambda dy, x, size, stride:
         _right_gradient(np.ones_like(dy), x, size, stride),
 }
 
 
 def check_max_pool_gradient(max_pool_gradient):
-    """max_pool_gradient(dy, x, size, stride) -> dx (H, W), for y = max_pool(x, size, stride) and dL/dy = dy."""
+    """max_pool_gradient(dy, x, size, stride) -> dx (H, W), for y = max_pool(x, size, stride) and
+    dL/dy = dy.
+    """
     rng = np.random.default_rng(8)
 
     def case(says, x, size, stride, dtype="float64"):
@@ -118,11 +135,14 @@ def check_max_pool_gradient(max_pool_gradient):
         return Case(says, given, _right_gradient(**given))
 
     by_hand = Case("worked out by hand", {"dy": np.array([[10.0, 100]]),
-                                          "x": np.array([[1.0, 5, -2, 0, 3], [-7, 2, 6, 1, 0], [0, 1, -6, 2, -1]]),
+                                          "x": np.array([[1.0, 5, -2, 0, 3], [-7, 2, 6, 1, 0],
+                                                         [0, 1, -6, 2, -1]]),
                                           "size": 3, "stride": 2},
                    np.array([[0.0, 0, 0, 0, 0], [0, 0, 110, 0, 0], [0, 0, 0, 0, 0]]))
-    return judge(max_pool_gradient, [by_hand, case("random numbers", rng.standard_normal((7, 9)), 3, 2),
+    return judge(max_pool_gradient,
+                 [by_hand, case("random numbers", rng.standard_normal((7, 9)), 3, 2),
                                      case("with ties", rng.integers(0, 3, (7, 7)), 3, 2),
                                      case("without overlap", rng.standard_normal((6, 6)), 2, 2),
-                                     case("in float32", rng.standard_normal((7, 7)), 3, 2, "float32")],
+                                     case("in float32", rng.standard_normal((7, 7)), 3, 2,
+                                          "float32")],
                  GRADIENT_MISTAKES)

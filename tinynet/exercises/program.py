@@ -6,7 +6,7 @@ from tinynet import ops
 from tinynet.exercises.check import Case, judge
 from tinynet.shapes import output_size
 
-# -------------------------------------------------------------------------------------------------------- windows_2012
+# ------------------------------------------------------------------------------------- windows_2012
 
 
 def _right_windows(size, kernel, stride, pad):
@@ -16,7 +16,8 @@ def _right_windows(size, kernel, stride, pad):
 WINDOWS_MISTAKES = {
     "that is rounded down, as the other lessons have it": lambda size, kernel, stride, pad:
         output_size(size, kernel, stride, pad),
-    "where the stride divides, nothing is rounded: no window more": lambda size, kernel, stride, pad:
+    "where the stride divides, nothing is rounded: no window more":
+        lambda size, kernel, stride, pad:
         output_size(size, kernel, stride, pad) + 1,
     "n steps of a window make n + 1 places, so add 1": lambda **given: _right_windows(**given) - 1,
     "the padding is added on both sides": lambda size, kernel, stride, pad:
@@ -30,11 +31,13 @@ def check_windows_2012(windows_2012):
         given = dict(zip(("size", "kernel", "stride", "pad"), numbers))
         return Case(says, given, _right_windows(**given))
     return judge(windows_2012, [
-        case("conv2", 27, 5, 1, 2), case("conv1 at 224 pixels", 224, 11, 4, 0), case("pool1", 55, 3, 2, 0),
-        case("28 pixels and a pool", 28, 3, 2, 0), case("with padding", 14, 5, 3, 1)], WINDOWS_MISTAKES)
+        case("conv2", 27, 5, 1, 2), case("conv1 at 224 pixels", 224, 11, 4, 0),
+        case("pool1", 55, 3, 2, 0),
+        case("28 pixels and a pool", 28, 3, 2, 0), case("with padding", 14, 5, 3, 1)],
+        WINDOWS_MISTAKES)
 
 
-# ----------------------------------------------------------------------------------------------------- gradient_to_all
+# ---------------------------------------------------------------------------------- gradient_to_all
 
 def _to_all(share):
     """Each winner's part of dy is share(dy, winners in the window)."""
@@ -71,16 +74,22 @@ TIES_MISTAKES = {
 
 
 def check_gradient_to_all(gradient_to_all):
-    """gradient_to_all(dy, x, size, stride) -> dx (H, W): every winner of a window gets its whole gradient."""
+    """gradient_to_all(dy, x, size, stride) -> dx (H, W): every winner of a window gets its whole
+    gradient.
+    """
     rng = np.random.default_rng(15)
 
     def case(says, H, W, size, stride, dtype="float64"):
         x = rng.integers(0, 3, (H, W)).astype(dtype)       # many ties
-        dy = rng.standard_normal((output_size(H, size, stride), output_size(W, size, stride))).astype(dtype)
+        dy = rng.standard_normal((output_size(H, size, stride),
+                                  output_size(W, size, stride))).astype(dtype)
         given = {"dy": dy, "x": x, "size": size, "stride": stride}
         return Case(says, given, _right_gradient(**given), 1e-5)
 
-    by_hand = Case("worked out by hand, all equal", {"dy": np.array([[1.0, 2]]), "x": np.ones((3, 5)), "size": 3,
-                                                     "stride": 2}, np.array([[1.0, 1, 3, 2, 2]] * 3))
-    return judge(gradient_to_all, [by_hand, case("with ties", 5, 7, 3, 2), case("windows of 2", 6, 4, 2, 2),
+    by_hand = Case("worked out by hand, all equal",
+                   {"dy": np.array([[1.0, 2]]), "x": np.ones((3, 5)), "size": 3,
+                                                     "stride": 2},
+                                                     np.array([[1.0, 1, 3, 2, 2]] * 3))
+    return judge(gradient_to_all,
+                 [by_hand, case("with ties", 5, 7, 3, 2), case("windows of 2", 6, 4, 2, 2),
                                    case("in float32", 7, 5, 3, 2, "float32")], TIES_MISTAKES)

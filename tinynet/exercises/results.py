@@ -10,10 +10,14 @@ def _right_error(p, n, q, m):
 
 
 ERROR_MISTAKES = {
-    "that is the variance; its root is the standard error": lambda **given: _right_error(**given)**2,
-    "that is the first network's error alone; a difference has both": lambda p, n, q, m: math.sqrt(p * (1 - p) / n),
-    "variances add up, not their roots": lambda p, n, q, m: math.sqrt(p * (1 - p) / n) + math.sqrt(q * (1 - q) / m),
-    "the errors of both are in a difference, with a plus between their variances": lambda p, n, q, m:
+    "that is the variance; its root is the standard error":
+        lambda **given: _right_error(**given)**2,
+    "that is the first network's error alone; a difference has both":
+        lambda p, n, q, m: math.sqrt(p * (1 - p) / n),
+    "variances add up, not their roots": lambda p, n, q, m:
+        math.sqrt(p * (1 - p) / n) + math.sqrt(q * (1 - q) / m),
+    "the errors of both are in a difference, with a plus between their variances":
+        lambda p, n, q, m:
         math.sqrt(abs(p * (1 - p) / n - q * (1 - q) / m)),
     "p (1 - p), not p": lambda p, n, q, m: math.sqrt(p / n + q * (1 - q) / m),
 }
@@ -25,7 +29,8 @@ def check_error_of_difference(error_of_difference):
         given = dict(zip(("p", "n", "q", "m"), numbers))
         return Case(says, given, _right_error(**given))
     return judge(error_of_difference, [case("a small one", 0.5, 100, 0.2, 50),
-                                       case("LRN's", 0.42034, 50_000, 0.40664, 50_000)], ERROR_MISTAKES)
+                                       case("LRN's", 0.42034, 50_000, 0.40664, 50_000)],
+                                       ERROR_MISTAKES)
 
 
 def _right_distance(base, variant):
@@ -43,8 +48,12 @@ DISTANCE_MISTAKES = {
 
 
 def check_distance_between(distance_between):
-    """distance_between(base, variant) -> the gap between two lists of numbers, negative where they overlap."""
+    """distance_between(base, variant) -> the gap between two lists of numbers, negative where they
+    overlap.
+    """
     def case(says, base, variant):
         return Case(says, {"base": base, "variant": variant}, _right_distance(base, variant))
-    return judge(distance_between, [case("above", [1.0, 3.0, 2.0], [5.0, 9.0]), case("below", [6.0, 8.0], [1.0, 2.5]),
-                                    case("they overlap", [1.0, 4.0], [3.0, 9.0])], DISTANCE_MISTAKES)
+    return judge(distance_between,
+                 [case("above", [1.0, 3.0, 2.0], [5.0, 9.0]), case("below", [6.0, 8.0], [1.0, 2.5]),
+                                    case("they overlap", [1.0, 4.0], [3.0, 9.0])],
+                                    DISTANCE_MISTAKES)

@@ -18,11 +18,13 @@ def _onehot(logits, labels):
     return np.eye(logits.shape[1], dtype=logits.dtype)[labels]
 
 
-# -------------------------------------------------------------------------------------------------------- softmax_rows
+# ------------------------------------------------------------------------------------- softmax_rows
 
 SOFTMAX_MISTAKES = {
-    "the columns add up to 1; each row is a picture, so sum along axis 1": lambda logits: _probs(logits.T).T,
-    "everything together adds up to 1; each row should: sum along axis 1, with keepdims": lambda logits:
+    "the columns add up to 1; each row is a picture, so sum along axis 1":
+        lambda logits: _probs(logits.T).T,
+    "everything together adds up to 1; each row should: sum along axis 1, with keepdims":
+        lambda logits:
         _probs(logits.reshape(1, -1)).reshape(logits.shape),
     "the exponentials are not divided by their sum": lambda logits:
         np.exp(logits - logits.max(axis=1, keepdims=True)),
@@ -48,14 +50,16 @@ def check_softmax_rows(softmax_rows):
         case("in float32", rng.standard_normal((2, 5)).astype(np.float32))], SOFTMAX_MISTAKES)
 
 
-# ------------------------------------------------------------------------------------------------------- cross_entropy
+# ------------------------------------------------------------------------------------ cross_entropy
 
 ENTROPY_MISTAKES = {
     "the loss is the mean over the batch; that is the sum": lambda logits, labels:
         _forward(logits, labels)[0] * len(labels),
-    "that is the logarithm itself, which is negative; the loss is minus that": lambda logits, labels:
+    "that is the logarithm itself, which is negative; the loss is minus that":
+        lambda logits, labels:
         -_forward(logits, labels)[0],
-    "the logarithm is the natural one, np.log": lambda logits, labels: _forward(logits, labels)[0] / np.log(2),
+    "the logarithm is the natural one, np.log":
+        lambda logits, labels: _forward(logits, labels)[0] / np.log(2),
     "that is -log of the largest probability; the label's counts": lambda logits, labels:
         _forward(logits, logits.argmax(axis=1))[0],
     "the mean goes over N pictures, not over N * C numbers": lambda logits, labels:
@@ -73,24 +77,28 @@ def check_cross_entropy(cross_entropy):
         return Case(says, {"logits": logits, "labels": labels}, float(_forward(logits, labels)[0]))
 
     return judge(cross_entropy, [
-        Case("worked out by hand", {"logits": np.log([[1.0, 2, 5], [3, 3, 6]]), "labels": np.array([1, 0])},
+        Case("worked out by hand",
+             {"logits": np.log([[1.0, 2, 5], [3, 3, 6]]), "labels": np.array([1, 0])},
              float(np.log(4))),
         case("random numbers", rng.standard_normal((5, 4)), rng.integers(0, 4, 5)),
-        case("a probability that is 0 in float64: take the logarithm of the formula", np.array([[1000.0, 0], [0, 1]]),
+        case("a probability that is 0 in float64: take the logarithm of the formula",
+             np.array([[1000.0, 0], [0, 1]]),
              np.array([1, 0]))], ENTROPY_MISTAKES)
 
 
-# ---------------------------------------------------------------------------------------------------- softmax_gradient
+# --------------------------------------------------------------------------------- softmax_gradient
 
 def _right_gradient(logits, labels):
     return ops.softmax_cross_entropy_backward(_probs(logits), labels)
 
 
 GRADIENT_MISTAKES = {
-    "L is a mean over N pictures, so divide by N": lambda logits, labels: _right_gradient(logits, labels) * len(labels),
+    "L is a mean over N pictures, so divide by N":
+        lambda logits, labels: _right_gradient(logits, labels) * len(labels),
     "the sign is turned: what is believed minus what is true, p - onehot": lambda logits, labels:
         -_right_gradient(logits, labels),
-    "what is true is missing: take 1 off at the label": lambda logits, labels: _probs(logits) / len(labels),
+    "what is true is missing: take 1 off at the label":
+        lambda logits, labels: _probs(logits) / len(labels),
     "only the label's logit has a gradient here; the others have p / N": lambda logits, labels:
         _right_gradient(logits, labels) * _onehot(logits, labels),
     "1 is taken off at the largest probability; it belongs to the label": lambda logits, labels:
@@ -101,7 +109,9 @@ GRADIENT_MISTAKES = {
 
 
 def check_softmax_gradient(softmax_gradient):
-    """softmax_gradient(logits, labels) -> dL/dlogits (N, C), for L = cross_entropy(logits, labels)."""
+    """softmax_gradient(logits, labels) -> dL/dlogits (N, C), for L = cross_entropy(logits,
+    labels).
+    """
     rng = np.random.default_rng(63)
 
     def case(says, logits, labels):
@@ -110,7 +120,9 @@ def check_softmax_gradient(softmax_gradient):
     logits, labels = rng.standard_normal((3, 4)), np.array([2, 0, 3])
     slope = slope_of(lambda: _forward(logits, labels)[0], logits, 1.0)
     return judge(softmax_gradient, [
-        Case("worked out by hand", {"logits": np.log([[1.0, 2, 5], [3, 3, 6]]), "labels": np.array([1, 0])},
+        Case("worked out by hand",
+             {"logits": np.log([[1.0, 2, 5], [3, 3, 6]]), "labels": np.array([1, 0])},
              np.array([[1 / 16, -3 / 8, 5 / 16], [-3 / 8, 1 / 8, 1 / 4]])),
         case("in float32", rng.standard_normal((5, 4)).astype(np.float32), rng.integers(0, 4, 5)),
-        Case("against finite differences", {"logits": logits, "labels": labels}, slope, 1e-5)], GRADIENT_MISTAKES)
+        Case("against finite differences", {"logits": logits, "labels": labels}, slope, 1e-5)],
+        GRADIENT_MISTAKES)

@@ -7,7 +7,7 @@ import numpy as np
 from tinynet.exercises.check import Case, judge
 from tinynet.schedules import Plateau
 
-# ---------------------------------------------------------------------------------------------------- rates_of_plateau
+# --------------------------------------------------------------------------------- rates_of_plateau
 
 
 def _right_rates(errors, lr, patience, drops=3):
@@ -19,7 +19,8 @@ def _right_rates(errors, lr, patience, drops=3):
     return np.array(rates)
 
 
-def _rule(errors, lr, patience, better=lambda error, best: error < best, count_restarts=True, best_restarts=False,
+def _rule(errors, lr, patience, better=lambda error, best: error < best, count_restarts=True,
+          best_restarts=False,
           last_instead_of_best=False):
     """The same rule, with a part of it changed."""
     best, waited, drops, rates = np.inf, 0, 3, []
@@ -51,49 +52,61 @@ RATES_MISTAKES = {
         _rule(better=lambda error, best: error <= best, **given),
     "after a cut the count of epochs without a new best starts at 0 again": lambda **given:
         _rule(count_restarts=False, **given),
-    "a cut does not make the network worse: the best error so far is still the one to beat": lambda **given:
+    "a cut does not make the network worse: the best error so far is still the one to beat":
+        lambda **given:
         _rule(best_restarts=True, **given),
-    "that waits an epoch too long: cut after `patience` epochs without a new best": lambda patience, **given:
+    "that waits an epoch too long: cut after `patience` epochs without a new best":
+        lambda patience, **given:
         _right_rates(patience=patience + 1, **given),
 }
 
 
 def check_rates_of_plateau(rates_of_plateau):
-    """rates_of_plateau(errors, lr, patience) -> (P,) the rate of each epoch; errors (P,): of validation, after each."""
+    """rates_of_plateau(errors, lr, patience) -> (P,) the rate of each epoch; errors (P,): of
+    validation, after each.
+    """
     rng = np.random.default_rng(14)
 
     def case(says, errors, lr, patience):
         given = {"errors": np.array(errors), "lr": lr, "patience": patience}
         return Case(says, given, _right_rates(**given), 1e-9)
 
-    by_hand = Case("worked out by hand", {"errors": np.array([0.9, 0.6, 0.7, 0.8, 0.5, 0.5]), "lr": 1.0,
+    by_hand = Case("worked out by hand",
+                   {"errors": np.array([0.9, 0.6, 0.7, 0.8, 0.5, 0.5]), "lr": 1.0,
                                           "patience": 2}, np.array([1, 1, 1, 1, 0.1, 0.1]), 1e-9)
     return judge(rates_of_plateau, [
         by_hand, case("it never gets better", [0.5] * 16, 0.01, 3),
-        case("better after the first cut", [0.8, 0.5, 0.5, 0.6, 0.4, 0.45, 0.41, 0.42, 0.3, 0.3, 0.3], 0.1, 2),
+        case("better after the first cut",
+             [0.8, 0.5, 0.5, 0.6, 0.4, 0.45, 0.41, 0.42, 0.3, 0.3, 0.3], 0.1, 2),
         case("random numbers", rng.random(40), 0.5, 4)], RATES_MISTAKES)
 
 
-# -------------------------------------------------------------------------------------------------------- honest_error
+# ------------------------------------------------------------------------------------- honest_error
 
 def _right_honest(validation, test):
     return float(test[np.argmin(validation)])
 
 
 HONEST_MISTAKES = {
-    "that looks for the best test error: choosing with the test set makes its error too good": lambda validation, test:
+    "that looks for the best test error: choosing with the test set makes its error too good":
+        lambda validation, test:
         test.min(),
-    "that is the error the epoch was chosen by, which is too good: report the test error of that epoch":
+    "that is the error the epoch was chosen by, which is too good: report the test error of that "
+    "epoch":
         lambda validation, test: validation.min(),
-    "that is the last epoch; choose the one with the smallest validation error": lambda validation, test: test[-1],
-    "the smallest validation error is the best, not the largest": lambda validation, test: test[validation.argmax()],
+    "that is the last epoch; choose the one with the smallest validation error":
+        lambda validation, test: test[-1],
+    "the smallest validation error is the best, not the largest":
+        lambda validation, test: test[validation.argmax()],
     "where several epochs are equally good, take the first": lambda validation, test:
         test[np.flatnonzero(validation == validation.min())[-1]],
 }
 
 
 def check_honest_error(honest_error):
-    """honest_error(validation, test) -> the test error of the epoch that the validation error (P,) chooses."""
+    """honest_error(validation, test) -> the test error of the epoch that the validation error (P,)
+    chooses.
+    """
     rng = np.random.default_rng(15)
 
     def case(says, validation, test):
@@ -103,5 +116,6 @@ def check_honest_error(honest_error):
     by_hand = Case("worked out by hand", {"validation": np.array([0.9, 0.4, 0.3, 0.35]),
                                           "test": np.array([0.8, 0.36, 0.45, 0.41])}, 0.45)
     return judge(honest_error, [by_hand, case("random numbers", rng.random(9), rng.random(9)),
-                                case("two equally good", [0.5, 0.2, 0.3, 0.2, 0.4], [0.6, 0.25, 0.1, 0.35, 0.5])],
+                                case("two equally good", [0.5, 0.2, 0.3, 0.2, 0.4],
+                                     [0.6, 0.25, 0.1, 0.35, 0.5])],
                  HONEST_MISTAKES)

@@ -12,7 +12,8 @@ from tinynet.runs import RunError, read_metrics
 
 def main():
     """Write curves.png into the folder of the run, and print its path."""
-    parser = console.ArgumentParser(prog="python -m tinynet.figures", description=__doc__.splitlines()[0])
+    parser = console.ArgumentParser(prog="python -m tinynet.figures",
+                                    description=__doc__.splitlines()[0])
     parser.add_argument("run", help="the folder of a run")
     folder = parser.parse_args().run
     path = os.path.join(folder, "curves.png")

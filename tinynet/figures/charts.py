@@ -86,17 +86,19 @@ def draw_bars(panels, unit="", path=None):
 
 
 def draw_streams(stages, path=None):
-    """A network on two GPUs, from left to right, as the paper's figure 2; green where one reads what the other made.
+    """A network on two GPUs, from left to right, as the paper's figure 2; green where one reads
+    what the other made.
 
-    Args     stages: (name, what it says below, side in pixels, places, whether each reads both streams); places: 1 for
-             GPU 1, -1 for GPU 2, 0 for what is on neither
+    Args     stages: (name, what it says below, side in pixels, places, whether each reads both
+             streams); places: 1 for GPU 1, -1 for GPU 2, 0 for what is on neither
     """
     figure = Drawing(figsize=(1.2 * len(stages), 3.6), layout="constrained")
     axes, before = figure.subplots(), ()
     for at, (name, says, side, here, both) in enumerate(stages):
         for y in here:
             height = 0.25 + 1.4 * side / max(stage[2] for stage in stages)
-            axes.add_patch(Rectangle((at - 0.15, y - height / 2), 0.3, height, facecolor=PADDING, edgecolor=INK))
+            axes.add_patch(Rectangle((at - 0.15, y - height / 2), 0.3, height, facecolor=PADDING,
+                                     edgecolor=INK))
             for source in before:
                 crosses = both and source != y
                 if crosses or source in (0, y):

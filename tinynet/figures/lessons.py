@@ -109,7 +109,8 @@ def draw_explanation(explanation, path=None):
     else:
         figure = _draw_one_term(explanation)
     characters = int(12 * figure.get_figwidth())
-    figure.suptitle(textwrap.fill(f"{explanation.name}: {explanation.where}", characters), fontsize=11)
+    figure.suptitle(textwrap.fill(f"{explanation.name}: {explanation.where}", characters),
+                    fontsize=11)
     steps = [f"{text}: {number + 0.0:.5g}" for text, number in explanation.lines]
     figure.supxlabel(textwrap.fill(",   ".join(steps), characters), fontsize=10)
     return done(figure, path)

@@ -9,7 +9,9 @@ SECTOR = 8  # numbers of float32 in a sector of 32 bytes
 
 
 def draw_threads(n, block, path=None):
-    """Draw the threads of enough blocks for n numbers: a row for each block, grey where a thread has no number."""
+    """Draw the threads of enough blocks for n numbers: a row for each block, grey where a thread
+    has no number.
+    """
     blocks = -(-n // block)
     figure = Drawing(figsize=(0.5 * block + 1.2, 0.55 * blocks + 0.5), layout="constrained")
     axes = figure.add_subplot()
@@ -31,7 +33,8 @@ def draw_access(patterns, path=None):
     figure = Drawing(figsize=(9, 1.7 * len(patterns)), layout="constrained")
     numbers = max(max(indices) for indices in patterns.values()) + 1
     sectors = -(-numbers // SECTOR)
-    for axes, (title, indices) in zip(figure.subplots(len(patterns), squeeze=False)[:, 0], patterns.items()):
+    for axes, (title, indices) in zip(figure.subplots(len(patterns), squeeze=False)[:, 0],
+                                      patterns.items()):
         touched = {index // SECTOR for index in indices}
         width = sectors * SECTOR / len(indices)
         for sector in range(sectors):
@@ -39,7 +42,8 @@ def draw_access(patterns, path=None):
                                      facecolor=WINDOW if sector in touched else "white", alpha=0.6))
         for thread, index in enumerate(indices):
             left = thread * width
-            axes.add_patch(Rectangle((left, 3), width, 0.8, facecolor="white", edgecolor=TRAIN, linewidth=0.8))
+            axes.add_patch(Rectangle((left, 3), width, 0.8, facecolor="white", edgecolor=TRAIN,
+                                     linewidth=0.8))
             axes.plot([left + width / 2, index + 0.5], [3, 1], color=TRAIN, linewidth=0.7)
             axes.plot(index + 0.5, 0.5, ".", color=INK, markersize=3)
         axes.set_title(f"{title}: {len(touched)} sectors", fontsize=10, loc="left", color=INK)
@@ -50,7 +54,9 @@ def draw_access(patterns, path=None):
 
 
 def draw_reduction(values, path=None):
-    """Draw the sum of a power of two of values in a tree: a row for each step, a barrier between rows."""
+    """Draw the sum of a power of two of values in a tree: a row for each step, a barrier between
+    rows.
+    """
     values, row = np.array(values, float), 0
     n = len(values)
     steps = n.bit_length() - 1
@@ -68,7 +74,8 @@ def draw_reduction(values, path=None):
                 axes.annotate("", (i, -2 * row - 1.55), (source, -2 * row - 0.45),
                               arrowprops={"arrowstyle": "->", "color": TRAIN, "linewidth": 1.1})
         axes.axhline(-2 * row - 1, color=WINDOW, linewidth=1.2, linestyle="--", zorder=0)
-        axes.text(n - 0.4, -2 * row - 0.9, "barrier", ha="left", va="bottom", color=WINDOW, fontsize=9)
+        axes.text(n - 0.4, -2 * row - 0.9, "barrier", ha="left", va="bottom", color=WINDOW,
+                  fontsize=9)
         values[:half] += values[half:2 * half]
         row += 1
     axes.set(xlim=(-0.8, n + 0.8), ylim=(-2 * steps - 0.7, 0.7), aspect="equal")
@@ -77,5 +84,6 @@ def draw_reduction(values, path=None):
 
 
 def _box(axes, column, row, fill, edge, text):
-    axes.add_patch(Rectangle((column - 0.42, row - 0.42), 0.84, 0.84, facecolor=fill, edgecolor=edge, linewidth=1))
+    axes.add_patch(Rectangle((column - 0.42, row - 0.42), 0.84, 0.84, facecolor=fill,
+                             edgecolor=edge, linewidth=1))
     axes.text(column, row, text, ha="center", va="center", fontsize=9, color=INK)

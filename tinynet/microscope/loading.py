@@ -83,7 +83,8 @@ def load(folder):
     """Return the Network of a run. Raises one of MISTAKES, one line for the user."""
     found = runs.load(folder)
     net, config = found.net, runs.read_config(folder)
-    next(iter(net.named_layers().values())).need_dx = True  # here, somebody asks for the gradient of the picture
+    # here, somebody asks for the gradient of the picture
+    next(iter(net.named_layers().values())).need_dx = True
     decay = cifarnet.WEIGHT_DECAY if config["network"] == "CifarNet" else 0.0005
     mean = data.center_crop(found.mean[None], net.in_shape[-1])[0].astype(net.dtype)
     rate = float(config.get("lr", 0.01))
