@@ -62,7 +62,7 @@ def main():
 
 
 def which_classes(source, known):
-    """Find the classes of a source among those of the network: (classes,) numbers.
+    """Find the classes of a source among the network's classes: (classes,) numbers.
 
     Raises   DataError, which names the first class that the network does not know
     """

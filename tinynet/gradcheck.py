@@ -103,7 +103,7 @@ def compare(name, analytic, numeric, indices=None, tolerance=1e-6, floor=0.0):
 
 
 def check_layer(layer, x, rng, samples=None, eps=1e-5, tolerance=1e-6):
-    """Check every gradient of a layer: those of its input and of its parameters.
+    """Check every gradient of a layer, in its input and in its parameters.
 
     Args     layer: built, in float64; x (N, ...): float64, away from kinks and ties;
              rng: for the upstream gradient and the sample;

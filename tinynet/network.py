@@ -84,7 +84,7 @@ class Sequential(Layer):
         return found[which]
 
     def __repr__(self):
-        """Return one line for each layer; those of a Sequential in this one are indented."""
+        """Return one line for each layer; the layers of a nested Sequential are indented."""
         lines = [line for layer in self.layers for line in repr(layer).splitlines()]
         return "\n".join([f"Sequential({self.name!r}, in_shape={self.in_shape})",
                           *(f"    {line}" for line in lines)])

@@ -41,7 +41,7 @@ def for_each(work, pieces):
     The calling thread works too. Helper threads that are busy with the pieces of another caller are
     not waited for: callers never wait for each other, and work may itself call for_each.
 
-    Raises   the first exception that work raises; pieces that nobody has begun are then dropped
+    Raises   the first exception that work raises; pieces not yet begun are then dropped
     """
     queue = deque(pieces)
 

@@ -81,7 +81,7 @@ def do_info(args):
 
 
 def some_pictures(split, label):
-    """Return those of the first few pictures of a class that can be read: uint8 (M, 3, S, S)."""
+    """Return the readable ones of the first few pictures of a class: uint8 (M, 3, S, S)."""
     pictures, _ = split.read(np.flatnonzero(split.labels == label)[:SHOWN_PICTURES])
     return pictures
 

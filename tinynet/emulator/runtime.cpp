@@ -1,7 +1,7 @@
 // A GPU of one core that watches what a kernel does.
 //
 // The threads of a block are fibers in one thread of the operating system: each runs until it ends
-// or meets a barrier, then the next has its turn. The order, of blocks too, is shuffled anew at
+// or meets a barrier, then the next has its turn. The order, of blocks too, is shuffled again at
 // every barrier, by a seed.
 //
 // The kernel is compiled with -fsanitize=thread and parts of -fsanitize=undefined, but not linked

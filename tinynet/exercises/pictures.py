@@ -10,7 +10,7 @@ from tinynet.metrics import top_k_wrong
 # ----------------------------------------------------------------------------------------- to_batch
 
 BATCH_MISTAKES = {
-    "that is a reshape: it counts the bytes off anew and mixes rows with colours; move the axes "
+    "that is a reshape: it only counts the bytes again and mixes rows with colours; move the axes "
     "with transpose":
         lambda pictures, mean: pictures.reshape(len(pictures),
                                                 *mean.shape).astype(np.float32) - mean,

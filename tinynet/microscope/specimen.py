@@ -83,7 +83,7 @@ class Specimen:
         return {"largest": float(abs(change).max())}, [change]
 
     def _step(self, name, rung, at=slice(None)):
-        """What a rung's sgd_step adds to the weights of a layer, or to those of one unit."""
+        """What a rung's sgd_step adds to the weights of a layer or of one unit."""
         sgd = self.network.sgd
         arrays = (self.trace.array(name, "w"), sgd.velocity[f"{name}.w"],
                   self.trace.array(name, "dw"))

@@ -12,7 +12,7 @@ neighbouring shards, which are a branch of the tree. So no number depends on P:
                       \\                /
                        - - - - + - - -             ... and all_reduce adds the branches
 
-The dropout masks of the whole batch are drawn on every rank, which uses those of its pictures. The
+The dropout masks of the whole batch are drawn on every rank, which uses the masks of its pictures. The
 logits of all pictures are gathered, so that every rank computes the loss of the whole batch.
 """
 
@@ -119,7 +119,7 @@ class DataParallel:
         return self.net[which]
 
     def forward(self, x):
-        """Compute the logits of a whole batch (N, classes), each rank those of its shards.
+        """Compute the logits of a whole batch (N, classes), each rank for its own shards.
 
         Args     x: a Part, or all pictures of a batch (N, C, H, W)
         """

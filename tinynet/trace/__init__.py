@@ -73,7 +73,7 @@ def explain(trace, name, index, of="y"):
 def uses(trace, name, index, of="y"):
     """Find the numbers that are computed directly from one number.
 
-    Args     as those of explain; of may also be "w" or "b", a parameter
+    Args     as for explain; of may also be "w" or "b", a parameter
     Returns  a list of Use: activations above for an activation or a parameter; gradients below, of
              the parameters too, for a gradient dx, which is the dy of the layer below; the update
              for a gradient of a parameter

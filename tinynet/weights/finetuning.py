@@ -11,7 +11,7 @@ def load(path, recipe=None, image_size=None):
     """Load an AlexNet that a run is to fine-tune.
 
     Args     path: of a file or a run; recipe, image_size: what the user expects, None for anything
-    Returns  a Pretrained whose layers are those of a recipe
+    Returns  a Pretrained whose layers come from a recipe
     Raises   WeightsError, RunError or CheckpointError, one line for the user
     """
     pretrained = weights.load(path)
