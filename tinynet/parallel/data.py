@@ -12,8 +12,8 @@ neighbouring shards, which are a branch of the tree. So no number depends on P:
                       \\                /
                        - - - - + - - -             ... and all_reduce adds the branches
 
-The dropout masks of the whole batch are drawn on every rank, which uses the masks of its pictures. The
-logits of all pictures are gathered, so that every rank computes the loss of the whole batch.
+The dropout masks of the whole batch are drawn on every rank, which uses the masks of its pictures.
+The logits of all pictures are gathered, so that every rank computes the loss of the whole batch.
 """
 
 import dataclasses
