@@ -12,6 +12,12 @@
 #
 # The words for layers (convolution, pooling, softmax) each have a lesson of their own later on. Here you see only how
 # the library shows them.
+#
+# ## Touch it first
+#
+# Before any code, open [microscope.html](microscope.html) in a browser (save the file if your browser shows its text).
+# It holds an AlexNet that was trained on generated pictures, in the middle of one training step, with one picture. Click
+# any number, and it is taken apart. At the end of this lesson five questions wait for you there.
 
 # %%
 import inspect
@@ -152,6 +158,27 @@ try:
 except tinynet.ShapeError as error:
     print(error)
     assert str(error) == "the network: x must have shape (1, 3, 67, 67), x has (1, 3, 60, 67)"
+
+# %% [markdown]
+# ## Now look for yourself
+#
+# Five questions. The answers are found in [microscope.html](microscope.html) by clicking.
+#
+# 1. The page opens at `conv1.y[0, 53, 16, 16]`. Which of the three colours of the window gives most of its value?
+# 2. Follow one of its terms down to the picture. What is the number of a pixel there?
+# 3. Choose a number of `pool1`. How many terms does it have, and how many of them count?
+# 4. Choose `drop6`. What became of about half of its units, and what do they pass back (tab *backward*)?
+# 5. Choose a weight and then a bias of `conv2`, tab *update*. Which part of the step does the bias not have?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Green, channel 1: the edge of the star separates red from green, and the kernel has learned such an edge.
+# 2. The pixel minus the mean image of the training set, so it can be negative.
+# 3. Nine, of which only the largest counts. It alone gets the gradient.
+# 4. Their mask is 0, so they put out 0 and pass back a gradient of 0.
+# 5. Weight decay. In the authors' program biases do not decay, and they learn at twice the rate.
+#
+# </details>
 
 # %% [markdown]
 # ## How a lesson works
