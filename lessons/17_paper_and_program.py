@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 15 · The paper and the program
+# # 17 · The paper and the program
 #
 # *40 minutes. Before it: 08 to 09, and whichever of the others you want the differences of. Beside it: the paper, and
 # the tables `paper` and `code_2012` of `tinynet/alexnet.py`.*
