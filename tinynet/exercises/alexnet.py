@@ -16,16 +16,16 @@ MACS_MISTAKES = {
     "of which are there":
         lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups,
                                                                  out) // groups,
-    "those are the weights; each is used once for every pixel of the map, out * out times":
+    "you counted the weights; each weight is used once for every pixel of the map, out * out times":
         lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups,
                                                                  1),
     "a map has out * out pixels, not out":
         lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups,
                                                                  out) // out,
-    "each of the kernels makes a map of its own; this is the work of one":
+    "each kernel makes its own map; you counted the work of one kernel":
         lambda channels, kernels, size, groups, out: _right_macs(channels, kernels, size, groups,
                                                                  out) // kernels,
-    "adding the bias is no multiplication: count the weights alone":
+    "adding a bias is not a multiplication: count only the weights":
         lambda channels, kernels, size, groups, out:
             _right_macs(channels, kernels, size, groups, out) + kernels * out**2,
 }
@@ -64,9 +64,12 @@ FIELD_MISTAKES = {
     "strides multiply: after strides of 4 and 2, neighbours are 8 pixels apart, not 6":
         lambda windows:
         _field(windows, further=lambda jump, stride: jump + stride if jump > 1 else stride),
-    "the strides are forgotten: further up, neighbours are several pixels apart": lambda windows:
+    "you left out the strides: in higher layers, neighbouring units are several pixels apart":
+        lambda windows:
         _field(windows, further=lambda jump, stride: jump),
-    "that is the jump, how far apart two units of the last layer look": lambda windows:
+    "you returned the jump, the distance in pixels between two neighbouring units of the last "
+    "layer":
+        lambda windows:
         _product(stride for _, stride in windows),
 }
 
@@ -113,8 +116,8 @@ PARAMETERS_MISTAKES = {
     "each layer reads what the layer before made: its kernels are the next one's channels":
         lambda **given:
         _parameters(**given, follow=False),
-    "the first fully connected layer weighs every pixel of the last maps: kernels * side * side "
-    "of them":
+    "the first fully connected layer has a weight for every pixel of the last maps, kernels * side "
+    "* side of them":
         lambda **given: _parameters(**{**given, "side": 1}),
     "the fully connected layers are missing": lambda **given: _parameters(**{**given, "units": []}),
 }

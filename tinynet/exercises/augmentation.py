@@ -11,8 +11,8 @@ VERSIONS_MISTAKES = {
     "offsets 0 to stored - crop, both included, are one more: the 2048 of the paper has this "
     "mistake":
         lambda stored, crop: (stored - crop)**2 * 2,
-    "the mirror images double it": lambda stored, crop: (stored - crop + 1)**2,
-    "it can be moved down and across: square the number of offsets":
+    "mirror images double the number": lambda stored, crop: (stored - crop + 1)**2,
+    "a crop can be moved down and across: square the number of offsets":
         lambda stored, crop: (stored - crop + 1) * 2,
 }
 
@@ -39,7 +39,7 @@ def _axis(picture, centre=True, which=-1, column=True,
 
 
 AXIS_MISTAKES = {
-    "the mean is still in it: take the mean colour off the pixels first":
+    "the mean colour is still in the pixels: subtract it first":
         lambda picture: _axis(picture, centre=False),
     "that is the direction of the smallest variance; eigh has its eigenvalues in ascending order":
         lambda picture:
@@ -78,14 +78,16 @@ def check_longest_axis(longest_axis):
 # ------------------------------------------------------------------------------------- colour_shift
 
 SHIFT_MISTAKES = {
-    "that multiplies by the eigenvalues, as the paper has it: hundreds of grey levels; take their "
-    "square roots":
+    "you multiplied by the eigenvalues, as the paper's text says, which shifts colours by hundreds "
+    "of grey levels; take their square roots":
         lambda eigenvalues, vectors, alphas: vectors @ (alphas * eigenvalues),
     "the axes are the columns of vectors; this takes its rows": lambda eigenvalues, vectors, alphas:
         vectors.T @ (alphas * np.sqrt(eigenvalues)),
-    "all axes move by their own alpha times their own deviation; here the deviations are missing":
+    "each axis moves by its alpha times its standard deviation; the standard deviations are "
+    "missing":
+
         lambda eigenvalues, vectors, alphas: vectors @ alphas,
-    "these are the steps along the axes; make red, green and blue of them with vectors":
+    "these are the steps along the axes; turn them into red, green and blue with vectors":
         lambda eigenvalues, vectors, alphas: alphas * np.sqrt(eigenvalues),
     "alphas are drawn with a standard deviation of 0.1 already: do not multiply by it again":
         lambda eigenvalues, vectors, alphas: 0.1 * vectors @ (alphas * np.sqrt(eigenvalues)),
@@ -128,9 +130,9 @@ VIEWS_MISTAKES = {
         lambda logits:
         _softmax(logits.mean(axis=0, keepdims=True))[0],
     "these are logits; take the softmax of each view first": lambda logits: logits.mean(axis=0),
-    "the views' probabilities are added up; take their mean":
+    "you added up the views' probabilities; take their mean":
         lambda logits: _softmax(logits).sum(axis=0),
-    "that is the largest of each class; take the mean over the views":
+    "you took the maximum over the views; take their mean":
         lambda logits: _softmax(logits).max(axis=0),
     "softmax goes over the classes, axis=1; this goes over the views": _over_views,
 }

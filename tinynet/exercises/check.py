@@ -1,5 +1,5 @@
-"""What all checks share: call the learner's function on one case after another until something is
-wrong.
+"""What all checks share: they call the learner's function on one case after another until something
+is wrong.
 """
 
 import contextvars

@@ -13,10 +13,10 @@ from tinynet.shapes import output_size as right_size
 SIZE_MISTAKES = {
     "nearly: n steps of a window make n + 1 places, so add 1": lambda size, kernel, stride, pad:
         (size + 2 * pad - kernel) // stride,
-    "the padding is added on both sides, so it counts twice": lambda size, kernel, stride, pad:
+    "the padding lies on both sides, so it counts twice": lambda size, kernel, stride, pad:
         (size + pad - kernel) // stride + 1,
     "the padding is forgotten": lambda size, kernel, stride, pad: (size - kernel) // stride + 1,
-    "a last window that only fits in part does not count: round down":
+    "a last window that does not fit completely does not count: round down":
         lambda size, kernel, stride, pad:
         -(-(size + 2 * pad - kernel) // stride) + 1,
     "round() goes to the nearest whole number, up as well as down; // always rounds down":
@@ -83,7 +83,7 @@ def _right_convolve(x, w, stride):
 
 
 def _starts_at_i(x, w, stride):
-    """The right number of windows, but all of them next to each other."""
+    """Make the mistake that windows begin at i and j, not at i * stride and j * stride."""
     return _right_convolve(x, w, 1)[:_right_convolve(x, w, stride).shape[0],
                                     :_right_convolve(x, w, stride).shape[1]]
 
@@ -99,7 +99,7 @@ CONVOLVE_MISTAKES = {
     "there are as many windows as there should be, but they begin at i and j: begin at i * stride "
     "and j * stride":
         _starts_at_i,
-    "add the products up; this is their mean":
+    "add up the products; this is their mean":
         lambda x, w, stride: _right_convolve(x, w, stride) / w.size,
     "one row and one column of windows are missing: n steps make n + 1 windows":
         lambda x, w, stride:
@@ -155,9 +155,9 @@ GRADIENT_MISTAKES = {
             :w.shape[0], :w.shape[1]],
     "the windows lie next to each other: window (i, j) begins at i * stride, j * stride":
         _unstrided,
-    "dL/dw is dy times x, the number that w was multiplied with; this has w in it":
+    "dL/dw is dy times x, the number that w was multiplied with; your result has w as a factor":
         lambda dy, x, w, stride: _right_kernel_gradient(dy, x, w, stride) * w,
-    "dy is forgotten: how much L changes depends on what is above": lambda dy, x, w, stride:
+    "you left out dy: how much L changes also depends on the layers above": lambda dy, x, w, stride:
         _right_kernel_gradient(np.ones_like(dy), x, w, stride),
 }
 

@@ -10,26 +10,27 @@ def _right_drop(x, speaks, keep, inverted):
 
 
 DROP_MISTAKES = {
-    "units whose coin is True speak; yours are silenced": lambda x, speaks, keep, inverted:
+    "units whose entry is True are kept; your function drops them":
+        lambda x, speaks, keep, inverted:
         _right_drop(x, ~speaks, keep, inverted),
-    "the inverted convention divides by keep in training already":
+    "in the inverted convention, training divides by keep":
         lambda x, speaks, keep, inverted: x * speaks,
-    "only the inverted convention divides; the paper's leaves training alone":
+    "only the inverted convention divides in training; the paper's convention does not":
         lambda x, speaks, keep, inverted:
         x * speaks / keep,
-    "divide by keep, the probability to speak, not by the rate of being dropped":
+    "divide by keep, the probability that a unit is kept, not by the drop rate":
         lambda x, speaks, keep, inverted:
         x * (speaks / (1 - keep) if inverted else speaks),
-    "multiplied by keep where it should be divided": lambda x, speaks, keep, inverted:
+    "you multiplied by keep; divide by it": lambda x, speaks, keep, inverted:
         x * (speaks * keep if inverted else speaks),
-    "nothing is dropped: multiply by the coins": lambda x, speaks, keep, inverted: x,
-    "the factor keep belongs to the test in the paper's convention; in training there is none":
+    "no unit is dropped: multiply by the mask": lambda x, speaks, keep, inverted: x,
+    "in the paper's convention the factor keep is used at test; training has no factor":
         lambda x, speaks, keep, inverted: x * speaks * keep,
 }
 
 
 def _cases(array, right):
-    """Of drop and of its gradient, which is the same function of dy."""
+    """Return cases for drop and for its gradient, which is the same function of dy."""
     rng = np.random.default_rng(3)
 
     def case(says, value, speaks, keep, inverted):
@@ -51,13 +52,12 @@ def check_drop(drop):
 
 
 GRADIENT_MISTAKES = {
-    "dy goes through where the unit spoke; here it goes where the unit was silent":
+    "dy passes where the unit was kept; yours passes where it was dropped":
         lambda dy, speaks, keep, inverted:
         _right_drop(dy, ~speaks, keep, inverted),
-    "a unit that was silent learns nothing: its gradient is 0":
+    "a unit that was dropped gets no gradient: it is 0 there":
         lambda dy, speaks, keep, inverted: dy,
-    "what the forward pass multiplies by, the backward pass multiplies by too: 1 / keep if "
-    "inverted":
+    "the backward pass multiplies by the same factor as the forward pass: 1 / keep if inverted":
         lambda dy, speaks, keep, inverted: dy * speaks,
     "the paper's convention multiplies by 1 or 0 in training, forward and backward":
         lambda dy, speaks, keep, inverted:
@@ -76,9 +76,9 @@ TEST_MISTAKES = {
     "the factor is keep; 1 - keep, the rate, is the same number only where both are 0.5":
         lambda x, keep, inverted:
         x if inverted else x * (1 - keep),
-    "inverted dropout has divided in training already, and does nothing at test":
+    "inverted dropout divides in training, so it does nothing at test":
         lambda x, keep, inverted: x * keep,
-    "without the factor keep the layer above gets more than it has learnt with":
+    "without the factor keep, the layer above gets larger inputs than in training":
         lambda x, keep, inverted: x,
 }
 

@@ -15,7 +15,7 @@ def _right_slopes(f, x, h):
 
 
 def _sides(right, left, divide):
-    """Slopes from the points right * h and left * h, divided by divide * h."""
+    """Return slopes from the points x + right * h and x - left * h, divided by divide * h."""
     def slopes(f, x, h):
         result = np.empty_like(x)
         for index in np.ndindex(x.shape):
@@ -38,18 +38,19 @@ def _not_put_back(f, x, h):
 
 
 SLOPES_MISTAKES = {
-    "that steps to one side only, which is far less exact: from x - h to x + h": _sides(1, 0, 1),
-    "from x - h to x + h it is 2 * h: divide by that": _sides(1, -1, 1),
-    "the sign is turned: f(x + h) minus f(x - h)": _sides(-1, 1, 2),
-    "all elements are nudged together; the gradient has the slope of each by itself":
+    "you stepped to one side only, which is far less accurate: go from x - h to x + h":
+        _sides(1, 0, 1),
+    "the distance from x - h to x + h is 2 * h: divide by it": _sides(1, -1, 1),
+    "the sign is reversed: use f(x + h) minus f(x - h)": _sides(-1, 1, 2),
+    "you nudged all elements together; the gradient needs the slope for each element alone":
         lambda f, x, h:
         np.full_like(x, (f(x + h) - f(x - h)) / (2 * h)),
-    "an element that was nudged has to be put back before the next one is": _not_put_back,
+    "restore each element before you nudge the next one": _not_put_back,
 }
 
 
 def bent(x):
-    """The sum of cubes, and neighbours multiplied with each other."""
+    """Return the sum of the cubes plus the products of neighbours."""
     return np.sum(x**3) + np.sum(x.ravel()[1:] * x.ravel()[:-1])
 
 
@@ -76,20 +77,20 @@ def _right_error(analytic, numeric):
 
 
 ERROR_MISTAKES = {
-    "that is the difference by itself; is it much or little? divide by the length of the numeric "
-    "gradient":
+    "that is the absolute difference; divide it by the length of the numeric gradient":
         lambda analytic, numeric: np.linalg.norm(analytic - numeric),
     "that is the worst of the single elements; take the lengths of whole vectors":
         lambda analytic, numeric:
         np.max(abs(analytic - numeric) / abs(numeric)),
-    "relative to the numeric gradient: the analytic one is under suspicion":
+    "divide by the length of the numeric gradient, because the analytic gradient is the one being "
+    "checked":
         lambda analytic, numeric:
         np.linalg.norm(analytic - numeric) / np.linalg.norm(analytic),
     "the length of a vector is the root of the sum of squares": lambda analytic, numeric:
         _right_error(analytic, numeric)**2,
     "differences of opposite sign cancel: square them first": lambda analytic, numeric:
         abs(np.sum(analytic - numeric)) / abs(np.sum(numeric)),
-    "where both are all zeros they agree: that is 0": lambda analytic, numeric:
+    "if both gradients are all zeros, they agree: return 0": lambda analytic, numeric:
         np.linalg.norm(analytic - numeric) / np.linalg.norm(numeric),
 }
 
@@ -114,7 +115,7 @@ def check_relative_error(relative_error):
 
 def _verdict(draw=lambda shape: np.random.default_rng(0).standard_normal(shape), right=1,
              close=lambda a, b: np.linalg.norm(a - b) <= 1e-6 * np.linalg.norm(b)):
-    """A check; right=1: nudge to both sides, 0: to the right only."""
+    """Check a gradient; right=1 nudges to both sides, right=0 to the right only."""
     def is_right(forward, backward, x):
         dy = draw(forward(x).shape)
         slopes = _sides(1, -right, 1 + right)(lambda x: np.sum(forward(x) * dy), x, 1e-5)
@@ -123,21 +124,24 @@ def _verdict(draw=lambda shape: np.random.default_rng(0).standard_normal(shape),
 
 
 RIGHT_MISTAKES = {
-    "with ones from above that one looks right: let dy be random": _verdict(draw=np.ones),
+    "with an upstream gradient of all ones, a wrong backward looks right: draw dy at random":
+        _verdict(draw=np.ones),
     "only sums or means agree there: compare element by element": _verdict(
         close=lambda a, b: abs(a.sum() - b.sum()) <= 1e-6 * abs(b.sum())),
     "np.allclose also allows a difference of 1e-8, which may be more than the gradient: pass "
     "atol=0, or compare norms":
         _verdict(close=np.allclose),
-    "that gradient is small, and so is the difference, but it is half of it: compare relative to "
-    "its size": _verdict(
+    "the gradient is small, and the difference is half of it: compare relative to its size":
+        _verdict(
         close=lambda a, b: np.abs(a - b).max() <= 1e-6),
-    "a thousandth off is a mistake: in float64 right gradients agree to a millionth and better":
+    "an error of one thousandth is a mistake: in float64, right gradients agree to a millionth or "
+    "better":
         _verdict(
         close=lambda a, b: np.linalg.norm(a - b) <= 0.01 * np.linalg.norm(b)),
-    "you call a right one wrong: step to both sides of x, by 1e-5 or so, and compare in size":
+    "you call a right gradient wrong: step to both sides of x, by about 1e-5, and compare relative "
+    "to the size":
         _verdict(right=0),
-    "you call a wrong one right: compare backward with finite differences":
+    "you call a wrong gradient right: compare backward with finite differences":
         lambda forward, backward, x: True,
 }
 ROUND = np.array([[2.0, -1, 0.5], [0.5, 2, -1], [-1, 0.5, 2]])  # rows and columns have the same sum

@@ -12,9 +12,9 @@ def _right_greyness(w):
 
 
 GREY_MISTAKES = {
-    "that is the share of colour; what is asked for is the rest, the grey":
+    "that is the share of colour; return the share of grey":
         lambda w: 1 - _right_greyness(w),
-    "the grey part is there in red, in green and in blue: count its squares three times": lambda w:
+    "the grey part is in red, in green and in blue: count its squares three times": lambda w:
         _right_greyness(w) / 3,
     "grey is the mean over the three channels of each pixel, not over the whole kernel": lambda w:
         w.size * w.mean()**2 / (w**2).sum(),
@@ -23,7 +23,7 @@ GREY_MISTAKES = {
         w[0].size * (w.mean(axis=(1, 2))**2).sum() / (w**2).sum(),
     "weights have signs: square them before you add them up":
         lambda w: 3 * w.mean(axis=0).sum() / w.sum(),
-    "that is how much grey there is; what is asked for is its share of all the squares": lambda w:
+    "that is the amount of grey; return its share of the sum of all squares": lambda w:
         3 * (w.mean(axis=0)**2).sum(),
 }
 
@@ -55,7 +55,7 @@ def _right_rows(asked, known, k):
 ROWS_MISTAKES = {
     "those are the farthest": lambda asked, known, k:
         np.argsort(-((known - asked)**2).sum(axis=1))[:k],
-    "those are the right rows in another order: the nearest first": lambda asked, known, k:
+    "those are the right rows in the wrong order: put the nearest first": lambda asked, known, k:
         np.sort(_right_rows(asked, known, k)),
     "argpartition finds the k nearest, but leaves them in any order: sort these k by their "
     "distance":
@@ -63,10 +63,10 @@ ROWS_MISTAKES = {
     "differences of opposite sign cancel: square them before they are added up":
         lambda asked, known, k:
         np.argsort(abs((known - asked).sum(axis=1)))[:k],
-    "those have the largest product with `asked`; long rows win that, near or not":
+    "those rows have the largest product with `asked`, which favours long rows; compare distances":
         lambda asked, known, k:
         np.argsort(-(known @ asked))[:k],
-    "those are the distances; what is asked for are the numbers of the rows":
+    "those are the distances; return the numbers of the rows":
         lambda asked, known, k:
         np.sort(((known - asked)**2).sum(axis=1)**0.5)[:k],
     "one too many": lambda asked, known, k: _right_rows(asked, known, k + 1),

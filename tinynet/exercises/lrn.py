@@ -11,12 +11,12 @@ def _right_lrn(x, n, k, alpha, beta):
 
 
 def _with_energy(energy):
-    """The formula with another energy(x, n) than the right one."""
+    """Return the LRN formula with a wrong energy(x, n)."""
     return lambda x, n, k, alpha, beta: x / (k + alpha * energy(x, n))**beta
 
 
 def _sum(a, n):
-    """Over the window of n channels, as it should be."""
+    """Return the right sum over the window of n channels."""
     return ops.lrn_forward(np.sqrt(abs(a))[None], n, 0.0, 1.0, 1.0)[1][0]
 
 
@@ -98,10 +98,11 @@ def _others(**arguments):
 
 
 GRADIENT_MISTAKES = {
-    "half of it is there: x is in the energy of its neighbours too, and changes their y": _own,
-    "half of it is there: x also changes its own y, by dy / scale**beta":
+    "one of two terms is missing: x is also in the energy of its neighbours, and changes their y":
+        _own,
+    "one of two terms is missing: x also changes its own y, by dy / scale**beta":
         lambda **given: -_others(**given),
-    "more energy makes the neighbours smaller: subtract that term":
+    "more energy makes the neighbours smaller: subtract the second term":
         lambda **given: _own(**given) + _others(**given),
     "the slope of x**2 is 2 * x: a factor of 2 is missing":
         lambda **given: _own(**given) - _others(**given) / 2,

@@ -11,11 +11,12 @@ RELU_MISTAKES = {
     "at exactly 0 the slope is taken as 0: ask x > 0, not x >= 0": lambda dy, x: dy * (x >= 0),
     "that is the ReLU of x; its gradient is dy where x is positive, else 0":
         lambda dy, x: np.maximum(x, 0),
-    "dy is forgotten: the slope is multiplied with what comes from above":
+    "you left out dy: multiply the slope by the upstream gradient":
         lambda dy, x: 1.0 * (x > 0),
     "that asks for the sign of dy; what counts is whether x is positive":
         lambda dy, x: np.maximum(dy, 0),
-    "dy times x: the slope is 1 where x is positive, not x": lambda dy, x: dy * np.maximum(x, 0),
+    "you multiplied dy by x: where x is positive the slope is 1, not x":
+        lambda dy, x: dy * np.maximum(x, 0),
 }
 
 
@@ -38,11 +39,11 @@ def check_relu_gradient(relu_gradient):
 
 TANH_MISTAKES = {
     "y is squared in the slope: 1 - y**2": lambda dy, y: dy * (1 - y),
-    "y is the output already, so the slope is 1 - y**2; tanh is applied once too often":
+    "y is already the output of tanh, so the slope is 1 - y**2; you applied tanh once too often":
         lambda dy, y: dy * (1 - np.tanh(y)**2),
     "that is the slope of the sigmoid, y * (1 - y); tanh has 1 - y**2":
         lambda dy, y: dy * y * (1 - y),
-    "dy is forgotten: the slope is multiplied with what comes from above": lambda dy, y: 1 - y**2,
+    "you left out dy: multiply the slope by the upstream gradient": lambda dy, y: 1 - y**2,
 }
 
 
@@ -68,7 +69,7 @@ def check_tanh_gradient(tanh_gradient):
 # ----------------------------------------------------------------------------------- chain_gradient
 
 def _along(step):
-    """What comes out if each neuron makes step(gradient, w, x, y) of the gradient so far."""
+    """Return the result if each neuron replaces the gradient so far by step(gradient, w, x, y)."""
     def gradient(x, weights):
         so_far = 1.0
         for w in weights:
@@ -98,7 +99,8 @@ CHAIN_MISTAKES = {
         lambda so_far, w, x, y: so_far + w * y * (1 - y))(x, weights),
     "only the last neuron counts here: multiply with *=, do not assign with =": _along(
         lambda so_far, w, x, y: w * y * (1 - y)),
-    "each neuron gets what the one before puts out; here all of them get x": _same_input,
+    "the input of each neuron is the output of the neuron before; here all neurons get x":
+        _same_input,
 }
 
 

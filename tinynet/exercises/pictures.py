@@ -14,12 +14,13 @@ BATCH_MISTAKES = {
     "with transpose":
         lambda pictures, mean: pictures.reshape(len(pictures),
                                                 *mean.shape).astype(np.float32) - mean,
-    "bytes go round at 256: make them float32 first, then subtract": lambda pictures, mean:
+    "uint8 numbers wrap around at 256: convert to float32 first, then subtract":
+        lambda pictures, mean:
         pictures.transpose(0, 3, 1, 2) - mean.astype(np.uint8),
-    "rows and columns have changed places: the new order of the axes is 0, 3, 1, 2":
+    "rows and columns are swapped: the new order of the axes is 0, 3, 1, 2":
         lambda pictures, mean:
         pictures.T.transpose(3, 0, 1, 2).astype(np.float32) - mean,
-    "the mean image is not taken off": lambda pictures, mean: pictures.transpose(0, 3, 1,
+    "the mean image is not subtracted": lambda pictures, mean: pictures.transpose(0, 3, 1,
         2).astype(np.float32),
     "this subtracts the mean of the batch; subtract the mean of the training set, which is given":
         lambda pictures, mean: (x := pictures.transpose(0, 3, 1,
@@ -64,7 +65,7 @@ SQUARE_MISTAKES = {
     "left of the square is (W - size) // 2; this was computed from the height":
         lambda picture, size:
         _cut(picture, size, *[(picture.shape[1] - size) // 2] * 2),
-    "where it cannot be shared out evenly the pixel more is at the right and below: round down":
+    "if the margin is odd, the extra pixel is at the right and at the bottom: round down":
         lambda picture, size:
         _cut(picture, size, *[(side - size + 1) // 2 for side in picture.shape[1:]]),
     "the picture has its channels first: rows are axis 1, columns axis 2":
@@ -91,7 +92,7 @@ def check_middle_square(middle_square):
 # -------------------------------------------------------------------------------------- top_k_error
 
 def _ahead(beats):
-    """The error, where beats(scores, own) says which scores are ahead of the label's own."""
+    """Return the error if beats(scores, own) says which scores are ahead of the label's."""
     def error(scores, labels, k):
         own = scores[np.arange(len(labels)), labels][:, None]
         return float(np.mean(beats(scores, own).sum(axis=1) >= k))
@@ -111,7 +112,8 @@ def _right_error(scores, labels, k):
 
 
 ERROR_MISTAKES = {
-    "that is how many are right; the error is the share that is wrong": lambda scores, labels, k:
+    "that is the share that is right; the error is the share that is wrong":
+        lambda scores, labels, k:
         1 - _right_error(scores, labels, k),
     "that counts the wrong pictures; the error is their share, so divide by N":
         lambda scores, labels, k:

@@ -12,7 +12,7 @@ def _right_max_pool(x, size, stride):
 
 
 def _windows(x, size, stride):
-    """For each window its number (i, j), its first row and its first column."""
+    """Yield the number (i, j), the first row and the first column of each window."""
     for i in range(output_size(x.shape[0], size, stride)):
         for j in range(output_size(x.shape[1], size, stride)):
             yield (i, j), i * stride, j * stride
@@ -80,7 +80,7 @@ def _right_gradient(dy, x, size, stride):
 
 
 def _shared(share):
-    """A gradient that gives share(window) * dy to the pixels of each window."""
+    """Return the gradient that gives share(window) * dy to the pixels of each window."""
     def gradient(dy, x, size, stride):
         dx = np.zeros_like(x)
         for place, top, left in _windows(x, size, stride):
@@ -105,9 +105,10 @@ def _last_of_equals(window):
 
 
 GRADIENT_MISTAKES = {
-    "a pixel that wins several windows gets the gradients of all: add with +=, do not assign with "
-    "=": _assigned,
-    "that shares the gradient out evenly, as mean-pooling would; here the winner takes it all":
+    "a pixel that wins several windows gets the gradients of all of them: add with +=, do not "
+    "assign with =": _assigned,
+    "you divided the gradient among the pixels, as mean-pooling does; in max-pooling the winner "
+    "gets all of it":
         _shared(
         lambda window: np.full(window.shape, 1 / window.size)),
     "every pixel of the window gets the gradient; only the largest one should":
@@ -117,7 +118,7 @@ GRADIENT_MISTAKES = {
         lambda window: window == window.max()),
     "where several are equally large, the first in reading order wins; here it is the last":
         _shared(_last_of_equals),
-    "dy is forgotten: the winner gets dy, not 1": lambda dy, x, size, stride:
+    "you left out dy: the winner gets dy, not 1": lambda dy, x, size, stride:
         _right_gradient(np.ones_like(dy), x, size, stride),
 }
 

@@ -14,9 +14,10 @@ def _right_windows(size, kernel, stride, pad):
 
 
 WINDOWS_MISTAKES = {
-    "that is rounded down, as the other lessons have it": lambda size, kernel, stride, pad:
+    "you rounded down, as in the other lessons; the program rounds up":
+        lambda size, kernel, stride, pad:
         output_size(size, kernel, stride, pad),
-    "where the stride divides, nothing is rounded: no window more":
+    "if the stride divides the distance, there is nothing to round: no window is added":
         lambda size, kernel, stride, pad:
         output_size(size, kernel, stride, pad) + 1,
     "n steps of a window make n + 1 places, so add 1": lambda **given: _right_windows(**given) - 1,
@@ -40,7 +41,7 @@ def check_windows_2012(windows_2012):
 # ---------------------------------------------------------------------------------- gradient_to_all
 
 def _to_all(share):
-    """Each winner's part of dy is share(dy, winners in the window)."""
+    """Return the gradient in which each winner gets share(dy, winners in the window)."""
     def gradient(dy, x, size, stride):
         dx = np.zeros_like(x)
         for i, j in np.ndindex(dy.shape):
@@ -67,9 +68,10 @@ def _assigned(dy, x, size, stride):
 _right_gradient = _to_all(lambda dy, winners: dy)
 TIES_MISTAKES = {
     "that is Caffe's rule and ours: only the first winner gets it": _to_the_first,
-    "winners do not share: each gets the whole": _to_all(lambda dy, winners: dy / winners),
-    "a pixel that wins several windows adds them up: += and not =": _assigned,
-    "dy is forgotten: a winner gets dy of its window": _to_all(lambda dy, winners: 1.0),
+    "the winners do not divide the gradient: each gets all of it":
+        _to_all(lambda dy, winners: dy / winners),
+    "a pixel that wins several windows adds up their gradients: use +=, not =": _assigned,
+    "you left out dy: a winner gets the dy of its window": _to_all(lambda dy, winners: 1.0),
 }
 
 

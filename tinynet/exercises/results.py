@@ -12,11 +12,11 @@ def _right_error(p, n, q, m):
 ERROR_MISTAKES = {
     "that is the variance; its root is the standard error":
         lambda **given: _right_error(**given)**2,
-    "that is the first network's error alone; a difference has both":
+    "that is the standard error of the first network alone; a difference has the errors of both":
         lambda p, n, q, m: math.sqrt(p * (1 - p) / n),
     "variances add up, not their roots": lambda p, n, q, m:
         math.sqrt(p * (1 - p) / n) + math.sqrt(q * (1 - q) / m),
-    "the errors of both are in a difference, with a plus between their variances":
+    "a difference contains the errors of both: add their variances":
         lambda p, n, q, m:
         math.sqrt(abs(p * (1 - p) / n - q * (1 - q) / m)),
     "p (1 - p), not p": lambda p, n, q, m: math.sqrt(p / n + q * (1 - q) / m),
@@ -38,7 +38,7 @@ def _right_distance(base, variant):
 
 
 DISTANCE_MISTAKES = {
-    "that is how far their means are; runs of both may overlap all the same": lambda base, variant:
+    "that is the distance between the means; single runs may still overlap": lambda base, variant:
         abs(sum(variant) / len(variant) - sum(base) / len(base)),
     "the variant may lie below base, too": lambda base, variant: min(variant) - max(base),
     "the variant may lie above base, too": lambda base, variant: min(base) - max(variant),

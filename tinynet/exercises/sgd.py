@@ -14,16 +14,16 @@ def _right_velocity(w, v, dw, lr, momentum, weight_decay):
 
 
 VELOCITY_MISTAKES = {
-    "that goes up the gradient; subtract lr * dw":
+    "this step goes up the gradient; subtract lr * dw":
         lambda dw, **given: _right_velocity(dw=-dw, **given),
     "the decay makes weights grow: subtract it": lambda weight_decay, **given:
         _right_velocity(weight_decay=-weight_decay, **given),
     "the decay is forgotten": lambda weight_decay, **given: _right_velocity(weight_decay=0,
                                                                             **given),
-    "the decay goes with the rate, too: weight_decay * lr * w":
+    "the weight decay is multiplied by the rate as well: weight_decay * lr * w":
         lambda w, v, dw, lr, momentum, weight_decay:
         momentum * v - weight_decay * w - lr * dw,
-    "the old velocity is forgotten: keep momentum * v of it": lambda momentum, **given:
+    "you left out the old velocity: keep momentum * v of it": lambda momentum, **given:
         _right_velocity(momentum=0, **given),
     "momentum multiplies the old velocity only; it does not make the gradient smaller, by 1 - "
     "momentum":
@@ -80,12 +80,13 @@ PYTORCH_MISTAKES = {
     "that is the paper's form: PyTorch leaves lr out of what it remembers, and multiplies by it "
     "when w moves":
         _as_the_paper,
-    "the steps have no memory: b <- momentum * b + dw":
+    "your steps have no memory: b <- momentum * b + dw":
         lambda momentum, **given: _right_pytorch(momentum=0, **given),
     "each step has a rate of its own, lrs[t]; this one stays at the first": lambda lrs, **given:
         _right_pytorch(lrs=np.full_like(lrs, lrs[0]), **given),
     "the last step is missing": lambda dws, **given: _right_pytorch(dws=dws[:-1], **given),
-    "that goes up the gradient: w - lr * b": lambda dws, **given: _right_pytorch(dws=-dws, **given),
+    "this step goes up the gradient: use w - lr * b":
+        lambda dws, **given: _right_pytorch(dws=-dws, **given),
 }
 
 
@@ -129,8 +130,9 @@ SIGNAL_MISTAKES = {
     "ddof=1 divides by N - 1, to estimate a spread from a sample; the spread of these N pictures "
     "divides by N":
         lambda y: y.std(axis=0, ddof=1).mean() / y.mean(),
-    "as a share of the mean: divide by it": lambda y: y.std(axis=0).mean(),
-    "upside down: the spread divided by the mean": lambda y: y.mean() / y.std(axis=0).mean(),
+    "divide the spread by the mean": lambda y: y.std(axis=0).mean(),
+    "your fraction is inverted: divide the spread by the mean":
+        lambda y: y.mean() / y.std(axis=0).mean(),
 }
 
 

@@ -23,12 +23,14 @@ def _onehot(logits, labels):
 SOFTMAX_MISTAKES = {
     "the columns add up to 1; each row is a picture, so sum along axis 1":
         lambda logits: _probs(logits.T).T,
-    "everything together adds up to 1; each row should: sum along axis 1, with keepdims":
+    "all numbers together add up to 1; each row should add up to 1: sum along axis 1, with "
+    "keepdims":
+
         lambda logits:
         _probs(logits.reshape(1, -1)).reshape(logits.shape),
     "the exponentials are not divided by their sum": lambda logits:
         np.exp(logits - logits.max(axis=1, keepdims=True)),
-    "that divides the logits themselves; take exp of them first": lambda logits:
+    "you divided the logits themselves; take exp of them first": lambda logits:
         logits / logits.sum(axis=1, keepdims=True),
     "that is the logarithm of the probabilities": lambda logits: np.log(_probs(logits)),
 }
@@ -95,13 +97,14 @@ def _right_gradient(logits, labels):
 GRADIENT_MISTAKES = {
     "L is a mean over N pictures, so divide by N":
         lambda logits, labels: _right_gradient(logits, labels) * len(labels),
-    "the sign is turned: what is believed minus what is true, p - onehot": lambda logits, labels:
+    "the sign is reversed: the gradient is the probability minus the truth, p - onehot":
+        lambda logits, labels:
         -_right_gradient(logits, labels),
-    "what is true is missing: take 1 off at the label":
+    "the truth is missing: subtract 1 at the label":
         lambda logits, labels: _probs(logits) / len(labels),
     "only the label's logit has a gradient here; the others have p / N": lambda logits, labels:
         _right_gradient(logits, labels) * _onehot(logits, labels),
-    "1 is taken off at the largest probability; it belongs to the label": lambda logits, labels:
+    "you subtracted 1 at the largest probability; subtract it at the label": lambda logits, labels:
         _right_gradient(logits, logits.argmax(axis=1)),
     "that divides by the classes; L is a mean over the N pictures": lambda logits, labels:
         _right_gradient(logits, labels) * len(labels) / logits.shape[1],

@@ -11,14 +11,14 @@ def _right_bytes(N, C, size, kernel, stride, pad):
 
 
 BYTES_MISTAKES = {
-    "a number of float32 has 4 bytes": lambda **given: _right_bytes(**given) // 4,
-    "that is one picture; each of the batch has columns":
+    "a float32 number has 4 bytes": lambda **given: _right_bytes(**given) // 4,
+    "you counted one picture; each picture of the batch has its columns":
         lambda N, **given: _right_bytes(1, **given),
     "a window spans all channels": lambda C, **given: _right_bytes(C=1, **given),
     "there is a column for each window, not for each pixel of x":
         lambda N, C, size, kernel, stride, pad:
         4 * N * C * kernel**2 * size**2,
-    "there are windows across and down": lambda N, C, size, kernel, stride, pad:
+    "windows lie across and down: square their number": lambda N, C, size, kernel, stride, pad:
         4 * N * C * kernel**2 * output_size(size, kernel, stride, pad),
     "a window is kernel pixels wide and kernel pixels high": lambda kernel, **given:
         _right_bytes(kernel=kernel, **given) // kernel,
@@ -53,13 +53,13 @@ def _moved(N, IN, OUT):
 INTENSITY_MISTAKES = {
     "a multiplication and an addition are two operations":
         _intensity(lambda *n: _work(*n) / 2, _moved),
-    "per byte, not per number: a number of float32 has 4 bytes": _intensity(_work, _moved, 1),
+    "count per byte, not per number: a float32 number has 4 bytes": _intensity(_work, _moved, 1),
     "the weights are read, too": _intensity(_work, lambda N, IN, OUT: N * IN + N * OUT),
     "the weights are read once, for all pictures":
         _intensity(_work, lambda N, IN, OUT: N * (IN + IN * OUT + OUT)),
     "y is written, too": _intensity(_work, lambda N, IN, OUT: N * IN + IN * OUT),
     "x is read, too": _intensity(_work, lambda N, IN, OUT: N * OUT + IN * OUT),
-    "upside down: operations divided by bytes":
+    "your fraction is inverted: divide the operations by the bytes":
         lambda **given: 1 / _intensity(_work, _moved)(**given),
 }
 
@@ -78,9 +78,10 @@ def check_linear_intensity(linear_intensity):
 
 READS_MISTAKES = {
     "a round reads two tiles: one of weights, one of pixels": lambda T, R: T * T * -(-R // T),
-    "that is version 1, where every thread reads for itself: a tile serves T products":
+    "that is version 1, where every thread reads its own numbers; a number in a tile is used for T "
+    "products":
         lambda T, R: 2 * T * T * R,
-    "a last round that is not full is a round: round up": lambda T, R: 2 * T * T * (R // T),
+    "an incomplete last round counts as a round: round up": lambda T, R: 2 * T * T * (R // T),
     "a tile has T x T numbers": lambda T, R: 2 * T * -(-R // T),
 }
 

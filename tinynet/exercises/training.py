@@ -22,7 +22,7 @@ def _right_rates(errors, lr, patience, drops=3):
 def _rule(errors, lr, patience, better=lambda error, best: error < best, count_restarts=True,
           best_restarts=False,
           last_instead_of_best=False):
-    """The same rule, with a part of it changed."""
+    """Return the rates by the rule, with one part of it changed."""
     best, waited, drops, rates = np.inf, 0, 3, []
     for error in errors:
         rates.append(lr)
@@ -41,9 +41,11 @@ def _ends_at_the_third_cut(errors, lr, patience):
 
 
 RATES_MISTAKES = {
-    "training does not end with the third cut: it goes on at the last rate": _ends_at_the_third_cut,
-    "there are three cuts, then the rate stays": lambda **given: _right_rates(drops=99, **given),
-    "a cut comes after an epoch: give the rate that each epoch was trained with, the first is lr":
+    "training does not end with the third cut: it continues at the last rate":
+        _ends_at_the_third_cut,
+    "there are at most three cuts; after them the rate stays":
+        lambda **given: _right_rates(drops=99, **given),
+    "a cut comes after an epoch: return the rate that each epoch was trained with; the first is lr":
         lambda errors, **given:
         _right_rates(errors=[*errors, 0], **given)[1:],
     "compare with the best error so far, not with the epoch before": lambda **given:
@@ -52,10 +54,10 @@ RATES_MISTAKES = {
         _rule(better=lambda error, best: error <= best, **given),
     "after a cut the count of epochs without a new best starts at 0 again": lambda **given:
         _rule(count_restarts=False, **given),
-    "a cut does not make the network worse: the best error so far is still the one to beat":
+    "a cut does not reset the best error: the next error must still be lower than it":
         lambda **given:
         _rule(best_restarts=True, **given),
-    "that waits an epoch too long: cut after `patience` epochs without a new best":
+    "you waited one epoch too long: cut after `patience` epochs without a new best":
         lambda patience, **given:
         _right_rates(patience=patience + 1, **given),
 }
@@ -88,11 +90,11 @@ def _right_honest(validation, test):
 
 
 HONEST_MISTAKES = {
-    "that looks for the best test error: choosing with the test set makes its error too good":
+    "you chose the epoch by the test error, which makes the reported error too low":
         lambda validation, test:
         test.min(),
-    "that is the error the epoch was chosen by, which is too good: report the test error of that "
-    "epoch":
+    "that is the validation error, by which the epoch was chosen, so it is too low: report the test"
+    " error of that epoch":
         lambda validation, test: validation.min(),
     "that is the last epoch; choose the one with the smallest validation error":
         lambda validation, test: test[-1],
