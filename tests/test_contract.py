@@ -348,3 +348,18 @@ def test_strict_numpy_lets_good_code_through():
     y += x.sum(axis=1)
     y[xp.arange(2), :1] *= 3
     np.testing.assert_array_equal(plain(y), [[9, 18], [15, 20], [7, 22]])
+
+
+@pytest.mark.parametrize("name", ["reference", "ops", "cpu"])
+def test_an_empty_batch_is_a_batch(name):
+    """Of no pictures come no activations, forward and backward, whatever the layer."""
+    ops, x = rung(name), np.zeros((0, 4, 6, 5), np.float32)
+    w, b = np.zeros((2, 2, 3, 3), np.float32), np.zeros(2, np.float32)
+    y = ops.conv2d_forward(x, w, b, 1, 1, 2)
+    dx, dw, db = ops.conv2d_backward(y, x, w, 1, 1, 2)
+    assert y.shape == (0, 2, 6, 5) and dx.shape == x.shape and not dw.any() and not db.any()
+    y, scale = ops.lrn_forward(x, 3, 2.0, 1e-4, 0.75)
+    assert y.shape == ops.lrn_backward(x, x, y, scale, 3, 1e-4, 0.75).shape == x.shape
+    y, argmax = ops.maxpool_forward(x, 3, 2)
+    assert y.shape == (0, 4, 2, 2) and ops.maxpool_backward(y, argmax, x.shape, 3, 2).shape == x.shape
+    assert ops.relu_backward(x, ops.relu_forward(x)).shape == x.shape

@@ -12,6 +12,8 @@ Why it is faster than `ops/lrn.py`:
     N images  C channels  P pixels of a piece  |  G groups
 """
 
+import math
+
 import numpy as np
 
 from tinynet.cpu.memory import empty, scratch
@@ -137,7 +139,7 @@ def _power(scale, exponent):
 
 def _flat(a):
     """Reshape (N, C, H, W) to (N, C, H*W)."""
-    return a.reshape(*a.shape[:2], -1)
+    return a.reshape(*a.shape[:2], math.prod(a.shape[2:]))  # not -1: the batch may be empty
 
 
 def _by_group(a, groups):
