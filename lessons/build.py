@@ -2,7 +2,9 @@
 
     python lessons/build.py                     build and execute all: NN_topic.py -> NN_topic.ipynb
     python lessons/build.py 03                  only those whose names begin so
+    python lessons/build.py zh/03               the same lesson in Chinese; zh: all lessons in Chinese
     python lessons/build.py --check             change nothing; fail where a notebook is not what its source gives
+    python lessons/build.py --template zh/03    write what is not translated yet into zh/03_neurons.py, in English
 
 How a lesson is written. NN_topic.py is a plain Python program in the percent format: `# %% [markdown]` begins text,
 whose lines begin with `# `; `# %%` begins code. One idea a cell: a sentence or two that say what is asked, code that
@@ -11,9 +13,17 @@ library's own source is shown with inspect.getsource, never copied. A figure for
 the last line of its cell; look at each before you commit. No timings, no network, nothing drawn without a seed, under
 90 seconds on a CPU. Two to four exercises at the end, each a stub and its check; solutions in solutions/NN_topic.py;
 typical mistakes in tests/test_exercises.py. Terms of the Chinese notes are given in Chinese once, in brackets.
+
+How a translation is written. zh/NN_topic.py has the text cells only; the notebook takes the code cells from the English
+source. The head of a cell, `# %% [markdown] 1f2e3d4c`, ends with the digest of the English cell that it translates. When
+that cell changes, --check names the cell as stale. Headings, formulas and links stay as they are in English, links too
+when the notebook is one folder deeper: building moves them. Terms are those of zh/glossary.md.
 """
 
 import argparse
+import difflib
+import hashlib
+import itertools
 import json
 import math
 import os
@@ -23,6 +33,7 @@ import struct
 import sys
 
 LESSONS = pathlib.Path(__file__).resolve().parent
+CHINESE = LESSONS / "zh"
 METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"}}
 LIMIT = 90  # seconds for a lesson
@@ -42,32 +53,35 @@ class LessonError(ValueError):
     """A lesson that cannot be built, or is not what it should be; one line."""
 
 
-def cells_of(source):
-    """The cells of a source in percent format: [("markdown" or "code", text), ...]."""
-    cells = []
+def parts_of(source):
+    """The cells of a source in percent format: [("[markdown]", text), ("", code), ...], each with what its head says."""
     for part in re.split(r"^# %%", source, flags=re.MULTILINE)[1:]:
         head, _, body = part.partition("\n")
-        kind = "markdown" if head.strip() == "[markdown]" else "code"
-        if kind == "markdown":
+        if head.strip().startswith("[markdown]"):
             body = "\n".join(line.removeprefix("#").removeprefix(" ") for line in body.strip("\n").split("\n"))
-        cells.append((kind, body.strip("\n")))
-    return cells
+        yield head.strip(), body.strip("\n")
 
 
-def notebook_of(source):
-    """The cells as a notebook that has not been executed. The same source gives the same bytes."""
+def cells_of(source):
+    """The cells of a lesson: [("markdown" or "code", text), ...]."""
+    return [("markdown" if head == "[markdown]" else "code", text) for head, text in parts_of(source)]
+
+
+def notebook_of(cells):
+    """The cells as a notebook that has not been executed. The same cells give the same bytes."""
     import nbformat.v4 as v4
     make = {"markdown": v4.new_markdown_cell, "code": v4.new_code_cell}
-    cells = [make[kind](text, id=f"cell-{number:02}") for number, (kind, text) in enumerate(cells_of(source))]
+    cells = [make[kind](text, id=f"cell-{number:02}") for number, (kind, text) in enumerate(cells)]
     return v4.new_notebook(cells=cells, metadata=METADATA)
 
 
-def execute(notebook, name):
+def execute(notebook, name, language=""):
     """Run a notebook from the top in a fresh kernel, on one thread, without pyplot and network. Raises LessonError."""
     import nbclient
     import nbformat
     path = os.pathsep.join([str(LESSONS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
+                   "TINYNET_LANG": language}
     client = nbclient.NotebookClient(notebook, timeout=LIMIT, record_timing=False,
                                      extra_arguments=["--log-level=40", f"--IPKernelApp.exec_lines={NO_NETWORK}"],
                                      coalesce_streams=True,  # a line may come in two messages
@@ -130,12 +144,137 @@ def alike(a, b):
                for x, y in zip(NUMBER.findall(a), NUMBER.findall(b)))
 
 
+# ---- lessons in Chinese --------------------------------------------------------------------------------------------
+
+def digest(text):
+    """Eight digits that change when the text does."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def pairs_of(english, chinese):
+    """The text cells of both sources side by side, by their digests.
+
+    Returns  [(number, English or None, digest or None, Chinese or None), ...], in the order of the lesson; number: of
+             the English cell; None for the side that a cell is missing on. A cell whose digest is an old one is beside
+             the English cell at its place
+    """
+    ours = [(number, text) for number, (kind, text) in enumerate(cells_of(english)) if kind == "markdown"]
+    theirs = [(head.removeprefix("[markdown]").strip(), text) for head, text in parts_of(chinese)]
+    matcher = difflib.SequenceMatcher(None, [digest(text) for _, text in ours], [old for old, _ in theirs], False)
+    pairs = []
+    for _, a, b, c, d in matcher.get_opcodes():
+        pairs += [(*left, *right) for left, right in itertools.zip_longest(
+            ours[a:b], theirs[c:d], fillvalue=(None, None))]
+    return pairs
+
+
+def first_words(text):
+    return json.dumps(" ".join(text.split()[:6]), ensure_ascii=False)
+
+
+def skeleton(text):
+    """What a translation must keep: the levels of headings, the links, the formulas."""
+    return (re.findall(r"^#+(?= )", text, re.MULTILINE), sorted(re.findall(r"\]\(([^)\s]+)\)", text)),
+            sorted(re.findall(r"\$[^$]+\$", text)))
+
+
+def objections(english, chinese):
+    """What is wrong with a translation, a line for each cell: stale, missing, extra, not yet translated, altered."""
+    for number, ours, old, theirs in pairs_of(english, chinese):
+        if ours is None:
+            yield f"extra: {first_words(theirs)} translates a cell ({old}) that the lesson does not have"
+        elif theirs is None:
+            yield f"missing: cell {number}, {first_words(ours)} ({digest(ours)})"
+        elif old != digest(ours):
+            yield f"stale: cell {number}, {first_words(ours)} is {digest(ours)} now, its translation is of {old or '?'}"
+        elif theirs == ours:
+            yield f"still in English: cell {number}, {first_words(ours)}"
+        else:
+            for what, before, after in zip(("headings", "links", "formulas"), skeleton(ours), skeleton(theirs)):
+                if before != after:
+                    yield f"other {what}: cell {number}, {first_words(ours)} has {before}, its translation {after}"
+
+
+def template(english, chinese):
+    """The source of a translation with what it lacks put in, in English; what it has stays."""
+    parts = []
+    for _, ours, old, theirs in pairs_of(english, chinese):
+        if ours is not None and (theirs is None or old != digest(ours)):
+            parts.append((digest(ours), ours))
+        if theirs is not None:
+            parts.append((old, theirs))
+    return "\n\n".join(f"# %% [markdown] {of}\n" + "\n".join(f"# {line}".rstrip() for line in text.split("\n"))
+                       for of, text in parts) + "\n"
+
+
+def moved(text):
+    """A text with its links seen from one folder deeper; lessons, glossary and README have a sister there."""
+    def move(link):
+        stays = "://" in link[1] or re.match(r"#|\d\d_\w+\.ipynb|(glossary|README)\.md", link[1])
+        return link[0] if stays else f"](../{link[1]})"
+    return re.sub(r"\]\(([^)\s]+)\)", move, text)
+
+
+def chinese_cells_of(english, chinese):
+    """The cells of a lesson in Chinese: the code of the English one, the texts of the translation."""
+    texts = iter([text for _, text in parts_of(chinese)])
+    return [(kind, moved(next(texts)) if kind == "markdown" else text) for kind, text in cells_of(english)]
+
+
+def codes_of(notebook):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def translation_difference(english, chinese):
+    """The first thing in which code and outputs of two notebooks differ by more than their language, or None."""
+    def numbers(cell):
+        return [sorted(map(float, NUMBER.findall(text_of(output)))) for output in cell["outputs"]]
+    if ["".join(cell["source"]) for cell in codes_of(english)] != ["".join(cell["source"]) for cell in codes_of(chinese)]:
+        return "its code is not that of the English notebook"
+    for one, other in zip(codes_of(english), codes_of(chinese)):
+        said, says = numbers(one), numbers(other)
+        if list(map(len, said)) != list(map(len, says)) or not all(
+                math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-6) for a, b in zip(sum(said, []), sum(says, []))):
+            return f"cell {one['id']} has the numbers {said} in English, {says} in Chinese"
+    return None
+
+
+def build_chinese(source, check):
+    """One lesson in Chinese. Outputs that are those of the English notebook are kept, so that nothing runs twice."""
+    name, target, original = f"zh/{source.name}", source.with_suffix(".ipynb"), LESSONS / source.name
+    if not original.exists():
+        raise LessonError(f"{name}: there is no such lesson in English")
+    english, chinese = (path.read_text(encoding="utf-8") for path in (original, source))
+    wrong = list(objections(english, chinese))
+    if wrong:
+        raise LessonError("\n".join(f"{name}: {each}" for each in wrong))
+    fresh = notebook_of(chinese_cells_of(english, chinese))
+    there = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {"cells": []}
+    wrong = translation_difference(json.loads(original.with_suffix(".ipynb").read_text(encoding="utf-8")), there)
+    if check:
+        texts = [["".join(cell["source"]) for cell in notebook["cells"]] for notebook in (there, fresh)]
+        if wrong or texts[0] != texts[1]:
+            raise LessonError(f"zh/{target.name}: {wrong or 'its text is not that of the source'}; "
+                              f"python lessons/build.py zh/{source.stem[:2]}")
+        return
+    if wrong:
+        fresh = execute(fresh, name, "zh")
+    else:
+        for cell, old in zip(codes_of(fresh), codes_of(there)):
+            cell.update(outputs=old["outputs"], execution_count=old["execution_count"])
+    target.write_text(to_text(fresh), encoding="utf-8")
+
+
+# ---- the command line ----------------------------------------------------------------------------------------------
+
 def build(source, check):
     """One lesson: write its notebook, or with check raise LessonError if the one that is there is another."""
+    if source.parent == CHINESE:
+        return build_chinese(source, check)
     target = source.with_suffix(".ipynb")
     if check and not target.exists():
         raise LessonError(f"{target.name}: there is none; python lessons/build.py {source.stem[:2]}")
-    fresh = execute(notebook_of(source.read_text(encoding="utf-8")), source.name)
+    fresh = execute(notebook_of(cells_of(source.read_text(encoding="utf-8"))), source.name)
     if not check:
         target.write_text(to_text(fresh), encoding="utf-8")
         return
@@ -145,23 +284,39 @@ def build(source, check):
 
 
 def sources(prefix=""):
-    """The lessons, in their order."""
-    return sorted(path for path in LESSONS.glob("[0-9][0-9]_*.py") if path.name.startswith(prefix))
+    """The lessons, in their order, the English ones first; of a prefix such as 03 only the English ones."""
+    lessons = [*sorted(LESSONS.glob("[0-9][0-9]_*.py")), *sorted(CHINESE.glob("[0-9][0-9]_*.py"))]
+    return [path for path in lessons if str(path.relative_to(LESSONS)).startswith(prefix)]
+
+
+def write_template(prefix):
+    """Add to a translation the cells that it lacks, in English; begin it if there is none."""
+    for original in sources(prefix.removeprefix("zh").removeprefix("/")):
+        if original.parent == CHINESE:
+            continue
+        path = CHINESE / original.name
+        chinese = path.read_text(encoding="utf-8") if path.exists() else ""
+        path.write_text(template(original.read_text(encoding="utf-8"), chinese), encoding="utf-8")
+        print(f"zh/{path.name}: to be translated")
 
 
 def main():
     parser = argparse.ArgumentParser(description="Build the notebooks of the lessons.")
-    parser.add_argument("lesson", nargs="?", default="", help="the beginning of a name, such as 03; all without it")
+    parser.add_argument("lesson", nargs="?", default="", help="the beginning of a name, such as 03 or zh/03; all without")
     parser.add_argument("--check", action="store_true", help="compare with the notebooks that are there")
+    parser.add_argument("--template", action="store_true", help="add untranslated cells to zh/03, in English")
     options = parser.parse_args()
     chosen = sources(options.lesson)
     try:
+        if options.template:
+            return write_template(options.lesson)
         if not chosen:
             raise LessonError(f"no lesson begins with {options.lesson!r}; there are "
-                              f"{', '.join(path.stem for path in sources())}")
+                              f"{', '.join(str(path.relative_to(LESSONS).with_suffix('')) for path in sources())}")
         for source in chosen:
             build(source, options.check)
-            print(f"{source.stem}: {'as it should be' if options.check else 'built'}", flush=True)
+            name = source.relative_to(LESSONS).with_suffix("")
+            print(f"{name}: {'as it should be' if options.check else 'built'}", flush=True)
     except ImportError as error:
         parser.exit(2, f"build.py: {error}; install what builds lessons: pip install -e '.[lessons]'\n")
     except LessonError as error:

@@ -15,7 +15,7 @@ LESSONS = ROOT / "lessons"
 spec = importlib.util.spec_from_file_location("build", LESSONS / "build.py")
 build = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(build)
-SOURCES = build.sources()
+SOURCES = [source for source in build.sources() if source.parent == LESSONS]
 every_lesson = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 
 
@@ -170,7 +170,7 @@ def test_what_counts_as_a_difference():
 def test_a_lesson_that_uses_the_network_is_refused(line, kernel):
     lesson = f"# %%\nimport socket\nimport urllib.request\n{line}"
     with pytest.raises(build.LessonError, match="RuntimeError: a lesson must not use the network: "):
-        build.execute(build.notebook_of(lesson), "99_online.py")
+        build.execute(build.notebook_of(build.cells_of(lesson)), "99_online.py")
 
 
 def test_a_lesson_that_is_not_there_gets_a_line():

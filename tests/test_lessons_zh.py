@@ -1,0 +1,95 @@
+"""Lessons in Chinese: each text cell translates the English cell that is there now, and the outputs are the same."""
+
+import re
+
+import pytest
+from test_lessons import LESSONS, build
+
+TRANSLATIONS = [source for source in build.sources() if source.parent == build.CHINESE]
+every_translation = pytest.mark.parametrize("source", TRANSLATIONS, ids=lambda source: source.stem)
+
+
+@every_translation
+def test_every_cell_is_translated_and_the_notebook_is_built(source):
+    """Nothing is executed: the outputs are compared with those of the English notebook, which are executed once."""
+    build.build(source, check=True)
+
+
+@every_translation
+def test_every_link_leads_somewhere(source):
+    for link in re.findall(r"\]\(([^)\s]+)\)", build.moved(source.read_text(encoding="utf-8"))):
+        if "://" not in link:
+            path, _, anchor = link.partition("#")
+            assert not path or (build.CHINESE / path).exists(), link
+            assert not anchor, f"{link}: a heading has another name in Chinese"
+
+
+# ---- what the builder says of a translation ------------------------------------------------------------------------
+
+ENGLISH = """# %% [markdown]
+# # A title
+#
+# Text, [02](02_pictures.ipynb), $x$.
+
+# %%
+x = 1
+
+# %% [markdown]
+# More text.
+"""
+OF_TITLE, OF_MORE = (build.digest(text) for kind, text in build.cells_of(ENGLISH) if kind == "markdown")
+CHINESE = f"""# %% [markdown] {OF_TITLE}
+# # 标题
+#
+# 文字，[02](02_pictures.ipynb)，$x$。
+
+# %% [markdown] {OF_MORE}
+# 更多文字。
+"""
+
+
+def test_a_translation_that_is_in_step_has_the_code_of_the_lesson():
+    assert list(build.objections(ENGLISH, CHINESE)) == []
+    assert build.chinese_cells_of(ENGLISH, CHINESE) == [
+        ("markdown", "# 标题\n\n文字，[02](02_pictures.ipynb)，$x$。"), ("code", "x = 1"), ("markdown", "更多文字。")]
+
+
+@pytest.mark.parametrize("english, chinese, says", [
+    (ENGLISH.replace("More", "Much more"), CHINESE,
+     f'stale: cell 2, "Much more text." is {build.digest("Much more text.")} now, its translation is of {OF_MORE}'),
+    (ENGLISH, CHINESE.split("\n\n")[0], f'missing: cell 2, "More text." ({OF_MORE})'),
+    (ENGLISH, CHINESE + "\n# %% [markdown] 01234567\n# 再来一段。\n",
+     'extra: "再来一段。" translates a cell (01234567) that the lesson does not have'),
+    (ENGLISH, CHINESE.replace("更多文字。", "More text."), 'still in English: cell 2, "More text."'),
+    (ENGLISH, CHINESE.replace("# # ", "# ## "), "other headings: cell 0, "),
+    (ENGLISH, CHINESE.replace("02_", "03_"), "other links: cell 0, "),
+    (ENGLISH, CHINESE.replace("$x$", "x"), "other formulas: cell 0, "),
+])
+def test_what_is_wrong_with_a_translation_is_named(english, chinese, says):
+    found = list(build.objections(english, chinese))
+    assert len(found) == 1 and found[0].startswith(says)
+
+
+def test_a_template_has_what_is_missing_and_keeps_what_is_there():
+    changed = ENGLISH.replace("More", "Much more")
+    whole = build.template(changed, "")
+    assert whole.count("# %% [markdown] ") == 2 and "# Much more text.\n" in whole
+    both = build.template(changed, CHINESE)
+    assert [text for _, text in build.parts_of(both)][1:] == ["Much more text.", "更多文字。"]
+    assert build.template(ENGLISH, CHINESE) == CHINESE
+
+
+def test_links_are_moved_one_folder_down():
+    text = "[a](02_x.ipynb) [b](glossary.md) [c](../tinynet/ops/conv.py) [d](microscope.html) [e](https://x.org/a)"
+    assert build.moved(text) == ("[a](02_x.ipynb) [b](glossary.md) [c](../../tinynet/ops/conv.py) "
+                                 "[d](../microscope.html) [e](https://x.org/a)")
+
+
+def test_outputs_are_compared_by_their_numbers():
+    def notebook(says, code="f()"):
+        return {"cells": [{"cell_type": "markdown", "source": says},
+                          {"cell_type": "code", "source": code, "id": "cell-01", "outputs": [{"text": says}]}]}
+    assert build.translation_difference(notebook("3 of 4"), notebook("4 个中的 3 个")) is None
+    assert "numbers" in build.translation_difference(notebook("3 of 4"), notebook("4 个中的 2 个"))
+    assert "numbers" in build.translation_difference(notebook("3 of 4"), notebook("4 个"))
+    assert "code" in build.translation_difference(notebook("3"), notebook("3", "g()"))
