@@ -113,8 +113,9 @@ def batches(pictures, labels, statistics):
 
 
 def read(source, count):
-    """Read the first `count` training pictures and the whole test set into memory."""
-    chosen = np.arange(len(source.train))[:count]
+    """Read `count` training pictures, of every class, and the whole test set into memory."""
+    total = len(source.train)
+    chosen = np.linspace(0, total - 1, min(count, total)).astype(int)
     train, readable = source.train.read(chosen)
     test, test_readable = source.test.read(np.arange(len(source.test)))
     return {"statistics": data.compute_statistics(source.train, quiet=True),

@@ -126,9 +126,11 @@ def prepare(path, count, device, epochs):
     """Read the training pictures into this worker's memory. Ctrl-C ends it with the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source = data.open_source(path, SIZE, 0, quiet=True)
-    pictures, readable = source.train.read(np.arange(len(source.train))[:count])
+    total = len(source.train)
+    chosen = np.linspace(0, total - 1, min(count, total)).astype(int)  # of every class
+    pictures, readable = source.train.read(chosen)
     mean = data.compute_statistics(source.train, quiet=True).mean
-    train_one.task = pictures - mean, source.train.labels[:count][readable], device, epochs
+    train_one.task = pictures - mean, source.train.labels[chosen[readable]], device, epochs
 
 
 def train_one(job):
