@@ -142,6 +142,18 @@ def test_when_shared_memory_or_columns_do_not_suffice(stand_in, monkeypatch, cas
     parity_check(tinynet.cuda, case, np.float64, "gpu")
 
 
+@pytest.mark.parametrize("images, column_bytes, lengths", [
+    (128, 1 << 28, [44, 44, 40]), (128, 5 << 22, [4] * 32), (128, 5 << 20, [1] * 128), (7, 1 << 28, [7]),
+    (128, 0, [1] * 128), (0, 1 << 28, [])])
+def test_pieces_are_even_and_begin_where_tensor_cores_can_read(monkeypatch, images, column_bytes, lengths):
+    """Columns of conv1 take 4.2 MiB an image, and have an odd number of columns an image."""
+    monkeypatch.setattr("tinynet.cuda.conv.COLUMN_BYTES", column_bytes)
+    x = np.broadcast_to(np.float32(0), (images, 3, 227, 227))
+    pieces = tinynet.cuda.conv._pieces(x, np.broadcast_to(np.float32(0), (96, 3, 11, 11)), 55 * 55, 1)
+    assert [len(range(images)[piece]) for piece in pieces] == lengths
+    assert [image for piece in pieces for image in range(images)[piece]] == list(range(images))
+
+
 def test_windows_too_large_for_shared_memory(stand_in):
     parity_check(tinynet.cuda, lrn_within("n 95", (1, 1, 4, 5), n=95, alpha=0.1), np.float64, "gpu")
     parity_check(tinynet.cuda, pool("80 x 80", (1, 1, 80, 80), 3, 9), np.float64, "gpu")

@@ -29,10 +29,13 @@
 //            conv1, with 11 x 11 pixels 4 apart, 9 windows instead of 121 positions. Both gather:
 //            there are no atomic additions, the order is fixed, and every run gives the same bits.
 //
+//            `__restrict__` promises that no other argument reaches this memory: loads need not wait
+//            for the stores before them.
+//
 // real: float or double.  index_t: int, or long long for an array of more than 2^30 elements.
 
 #define TILE 16
-#define THREADS 256  // of one block of conv2d_db_2; a power of 2
+#define THREADS 1024  // of one block of conv2d_db_2; a power of 2
 
 // ---- version 1 ---------------------------------------------------------------------------------
 extern "C" __global__ void conv2d_forward_1(index_t total, const real* x, const real* w,
@@ -137,11 +140,12 @@ extern "C" __global__ void conv2d_forward_2(const real* x, const real* w, const 
     if (o < KG && p < P) y[(image * K + q * KG + o) * P + p] = sum + b[q * KG + o];
 }
 
-extern "C" __global__ void conv2d_db_2(const real* dy, real* db, int N, int K, int P) {
+extern "C" __global__ void conv2d_db_2(const real* __restrict__ dy, real* __restrict__ db,
+                                       int N, int K, int P) {
     __shared__ real sums[THREADS];
     real sum = 0;
-    for (index_t image = 0; image < N; ++image)
-        for (int p = threadIdx.x; p < P; p += THREADS) sum += dy[(image * K + blockIdx.x) * P + p];
+    for (index_t n = threadIdx.x; n < (index_t)N * P; n += THREADS)
+        sum += dy[(n / P * K + blockIdx.x) * P + n % P];
     sums[threadIdx.x] = sum;
     __syncthreads();
     for (int half = THREADS / 2; half > 0; half /= 2) {
@@ -168,7 +172,8 @@ extern "C" __global__ void im2col_1(index_t total, const real* x, real* cols, in
 }
 
 // The same copies, with one thread per window and channel: total = C * M * OH * OW.
-extern "C" __global__ void im2col_2(index_t total, const real* x, real* cols, int M, int C,
+extern "C" __global__ void im2col_2(index_t total, const real* __restrict__ x,
+                                    real* __restrict__ cols, int M, int C,
                                     int H, int W, int KH, int KW, int OH, int OW,
                                     int SH, int SW, int PH, int PW) {
     index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
@@ -209,7 +214,8 @@ extern "C" __global__ void col2im_1(index_t total, const real* cols, real* x, in
     x[n] = sum;
 }
 
-extern "C" __global__ void col2im_2(index_t total, const real* cols, real* x, int M, int C,
+extern "C" __global__ void col2im_2(index_t total, const real* __restrict__ cols,
+                                    real* __restrict__ x, int M, int C,
                                     int H, int W, int KH, int KW, int OH, int OW,
                                     int SH, int SW, int PH, int PW) {
     index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
@@ -230,26 +236,22 @@ extern "C" __global__ void col2im_2(index_t total, const real* cols, real* x, in
     }
 }
 
-// product (K, M, P) -> y (M, K, P), plus the bias of each kernel.
-extern "C" __global__ void place_product_3(index_t total, const real* product, const real* b,
-                                           real* y, int M, int K, int P) {
-    index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
-    index_t stride = (index_t)gridDim.x * blockDim.x;
-    for (index_t n = first; n < total; n += stride) {
-        int p = n % P, o = n / P % K;
-        index_t image = n / P / K;
-        y[n] = product[((index_t)o * M + image) * P + p] + b[o];
-    }
+// product (K, M, P) -> y (M, K, P), plus the bias of each kernel. One block per map.
+extern "C" __global__ void place_product_3(const real* __restrict__ product,
+                                           const real* __restrict__ b, real* __restrict__ y,
+                                           int M, int K, int P) {
+    int image = blockIdx.x / K, o = blockIdx.x % K;
+    const real* from = product + ((index_t)o * M + image) * P;
+    real* to = y + (index_t)blockIdx.x * P;
+    for (int p = threadIdx.x; p < P; p += blockDim.x) to[p] = from[p] + b[o];
 }
 
-// dy (M, K, P) -> product (K, M, P).
-extern "C" __global__ void lay_out_like_product_3(index_t total, const real* dy, real* product,
+// dy (M, K, P) -> product (K, M, P). One block per map.
+extern "C" __global__ void lay_out_like_product_3(const real* __restrict__ dy,
+                                                  real* __restrict__ product,
                                                   int M, int K, int P) {
-    index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
-    index_t stride = (index_t)gridDim.x * blockDim.x;
-    for (index_t n = first; n < total; n += stride) {
-        int p = n % P, image = n / P % M;
-        index_t o = n / P / M;
-        product[n] = dy[((index_t)image * K + o) * P + p];
-    }
+    int image = blockIdx.x / K, o = blockIdx.x % K;
+    const real* from = dy + (index_t)blockIdx.x * P;
+    real* to = product + ((index_t)o * M + image) * P;
+    for (int p = threadIdx.x; p < P; p += blockDim.x) to[p] = from[p];
 }

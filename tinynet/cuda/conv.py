@@ -8,9 +8,10 @@ import math
 
 from tinynet.backend import array_module
 from tinynet.cuda.kernels import THREADS, launch_blocks, launch_strided, new_like, require_arrays
-from tinynet.shapes import conv2d_shape, pair, require_shape, windows_shape
+from tinynet.shapes import ceil_div, conv2d_shape, pair, require_shape, windows_shape
 
 COLUMN_BYTES = 1 << 28  # columns of one piece of the batch: large, so that products are few
+DB_THREADS = 1024          # of a block that sums db of one kernel; as in conv.cu
 
 
 def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
@@ -29,8 +30,8 @@ def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
         cols = _im2col(images, w.shape[2:], (OH, OW), stride, pad)      # (C*KH*KW, M*OH*OW)
         product = new_like(x, (K, cols.shape[1]))                         # (K, M*OH*OW)
         _multiply(kernels, _by_group(cols, groups), _by_group(product, groups))
-        launch_strided("conv", "place_product_3", product.size, product, b, y[piece],
-                       len(images), K, OH * OW)
+        launch_blocks("conv", "place_product_3", len(images) * K, THREADS,
+                      product, b, y[piece], len(images), K, OH * OW)
     return y
 
 
@@ -44,15 +45,15 @@ def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
     require_shape("conv2d_backward", "dy", dy.shape, y_shape)
     dy, x, w = require_arrays("conv2d_backward", dy=dy, x=x, w=w)
     dx, db = new_like(x) if need_dx else None, new_like(x, (K,))
-    launch_blocks("conv", "conv2d_db_2", K, THREADS, dy, db, N, K, OH * OW)
+    launch_blocks("conv", "conv2d_db_2", K, DB_THREADS, dy, db, N, K, OH * OW)
     kernels = w.reshape(groups, K // groups, -1)                          # (G, K/G, C/G*KH*KW)
     dkernels = array_module(w).zeros_like(kernels)                        # (G, K/G, C/G*KH*KW)
     for piece in _pieces(x, w, OH * OW, groups):
         images = x[piece]                                                 # (M, C, H, W)
         cols = _im2col(images, w.shape[2:], (OH, OW), stride, pad)      # (C*KH*KW, M*OH*OW)
         dproduct = new_like(dy, (K, cols.shape[1]))                       # (K, M*OH*OW)
-        launch_strided("conv", "lay_out_like_product_3", dproduct.size, dy[piece], dproduct,
-                       len(images), K, OH * OW)
+        launch_blocks("conv", "lay_out_like_product_3", len(images) * K, THREADS,
+                      dy[piece], dproduct, len(images), K, OH * OW)
         group_cols, group_dproduct = _by_group(cols, groups), _by_group(dproduct, groups)
         for q in range(groups):
             dkernels[q] += group_dproduct[q] @ group_cols[q].T            # (K/G, C/G*KH*KW)
@@ -107,8 +108,15 @@ def _by_group(matrix, groups):
 
 
 def _pieces(x, w, positions, groups):
-    """Cut the batch into slices of at least one image, whose columns take at most COLUMN_BYTES."""
+    """Cut the batch into slices of at least one image, whose columns take at most COLUMN_BYTES.
+
+    The slices are about even, and of a multiple of 4 images where they can be: rows of the columns
+    then begin at multiples of 16 bytes, without which cuBLAS does not use its tensor cores.
+    """
     N, (_, CG, KH, KW) = x.shape[0], w.shape
     column_bytes = CG * groups * KH * KW * positions * x.itemsize  # of one image
-    M = max(1, COLUMN_BYTES // max(1, column_bytes))
+    most = max(1, COLUMN_BYTES // max(1, column_bytes))
+    step = 4 if most >= 4 else 1
+    count = max(1, ceil_div(N, most // step * step))
+    M = max(1, ceil_div(ceil_div(N, count), step) * step)
     return [slice(start, start + M) for start in range(0, N, M)]

@@ -172,7 +172,7 @@ def _check_limits(name, grid, block, shared):
 
 
 def _signatures(text):
-    text = re.sub(r"//[^\n]*", "", text)
+    text = re.sub(r"//[^\n]*|__restrict__ ", "", text)
     return re.findall(r'extern "C" __global__ void (\w+)\(([^)]*)\)', text)
 
 
