@@ -74,7 +74,13 @@ def test_results_share_no_memory_with_arguments(name, device):
             results += case.backward(rung(name), dy, arrays, made).values()
         for result in results:
             for key, array in arrays.items():
-                assert not array_module(array).shares_memory(result, array), f"{case}: a result is {key} itself"
+                assert not share_memory(result, array), f"{case}: a result is {key} itself"
+
+
+def share_memory(a, b):
+    """Whether two arrays share memory. Each gets one more axis: for two without axes, CuPy 14 always says that they do
+    (its kernel compares the addresses of two local copies)."""
+    return array_module(a).shares_memory(a[None], b[None])
 
 
 @pytest.mark.parametrize("case", cases("conv2d"))
