@@ -25,7 +25,7 @@ MIDDLE = LEAVES | {"ops", "layers", "losses", "network", "alexnet", "cifarnet", 
 ARROWS = {
     "shapes": set(),
     "backend": set(),
-    "init": set(),
+    "init": {"backend"},
     "metrics": set(),
     "checkpoint": {"backend"},
     "reference": {"shapes"},

@@ -41,6 +41,11 @@ def to_device(x, device):
     return to_numpy(x) if device == "cpu" else _cupy().asarray(x)
 
 
+def empty(shape, dtype, device):
+    """Return an uninitialised array on device "cpu" or "gpu"."""
+    return (np if device == "cpu" else _cupy()).empty(shape, dtype)
+
+
 def like(x, y):
     """Return x on the device of y: a copy, or x itself if it is there already."""
     return to_device(x, "cpu" if array_module(y) is np else "gpu")

@@ -1,6 +1,10 @@
-"""Initial values of parameters, and dropout masks, drawn on the host from a given Generator."""
+"""Initial values of parameters, and dropout masks, drawn from a given Generator."""
+
+import importlib
 
 import numpy as np
+
+from tinynet import backend
 
 
 def gaussian(rng, shape, std, dtype):
@@ -25,7 +29,15 @@ def constant(shape, value, dtype):
     return np.full(shape, value, dtype)
 
 
-def bernoulli(rng, shape, probability, value, dtype):
-    """Draw a dropout mask: `value` with the given probability, else 0."""
+def bernoulli(rng, shape, probability, value, dtype, device="cpu"):
+    """Draw a dropout mask: `value` with the given probability, else 0.
+
+    On a GPU the GPU draws it, from the same sequence of random numbers: the bits of the mask and
+    the state of rng afterwards are the same. It knows one generator, that of np.random.default_rng;
+    with any other the host draws.
+    """
+    if device == "gpu" and isinstance(rng.bit_generator, np.random.PCG64):
+        pcg64 = importlib.import_module("tinynet.cuda.pcg64")
+        return pcg64.bernoulli(rng, shape, probability, value, dtype)
     kept = rng.random(shape, dtype=np.float32) < probability
-    return kept.astype(dtype) * np.dtype(dtype).type(value)
+    return backend.to_device(kept.astype(dtype) * np.dtype(dtype).type(value), device)

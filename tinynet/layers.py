@@ -457,9 +457,11 @@ class Dropout(Layer):
         return self.ops.dropout_forward(x, mask)
 
     def draw_mask(self, shape, dtype):
-        """Return a mask: 1 (or 1 / keep if inverted) with probability keep, else 0; on the host."""
+        """Return a mask where the layer is: 1 (or 1 / keep if inverted) with probability keep, else
+        0.
+        """
         value = 1 / self.keep_probability if self.inverted else 1
-        return init.bernoulli(self.rng, shape, self.keep_probability, value, dtype)
+        return init.bernoulli(self.rng, shape, self.keep_probability, value, dtype, self.device)
 
     def backward(self, dy):
         mask, = self.saved()

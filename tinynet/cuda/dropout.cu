@@ -5,7 +5,8 @@
 // Version 2  A grid-stride loop, as in activation.cu. At test the mask is one number for all units:
 //            a kernel of its own multiplies by that number, and reads one array instead of two.
 //
-// The host draws the mask, so that a seed gives the same network on every device.
+// pcg64.cu draws the mask: the bits that the host would draw, so that a seed gives the same network
+// on every device.
 //
 // real: float or double.  index_t: int, or long long for an array of more than 2^30 elements.
 

@@ -15,8 +15,8 @@ would need more shared memory than there is.
 import math
 import types
 
-from tinynet import cuda
-from tinynet.cuda import dropout
+from tinynet import backend, cuda
+from tinynet.cuda import dropout, pcg64
 from tinynet.cuda.augment import checked as checked_augmentation
 from tinynet.cuda.kernels import (
     THREADS,
@@ -175,6 +175,14 @@ def dropout_forward_1(x, mask):
     y = new_like(x)
     launch_each("dropout", "multiply_1", x.size, x, mask, y)
     return y
+
+
+def bernoulli_1(rng, shape, probability, value, dtype):
+    """Draw a dropout mask with one thread for two of its elements."""
+    mask = backend.empty(shape, dtype, "gpu")
+    launch_each("pcg64", "bernoulli_1", mask.size, mask, *pcg64.numbers(rng, probability, value))
+    pcg64.skip(rng, mask.size)
+    return mask
 
 
 def softmax_cross_entropy_forward_1(logits, labels):

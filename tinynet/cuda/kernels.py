@@ -65,9 +65,12 @@ def launch_each(file, kernel, total, *arguments, **types):
     _launch(file, kernel, ceil_div(total, THREADS), THREADS, arguments, types, total=total)
 
 
-def launch_strided(file, kernel, total, *arguments, **types):
-    """Launch kernel(total, *arguments) with at most BLOCKS blocks; it needs a grid-stride loop."""
-    blocks = min(ceil_div(total, THREADS), BLOCKS)
+def launch_strided(file, kernel, total, *arguments, per_thread=1, **types):
+    """Launch kernel(total, *arguments), which needs a grid-stride loop, with at most BLOCKS blocks.
+
+    Args     per_thread: so many elements for a thread where the array is not too large
+    """
+    blocks = min(ceil_div(total, THREADS * per_thread), BLOCKS)
     _launch(file, kernel, blocks, THREADS, arguments, types, total=total)
 
 

@@ -28,7 +28,8 @@ WATCHED = ["-fsanitize=thread",
 COMMON = ["-std=c++17", "-fPIC"]
 
 SCALARS = {"int": np.int32, "long long": np.int64, "float": np.float32, "double": np.float64,
-           "unsigned char": np.uint8, "unsigned short": np.uint16, "unsigned int": np.uint32}
+           "unsigned char": np.uint8, "unsigned short": np.uint16, "unsigned int": np.uint32,
+           "unsigned long long": np.uint64}
 
 
 class Misstep(AssertionError):
