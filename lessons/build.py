@@ -178,7 +178,33 @@ def skeleton(text):
             sorted(re.findall(r"\$[^$]+\$", text)))
 
 
-def objections(english, chinese):
+def terms_of(glossary):
+    """The rows of zh/glossary.md: [(Chinese, [other Chinese names], English), ...], long English terms first."""
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]*) \| ([^|]+) \|", glossary, re.MULTILINE)[1:]
+    return sorted(((ours, [each for each in others.strip().split("、") if each], re.sub(r" \(.*", "", english))
+                   for ours, others, english in rows), key=lambda row: -len(row[2]))
+
+
+def wrong_terms(english, chinese, terms):
+    """Where a translation does not use the glossary: a term that is not there, or another name outside brackets.
+
+    English terms in italics are everyday words, which need not be translated by the term.
+    """
+    said = re.sub(r"`[^`]*`|\$[^$]*\$|\]\([^)]*\)", " ", english)
+    rest = re.sub(r"`[^`]*`|（[^）]*）|\([^)]*\)", " ", chinese)
+    for ours, others, term in terms:
+        said, count = re.subn(rf"(?<![\w-]){re.escape(term)}s?(?![\w-])", " ", said, flags=re.IGNORECASE)
+        if count and not term.startswith("*") and not any(each in chinese for each in (ours, *others, term)):
+            yield f"{term!r} is {ours} in the glossary"
+    for ours, _, _ in sorted(terms, key=lambda row: -len(row[0])):
+        rest = rest.replace(ours, " ")
+    for ours, others, _ in terms:
+        for other in others:
+            if len(other) > 1 and not other.isascii() and other in rest:
+                yield f"for {other} the glossary has {ours}"
+
+
+def objections(english, chinese, terms=()):
     """What is wrong with a translation, a line for each cell: stale, missing, extra, not yet translated, altered."""
     for number, ours, old, theirs in pairs_of(english, chinese):
         if ours is None:
@@ -193,6 +219,8 @@ def objections(english, chinese):
             for what, before, after in zip(("headings", "links", "formulas"), skeleton(ours), skeleton(theirs)):
                 if before != after:
                     yield f"other {what}: cell {number}, {first_words(ours)} has {before}, its translation {after}"
+            for what in wrong_terms(ours, theirs, terms):
+                yield f"other term: cell {number}, {first_words(ours)}: {what}"
 
 
 def template(english, chinese):
@@ -245,7 +273,7 @@ def build_chinese(source, check):
     if not original.exists():
         raise LessonError(f"{name}: there is no such lesson in English")
     english, chinese = (path.read_text(encoding="utf-8") for path in (original, source))
-    wrong = list(objections(english, chinese))
+    wrong = list(objections(english, chinese, terms_of((CHINESE / "glossary.md").read_text(encoding="utf-8"))))
     if wrong:
         raise LessonError("\n".join(f"{name}: {each}" for each in wrong))
     fresh = notebook_of(chinese_cells_of(english, chinese))
