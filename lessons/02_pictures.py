@@ -25,8 +25,8 @@ rng = np.random.default_rng(0)
 # ## A picture is a table of bytes
 #
 # A picture file, once decoded, is an array of bytes (height, width, 3), `uint8`: 0 is dark, 255 is bright. Each pixel
-# (像素) has its red, green and blue side by side. Here are six by six pixels around an eye, and their red, green and
-# blue as grey pictures; below, the numbers of the red one.
+# (像素) has its red, green and blue side by side. The cell prints the red numbers of six by six pixels around an eye,
+# and draws these pixels and their red, green and blue parts in grey: a larger number is brighter.
 
 # %%
 file = np.asarray(Image.open(figures.PHOTO))
@@ -40,8 +40,8 @@ figures.draw_pictures([eye.transpose(2, 0, 1), *eye.transpose(2, 0, 1)], ["six b
 # %% [markdown]
 # ## Channels first
 #
-# Networks here have the channel (通道) before row and column, and the number of the picture before that: (N, C, H, W).
-# A transposition moves the axes. A `reshape` gives the same shape and a different picture, because it leaves the
+# In this library the channel (通道) comes before row and column, and the number of the picture before that: (N, C, H,
+# W). A transposition moves the axes. A `reshape` gives the same shape and a different picture, because it leaves the
 # bytes in their order and only divides them differently. This is the first classic mistake.
 #
 # **Predict:** what does the reshaped picture look like?
@@ -85,8 +85,8 @@ assert (byte - mean).tolist() == [206, 100]                # 50 - 100 = -50, and
 assert (byte.astype(np.float32) - mean).tolist() == [-50, 100]
 
 grey = transposed[1]                                       # the green channel
-round_the_clock = grey - np.uint8(100)
-figures.draw_maps([grey.astype(np.float32) - 100, round_the_clock], ["float32: around 0", "uint8: nothing below 0"])
+wrapped = grey - np.uint8(100)
+figures.draw_maps([grey.astype(np.float32) - 100, wrapped], ["float32: around 0", "uint8: nothing below 0"])
 
 # %% [markdown]
 # Why float32 and not float64? It is exact enough, and half as large. It is still four times as large as bytes, so the
@@ -101,8 +101,8 @@ assert 3 * 224 * 224 == 150_528                            # the paper's input s
 # %% [markdown]
 # ## Shorter side to 256, then the middle
 #
-# The pictures of ImageNet have all sizes, but a network has one. The paper scales the **shorter** side to 256 and
-# cuts out the middle (裁剪). So nothing is stretched, but the ends of the longer side are lost. Caffe's tutorial
+# The pictures of ImageNet have many sizes, but the input of a network has one. The paper scales the **shorter** side to
+# 256 and cuts out the middle (裁剪). So nothing is stretched, but the ends of the longer side are lost. Caffe's tutorial
 # squeezes the whole picture into 256 x 256 instead, which changes the proportions:
 
 # %%
@@ -134,8 +134,8 @@ print(inspect.getsource(data.pictures.square))
 #
 # $$\bar{x}_{chw} = \frac{1}{M} \sum_{m=1}^{M} x_{mchw}$$
 #
-# Nothing is divided, so the input of the network lies between about -128 and 128. (Many later programs subtract one
-# mean for each channel, and divide; torchvision's AlexNet does.)
+# The pixels are not divided by anything, so the input of the network lies between about -128 and 128. (Many later
+# programs subtract one mean for each channel, and divide by a standard deviation; torchvision's AlexNet does.)
 #
 # The data here are the embedded set: ten classes of pictures that the library draws itself, so nothing has to be
 # downloaded.
@@ -157,22 +157,24 @@ assert abs(x.mean(axis=0)).max() < 0.01 and x.min() < -100 and x.max() > 100
 figures.draw_maps([train[9, 0], mean[0], x[9, 0]], ["a picture, red", "the mean image, red", "the difference"])
 
 # %% [markdown]
-# The mean image is nearly grey everywhere, because here figures of any colour lie at any place. For photographs it is
-# a blur, a little brighter at the top.
+# The mean image is nearly grey everywhere, because the figures have random colours and places. For photographs it is
+# blurred, too, and a little brighter at the top.
 #
 # **Why subtract it?** If all inputs of a unit are positive, its gradients dw = dy * x all have the sign of dy: all
-# its weights can only grow together or shrink together. After the subtraction each weight has its own sign. For a
-# window of 11 x 11 x 3 numbers and dy = 1:
+# its weights can only grow together or shrink together. After the subtraction each gradient has its own sign.
+#
+# **Predict:** take a window of 11 x 11 x 3 numbers and dy = 1. What share of the gradients is positive, before and
+# after the subtraction?
 
 # %%
 window = train[6, :, 20:31, 20:31].astype(np.float32)
 dy = 1.0
 before, after = dy * window, dy * (window - mean[:, 20:31, 20:31])  # the gradients of 363 weights
 assert before.size == 363 and (before > 0).all() and 0.3 < (after > 0).mean() < 0.7
-print(f"gradients above 0: {(before > 0).mean():.0%} before, {(after > 0).mean():.0%} after the mean is taken off")
+print(f"gradients above 0: {(before > 0).mean():.0%} before, {(after > 0).mean():.0%} after the mean is subtracted")
 
 # %% [markdown]
-# A second reason: some layers put zeros around a picture, and now 0 is the mean colour and not black.
+# A second reason: some layers add a border of zeros to a picture, and now 0 is the mean colour and not black.
 #
 # **The third classic mistake** is to compute a new mean from the test pictures. There is one mean, that of the
 # training set.
@@ -181,7 +183,9 @@ print(f"gradients above 0: {(before > 0).mean():.0%} before, {(after > 0).mean()
 #
 # The network's input is a crop, 224 of 256 pixels (lesson 12 says why it is taken at random). So which part of the
 # mean image is subtracted? The paper does not say. The authors' program subtracts the **middle** of the mean from
-# each crop, wherever it was cut. Caffe subtracts what lies **under** the crop. With a crop at the top left:
+# each crop, wherever it was cut. Caffe subtracts the part of the mean that lies **under** the crop.
+#
+# **Predict:** for a crop at the top left, how much do the two results differ, in grey levels of 255?
 
 # %%
 print(inspect.getsource(data.augment))
@@ -195,15 +199,15 @@ assert (under_crop == train[9:10, :, :56, :56] - mean[:, :56, :56]).all()
 print(f"largest difference: {abs(at_middle - under_crop).max():.1f} of 255")
 assert 0 < abs(at_middle - under_crop).max() < 12          # of 255: the mean image is smooth, so it matters little
 
-figures.draw_maps([under_crop[0, 0], (at_middle - under_crop)[0, 0]], ["red, less the mean", "how the two differ"],
+figures.draw_maps([under_crop[0, 0], (at_middle - under_crop)[0, 0]], ["red, minus the mean", "how the two differ"],
                   share=False)
 
 # %% [markdown]
 # ## Right or wrong: top-1 and top-5
 #
 # A network gives each class a score. **Top-1 error**: the share of pictures whose label (标签) does not have the
-# largest score. **Top-5 error**: the share of pictures whose label is not among the five largest. By hand, for four
-# pictures and seven classes: the rank of the label among the scores decides both.
+# largest score. **Top-5 error**: the share of pictures whose label is not among the five largest. The rank of
+# the label among the scores decides both. By hand, for four pictures and seven classes:
 
 # %%
 scores = np.array([[9, 1, 2, 3, 0, 4, 5],
@@ -235,8 +239,8 @@ figures.draw_numbers({"scores: 4 pictures, 7 classes": scores, "label": labels[:
 #    the same problem.
 # 2. **The program of 2012** shares the credit: if a label ties with others for the last places, it gets places /
 #    tied.
-# 3. **Caffe, and this library**: a tie counts against the network. It is right only where the label's score is larger
-#    than the scores that it has to beat.
+# 3. **Caffe, and this library**: a tie counts as wrong. The network is right only where fewer than k other scores are
+#    as large as the label's score or larger.
 #
 # **Predict:** the top-1 error of the failed network by each rule.
 
@@ -264,8 +268,8 @@ for rule, errors in {"argmax": (by_argmax, by_sorting), "2012": of_2012, "here":
     print(f"{rule:<10} {errors[0]:>11.0%}  {errors[1]:>11.0%}")
 
 # %% [markdown]
-# The first two rules say "as good as guessing" about a network that says nothing. It can be worse: on a test set that
-# contains class 0 only, `argmax` reports an error of 0 %, and also when the scores are not numbers (nan). By the
+# The first two rules say "as good as guessing" about a network whose output says nothing. It can be worse: on a test
+# set that contains class 0 only, `argmax` reports an error of 0 %, even when the scores are not numbers (nan). By the
 # third rule a failed network is always wrong:
 
 # %%
@@ -284,13 +288,15 @@ assert (metrics.top_k_wrong(distinct, truth, 1) == (distinct.argmax(axis=1) != t
 # %% [markdown]
 # ## Top-5 is easy where classes are few
 #
-# Guess five of C classes: the probability of being wrong is 1 - 5 / C. For the 1,000 classes of ImageNet this is 99.5
-# %, hardly easier than top-1. For ten classes it is one half.
+# Guess five of C classes: the probability of being wrong is 1 - 5 / C.
+#
+# **Predict:** how large is it for the 1,000 classes of ImageNet, and how large for ten classes?
 
 # %%
 guess = {classes: (1 - 1 / classes, 1 - 5 / classes) for classes in (10, 100, 1000)}
 assert np.allclose(guess[1000], (0.999, 0.995)) and np.allclose(guess[10], (0.9, 0.5))
 random = metrics.top_k_wrong(rng.standard_normal((20_000, 10)), rng.integers(0, 10, 20_000), 5).mean()
+print(f"guessing: top-5 error {guess[1000][1]:.1%} for 1,000 classes, {guess[10][1]:.0%} for ten")
 print(f"random scores, ten classes: top-5 error {random:.0%}")
 assert abs(random - 0.5) < 0.02
 
@@ -300,8 +306,9 @@ figures.draw_lines({"error of guessing": {"top-1": (classes, 100 * (1 - 1 / clas
                    "classes", "error (%)", levels={"ten classes, top-5": 50})
 
 # %% [markdown]
-# So for the embedded set and for CIFAR-10 look at top-1; a top-5 error of 40 % is little better than guessing. A very
-# weak classifier shows it: take the mean picture of each class, and choose the class whose mean picture is nearest.
+# For 1,000 classes it is 99.5 %, hardly easier than top-1; for ten classes it is one half. So for the embedded set and
+# for CIFAR-10 look at top-1; a top-5 error of 40 % is little better than guessing. A very weak classifier shows it:
+# take the mean picture of each class, and choose the class whose mean picture is nearest.
 
 # %%
 templates = np.stack([x[source.train.labels == label].mean(axis=0) for label in range(10)])  # (10, 3, 64, 64)
@@ -368,7 +375,7 @@ exercises.check_top_k_error(top_k_error)
 # ## What to remember
 #
 # - Bytes (H, W, 3) become float32 (3, H, W): transpose, do not reshape; convert to float first, then subtract.
-# - Shorter side to 256, the middle, less the mean image of the training set. Nothing is divided.
+# - Shorter side to 256, the middle, minus the mean image of the training set. The pixels are not divided by anything.
 # - Top-5 error: the label is not among the five largest scores. Ask what happens at ties, and how many classes there
 #   are.
 #

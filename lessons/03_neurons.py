@@ -7,8 +7,8 @@
 # After this lesson you know what "non-saturating" means and what it does not mean, and you have seen gradients vanish
 # and explode, with ReLU too.
 #
-# **In a sentence:** a neuron multiplies each input by a weight, adds the products, and sends the sum through a
-# function; where this function is flat, nothing is learned.
+# **In a sentence:** a neuron multiplies each input by a weight, adds the products and a bias, and applies a function to
+# the sum; where this function is flat, nothing is learned.
 #
 # A neuron with inputs $x_1, x_2, \dots$, weights $w_1, w_2, \dots$ and a bias b computes
 #
@@ -63,18 +63,18 @@ figures.draw_numbers({"x": x, **y})
 xs = np.linspace(-6, 6, 241)
 one = np.ones_like(xs)
 functions, slopes = {}, {}
-for name in ("relu", "tanh", "sigmoid"):
-    ys = getattr(ops, f"{name}_forward")(xs)
+for name in ("ReLU", "tanh", "sigmoid"):
+    ys = getattr(ops, f"{name.lower()}_forward")(xs)
     functions[name] = xs, ys
-    slopes[name] = xs, getattr(ops, f"{name}_backward")(one, ys)
-functions["leaky"] = xs, ops.leaky_relu_forward(xs, 0.1)
-slopes["leaky"] = xs, np.where(xs > 0, 1, 0.1)
-steepest = {name: slope.max() for name, (_, slope) in slopes.items()}
-print(steepest)
-assert steepest == {"relu": 1, "tanh": 1, "sigmoid": 0.25, "leaky": 1}
+    slopes[name] = xs, getattr(ops, f"{name.lower()}_backward")(one, ys)
+functions["leaky ReLU"] = xs, ops.leaky_relu_forward(xs, 0.1)
+slopes["leaky ReLU"] = xs, np.where(xs > 0, 1, 0.1)
+steepest = {name: float(slope.max()) for name, (_, slope) in slopes.items()}
+print("the largest slopes:", steepest)
+assert steepest == {"ReLU": 1, "tanh": 1, "sigmoid": 0.25, "leaky ReLU": 1}
 
 shown = {name: (xs[ys <= 2], ys[ys <= 2]) for name, (_, ys) in functions.items()}
-figures.draw_lines({"y": shown, "slope": slopes}, "x", "")
+figures.draw_lines({"the function, y": shown, "its slope": slopes}, "x", "")
 
 # %% [markdown]
 # (The curves of ReLU and leaky ReLU end at 2 here, only to keep the figure small.) Look at the right panel, far from
@@ -95,7 +95,7 @@ print(inspect.getsource(ops.relu_backward))
 # ## Two statements that need care
 #
 # *"ReLU has no upper or lower limit."* It has no largest value, but it has a **smallest**: 0. Only the leaky ReLU has
-# no limit on either side. "Non-saturating" means that one side does not become flat.
+# no limit on either side. "Non-saturating" means that at least one side does not become flat.
 #
 # *"sigmoid gives values in [0, 1], tanh in [-1, 1]."* These are open intervals, (0, 1) and (-1, 1): no x reaches the
 # ends. On a computer large x do reach them, by rounding, and then the slope is exactly 0:
@@ -110,8 +110,9 @@ assert ops.tanh_backward(np.ones(1), np.tanh(np.array([20.0]))) == 0
 # %% [markdown]
 # ## At exactly 0
 #
-# The ReLU has a kink at 0. On the right the slope is 1, on the left it is 0, and a step to both sides gives 1/2.
-# Somebody has to choose. The authors' program of 2012 chose 0 (it asks whether y > 0), and so does this library.
+# The ReLU has a kink at 0. On the right the slope is 1, on the left it is 0, and a small step to both sides gives 1/2.
+# So a program has to choose a slope. The authors' program of 2012 uses 0 (it asks whether y > 0), and so does this
+# library.
 
 # %%
 h = 1e-6
@@ -127,12 +128,10 @@ figures.draw_explanation(at_zero)
 # %% [markdown]
 # ## Saturated, on a picture
 #
-# Give neurons the photo, less its mean as in the paper: pixels between about -128 and 128, not divided by anything.
-# Each neuron sees two pixels, to the right and to the left of a place, and has the weights 1 and -1: it looks for
-# edges. tanh of such a sum is nearly always close to -1 or 1. How strong an edge is gets lost, and the gradient is
-# almost 0. The ReLU keeps the strength. Divide the pixels by 64, and tanh can tell weak edges from strong ones, too:
+# Give neurons the photo, minus its mean as in the paper: pixels between about -128 and 128, not divided by anything.
+# Each neuron sees two pixels, to the right and to the left of a place, and has the weights 1 and -1: it detects edges.
 #
-# **Predict:** for what share of the pixels is the slope of tanh below 0.1?
+# **Predict:** for what share of the places is the slope of tanh below 0.1? And if all pixels are divided by 64?
 
 # %%
 photo = data.load_picture(figures.PHOTO, 114)
@@ -148,6 +147,10 @@ assert flat["tanh"] > 0.4 and flat["tanh, pixels / 64"] < 0.05   # the share wit
 figures.draw_maps(list(maps.values()), list(maps), share=False)
 
 # %% [markdown]
+# tanh of such a sum is often close to -1 or 1. Then it no longer shows how strong an edge is, and the gradient is
+# almost
+# 0. The ReLU keeps the strength. With pixels divided by 64, tanh can tell weak edges from strong ones, too.
+#
 # ## A chain of neurons
 #
 # Ten neurons in a row, each with one input and a weight w. How much does the last y change if the first x changes? By
@@ -155,7 +158,9 @@ figures.draw_maps(list(maps.values()), list(maps), share=False)
 #
 # $$\frac{\mathrm{d}y}{\mathrm{d}x} = \prod_{k=1}^{10} w_k\, f'(a_k)$$
 #
-# The slope of a sigmoid is at most 1/4. So with w = 1 at most $(1/4)^{10}$ is left, less than a millionth.
+# The slope of a sigmoid is at most 1/4.
+#
+# **Predict:** how large is the result for sigmoids with w = 1, and for ReLUs with w = 1, 2 and 0.5? (x = 1.)
 
 # %%
 def chain(function, w, x=1.0, length=10):
@@ -183,11 +188,13 @@ figures.draw_lines({"dy/dx of a chain": {"ReLU, w = 1": (number, chain("relu", 1
                    "neurons", "dy/dx", log="y")
 
 # %% [markdown]
+# Ten sigmoids leave at most $(1/4)^{10}$, less than a millionth.
+#
 # ## Vanishing and exploding, layer by layer
 #
-# The same in a network: 20 layers of 100 units, random weights, and a random gradient at the top. How large is the
-# gradient that arrives below each layer (梯度消失, vanishing; 梯度爆炸, exploding)? First the three functions, with weights
-# of standard deviation $1/\sqrt{100}$, which keep a sum as large as its inputs. Then ReLU alone, with larger weights.
+# Now a network: 20 layers of 100 units, random weights, and a random gradient at the top. How large is the gradient
+# that arrives below each layer (梯度消失, vanishing; 梯度爆炸, exploding)? First all three functions, with weights of
+# standard deviation $1/\sqrt{100}$, which keep a sum as large as its inputs. Then only the ReLU, with larger weights.
 #
 # **Predict:** will the gradient of the ReLU network vanish?
 
@@ -219,17 +226,17 @@ assert 0.2 < bottom["ReLU, weights * 1.41"] < 5            # sqrt(2) makes up fo
 assert bottom["ReLU, weights * 2.8"] > 1e5                 # twice that is doubled twenty times
 
 figures.draw_lines({"three functions, the same weights": {name: (depth, size) for name, size in same_weights.items()},
-                    "ReLU alone": {name: (depth, size) for name, size in relus.items()}},
+                    "only ReLU": {name: (depth, size) for name, size in relus.items()}},
                    "layer, the first at the left", "gradient below it", log="y")
 
 # %% [markdown]
-# So "ReLU avoids vanishing and exploding gradients" promises too much. The ReLU removes **one** cause of vanishing,
-# the flat ends. It does not prevent explosion (weights * 2.8), and with small weights its gradients vanish as well
-# (weights * 1): the size of the initial weights decides. Lesson 07 comes back to it.
+# So "ReLU avoids vanishing and exploding gradients" claims too much. The ReLU removes **one** cause of vanishing, the
+# flat ends. It does not prevent explosion (weights * 2.8), and with small weights its gradients vanish as well
+# (weights * 1): the size of the initial weights decides. Lesson 07 continues with this.
 #
 # Another common statement, "ReLU has no upper limit, so it needs normalisation", belongs to lesson 10: the paper says
-# the opposite. And the paper's figure 1, in which a network with ReLU learns six times faster than with tanh, is
-# repeated in lesson 16, when you know everything that such a network is made of.
+# the opposite. In the paper's figure 1 a network with ReLU learns six times faster than with tanh. Lesson 16 repeats
+# this experiment, when you know all parts of such a network.
 
 # %% [markdown]
 # ## Exercises

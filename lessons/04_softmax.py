@@ -7,8 +7,9 @@
 # After this lesson you can compute the top of AlexNet by hand, from its last hidden layer to the loss, and you know
 # where its parameters are, what the loss of a fresh network must be, and why the gradient of a logit is so simple.
 #
-# **In a sentence:** each unit weighs all inputs; softmax turns the outputs into probabilities; the loss is minus the
-# logarithm of the probability of the right class; and its gradient is the probabilities minus the truth.
+# **In a sentence:** each unit computes a weighted sum of all inputs; softmax turns the outputs into probabilities; the
+# loss is minus the logarithm of the probability of the right class; and its gradient is the probabilities minus the
+# truth.
 
 # %%
 import inspect
@@ -25,7 +26,7 @@ from tinynet.trace import Trace, explain
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# ## Every unit weighs every input
+# ## Every unit has a weight for every input
 #
 # Two units (单元), three inputs: a row of weights for each unit, and a bias. The weights w have the shape (OUT, IN):
 #
@@ -110,8 +111,8 @@ figures.draw_numbers({"logits": logits, "exp": np.exp(logits), "probabilities": 
                      windows={"logits": (0, 1, 1, 1), "exp": (0, 1, 1, 1), "probabilities": (0, 1, 1, 1)})
 
 # %% [markdown]
-# Now a network of ten classes. `explain` takes one of its probabilities apart: one exponential, divided by the sum of
-# all.
+# Now a network of ten classes. `explain` shows how one of its probabilities is computed: one exponential, divided by
+# the sum of all.
 
 # %%
 net = tinynet.Sequential([layers.Flatten("flatten"), layers.Linear("fc", 10, std=0.001)], (3, 16, 16), rng, "float64")
@@ -129,8 +130,8 @@ figures.draw_explanation(seen)
 # ## Only differences count
 #
 # Add 100 to all logits of a picture and nothing changes: exp turns the 100 into a factor, and the factor cancels. For
-# two classes the loss depends on one number, the lead of the right logit over the other. The loss is large where the
-# network is wrong and sure, almost 0 where it is right and sure, and ln 2 where it is undecided.
+# two classes the loss depends on one number, the right logit minus the other. The loss is large where the network is
+# sure and wrong, almost 0 where it is sure and right, and ln 2 where both probabilities are one half.
 
 # %%
 assert np.allclose(ops.softmax_cross_entropy_forward(logits + 100, labels)[1], probs)
@@ -140,15 +141,15 @@ pairs = np.stack([lead, np.zeros(61)], axis=1)             # (61, 2), the right 
 losses = np.array([ops.softmax_cross_entropy_forward(pair[None], np.array([0]))[0] for pair in pairs])
 assert np.isclose(losses[30], math.log(2)) and 6 < losses[0] < 6.01 and losses[-1] < 0.01
 
-figures.draw_lines({"two classes": {"loss": (lead, losses)}}, "lead of the right logit", "loss (nats)",
+figures.draw_lines({"two classes": {"loss": (lead, losses)}}, "right logit - other logit", "loss (nats)",
                    levels={"ln 2": math.log(2)})
 
 # %% [markdown]
 # ## Overflow
 #
-# In float32, exp(89) is infinite. A program that follows the formula literally gives infinity / infinity for a logit
-# of 100, which is not a number. Since only differences count, subtract the **largest** logit first. Then no
-# exponential is larger than 1.
+# In float32, exp(89) is infinite.
+#
+# **Predict:** what does a program that follows the formula literally give for the logits 100, 95 and 0?
 
 # %%
 large = np.array([[100.0, 95, 0]], np.float32)
@@ -160,6 +161,9 @@ assert np.isnan(naive).any()
 assert np.isfinite(probs).all() and 0.99 < probs[0, 0] < 1
 
 # %% [markdown]
+# It gives infinity / infinity for the logit of 100, which is not a number (nan). Since only differences count, subtract
+# the **largest** logit first. Then no exponential is larger than 1.
+#
 # At the other end, class 2 gets exp(-100), which is 0 or nearly 0 in float32, and -log(0) is infinite. So do not take
 # the logarithm of a computed probability. Simplify the formula first (m is the largest logit):
 #
@@ -187,7 +191,8 @@ print(inspect.getsource(ops.softmax_cross_entropy_forward))
 #
 # $$\mathrm{d}z = \frac{p - \text{onehot}}{N}$$
 #
-# For the three classes above, with label 1. Each logit is also moved a little, to see that the formula is right.
+# Here is the gradient for the three classes above, with label 1. Each logit is also moved a little, to check the
+# formula.
 
 # %%
 loss, probs = ops.softmax_cross_entropy_forward(logits, labels)
@@ -256,8 +261,8 @@ assert J(logits + step * dz) < J(logits)                   # the two sections ta
 # %% [markdown]
 # ## The first loss is ln K
 #
-# A fresh network with small weights knows nothing. It gives each of K classes about 1 / K, so its loss is ln K: 6.91
-# for 1,000 classes, 2.30 for ten. Look at this number first. A much larger loss means that the logits are too large;
+# A new network with small weights gives each of K classes a probability of about 1 / K, so its loss is ln K: 6.91 for
+# 1,000 classes, 2.30 for ten. Look at this number first. A much larger loss means that the logits are too large;
 # a smaller one, that labels have leaked into the input. For random logits with standard deviation s the loss grows by
 # about $s^2 / 2$ while s is small:
 
@@ -274,8 +279,9 @@ figures.draw_lines({"ten classes, random logits": {"loss": (spreads, first),
                    "s, standard deviation of the logits", "loss (nats)", levels={"ln 10": math.log(10)})
 
 # %% [markdown]
-# Two fresh networks on pixels as in the paper, with weights of standard deviation 0.01 / 64 and 0.01. The first is
-# right. The second is sure of itself without knowing anything.
+# Now two new networks on pixels as in the paper, with weights of standard deviation 0.01 / 64 and 0.01.
+#
+# **Predict:** what is the first loss of each?
 
 # %%
 for std in (0.01 / 64, 0.01):
@@ -286,13 +292,15 @@ for std in (0.01 / 64, 0.01):
     assert value < 1.02 * math.log(10) if std < 0.001 else value > 2 * math.log(10)
 
 # %% [markdown]
+# The logits of the second network are large, so it is sure of a class before it has learned anything, and mostly wrong.
+#
 # ## Weights are templates
 #
 # Take one fully connected layer on the pixels, and nothing else. The weights of a class have the shape of a picture,
-# and its logit is large where the picture looks like them. What does the first step make of weights that are 0? Then
-# p is 1/10 for every class. Lesson 05 derives that the gradient of the weights is $\mathrm{d}w = \mathrm{d}z^T x$.
-# Here this means: minus the sum of the class's pictures, plus a tenth of the sum of all. The mean was subtracted from
-# the pictures, so the second sum is 0, and what remains is the **mean picture of the class** (its green channel is
+# and its logit is large where the picture looks like them. What do weights that are 0 become in the first step? At the
+# start p is 1/10 for every class. Lesson 05 derives that the gradient of the weights is $\mathrm{d}w = \mathrm{d}z^T
+# x$. Here this means: minus the sum of the class's pictures, plus a tenth of the sum of all. The mean was subtracted
+# from the pictures, so the second sum is 0, and what remains is the **mean picture of the class** (its green channel is
 # drawn):
 
 # %%
@@ -306,9 +314,8 @@ figures.draw_maps(-dw.reshape(10, 3, 16, 16)[:, 1], source.class_names, columns=
 
 # %% [markdown]
 # Now take many such steps, each against the gradient. The templates learn the training pictures by heart: there are
-# 768 weights for each class, and 100 pictures. On a test set the error stays high. The figures lie anywhere and have
-# any colour, and one template for each class cannot follow them. This is what the convolutions of later lessons are
-# for.
+# 768 weights for each class, and 100 pictures. On a test set the error stays high: the figures have random places and
+# colours, and one template for each class cannot fit them all. Convolutions, in later lessons, can.
 #
 # **Predict:** the test error, if guessing has 90 %.
 

@@ -4,11 +4,11 @@
 # *35 minutes. Before it: 03, neurons; 04, fully connected layers and softmax. Beside it: `tinynet/ops/linear.py` and
 # `tinynet/network.py`.*
 #
-# After this lesson you can compute all gradients of a small network by hand, say what each layer gets from above and
-# what it hands down, explain why a layer has to remember its input, and say what backward costs.
+# After this lesson you can compute all gradients of a small network by hand, say what each layer receives and what it
+# passes on, explain why a layer has to save its input, and say what backward costs.
 #
-# **In a sentence:** each layer gets the gradient of its output, multiplies it by its own slope, and hands the
-# gradient of its input down; so one walk from the loss to the input gives all gradients.
+# **In a sentence:** each layer receives the gradient of its output, multiplies it by its own slope, and passes the
+# gradient of its input to the layer below; so one walk from the loss to the input gives all gradients.
 
 # %%
 import inspect
@@ -16,7 +16,7 @@ import inspect
 import numpy as np
 
 import tinynet
-from tinynet import figures, layers, ops
+from tinynet import exercises, figures, layers, ops
 from tinynet.trace import Trace, explain
 
 rng = np.random.default_rng(0)
@@ -24,8 +24,8 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## Two slopes in a row
 #
-# Lesson 03 had a chain of neurons. Once more with numbers: y = 3 x, then z = y². At x = 2 the first step has the
-# slope 3, the second the slope 2 y = 12. The **chain rule** (链式法则) says: slopes in a row are multiplied.
+# Lesson 03 had a chain of neurons. Here is a shorter one, with numbers: y = 3 x, then z = y². At x = 2 the first step
+# has the slope 3, the second the slope 2 y = 12. The **chain rule** (链式法则) says: slopes in a row are multiplied.
 #
 # $$\frac{\partial z}{\partial x} = \frac{\partial z}{\partial y} \cdot \frac{\partial y}{\partial x} = 12 \cdot 3 = 36$$
 #
@@ -44,11 +44,11 @@ print(f"one path: {one_path:.4f}, two paths: {two_paths:.4f}")
 assert np.isclose(one_path, 12 * 3) and np.isclose(two_paths, 12 * 3 + 5)
 
 # %% [markdown]
-# These two rules are all of backpropagation: **multiply along a path, add over paths**.
+# Backpropagation consists of these two rules: **multiply along a path, add over paths**.
 #
 # ## A network of two layers, forward
 #
-# Two inputs, two hidden units with ReLU, two classes. In the order of computing:
+# The network has two inputs, two hidden units with ReLU, and two classes. In the order of computing:
 #
 # $$a = x\,w_1^T + b_1, \qquad h = \max(0, a), \qquad z = h\,w_2^T + b_2, \qquad
 # p = \mathrm{softmax}(z), \qquad L = -\log p_{\text{label}}$$
@@ -80,8 +80,8 @@ figures.draw_numbers({"x": x, "w1": w1, "a": a, "h": h, "w2": w2, "z": z, "p": p
 # ## Backward: the gradient from above
 #
 # Write da for dL/da, and so on: **the gradient of the loss with respect to that array**, with the same shape. Each step
-# of the walk back answers one question: given the gradient of my output (the **upstream gradient**, 上游梯度), what is
-# the gradient of my input?
+# back answers one question: given the gradient of a layer's output (the **upstream gradient**, 上游梯度), what is the
+# gradient of its input?
 #
 # **The loss.** From lesson 04, for one picture:
 #
@@ -136,20 +136,20 @@ assert np.allclose(dw1[0], dz[0, 0] * x[0])                # one path: dz0 * w2[
 figures.draw_numbers({"dx": dx, "dw1": dw1, "da": da, "dh": dh, "dw2": dw2, "dz": dz})
 
 # %% [markdown]
-# Read this figure from the right to the left: the gradient enters at dz and walks down to dx. On its way it leaves
-# dw2 and dw1 behind, one number for each weight.
+# Read this figure from the right to the left: the gradient starts at dz and goes down to dx. On the way dw2 and dw1 are
+# computed, one number for each weight.
 #
 # ## The chain rule through the whole network
 #
-# All together, in one line. For the weight from input j to hidden unit k, the factors from the right to the left are
-# the steps of the walk; the sum is over the two classes i, which are the two paths:
+# Here is everything in one line, for the weight from input j to hidden unit k. Each factor is one step back, the loss
+# first; the sum is over the two classes i, which are the two paths:
 #
 # $$\frac{\partial L}{\partial w_{1,kj}} = \sum_i \underbrace{(p_i - \text{onehot}_i)}_{\mathrm{d}z_i}
 # \cdot \underbrace{w_{2,ik}}_{\text{layer 2}} \cdot \underbrace{[h_k > 0]}_{\text{ReLU}} \cdot
 # \underbrace{x_j}_{\text{layer 1}}$$
 #
 # The part $\sum_i \mathrm{d}z_i\, w_{2,ik} [h_k > 0]$ is the same for all j. Backpropagation computes it once, calls
-# it da, and uses it for every weight of the unit. That is the whole trick: **no path is walked twice**.
+# it da, and uses it for every weight of the unit. This is why backpropagation is fast: **nothing is computed twice**.
 
 # %%
 by_paths = np.array([[sum(dz[0, i] * w2[i, k] * (h[0, k] > 0) * x[0, j] for i in range(2)) for j in range(2)]
@@ -158,8 +158,9 @@ print(by_paths.round(4))
 assert np.allclose(by_paths, dw1)
 
 # %% [markdown]
-# Here is the whole walk as a graph. Forward goes along the top. Backward goes along the bottom (green), and below each
-# layer are the gradients that it leaves behind. "Saves" is what the layer remembers in between.
+# Here are both directions as a graph. Forward goes along the top. Backward goes along the bottom (green), and below
+# each layer are the gradients of its parameters. "Saves" names the arrays that the layer keeps between forward and
+# backward.
 
 # %%
 figures.draw_graph([("linear", ["w_1", "b_1"], "x"), ("ReLU", [], "h"), ("linear", ["w_2", "b_2"], "h"),
@@ -168,7 +169,7 @@ figures.draw_graph([("linear", ["w_1", "b_1"], "x"), ("ReLU", [], "h"), ("linear
 # %% [markdown]
 # ## Is it right?
 #
-# Do not believe a derivation: move each number a little and look at the loss. Lesson 06 makes a tool of this; a few
+# Check a derivation with numbers: move each number a little and look at the loss. Lesson 06 makes a tool of this; a few
 # lines are enough here.
 
 # %%
@@ -187,9 +188,9 @@ print(sum(a.size for a in arrays.values()), "gradients; all agree to within 10^-
 assert largest < 1e-8
 
 # %% [markdown]
-# ## Why backward takes what it takes
+# ## What backward needs
 #
-# Look at the formulas again. What does each step need besides the gradient from above?
+# Look at the formulas again. What does each step need besides the upstream gradient?
 #
 # | layer | to compute | it needs | so forward keeps |
 # |---|---|---|---|
@@ -222,12 +223,22 @@ found = {f"{layer.name}.{key}": grad for layer in net.layers for key, grad in la
 assert all(np.allclose(found[name], mine) for name, mine in
            (("fc1.w", dw1), ("fc1.b", db1), ("fc2.w", dw2), ("fc2.b", db2)))
 
-trace = Trace(net, x, label).run()
-figures.draw_explanation(explain(trace, "fc1", (0, 1), of="dw"))
+# %% [markdown]
+# The gradient of one weight, for a batch of four pictures: each picture adds a product of dy and x.
+
+# %%
+batch, labels = np.array([[1.0, 2], [2, 1], [0, 3], [3, 1]]), np.array([1, 0, 1, 0])
+trace = Trace(net, batch, labels).run()
+seen = explain(trace, "fc1", (0, 1), of="dw")
+assert np.isclose(seen.value, (trace["fc1"].dy[:, 0] * batch[:, 1]).sum())
+
+figures.draw_explanation(seen)
 
 # %% [markdown]
-# What forward keeps has a price: memory. It grows with the number of pictures in the batch, the weights do not. For a
-# network of the same kind on pictures (768 inputs, 256 hidden units, 10 classes) and a batch of 128:
+# The saved arrays need memory. It grows with the number of pictures in the batch; the memory of the weights does not.
+#
+# **Predict:** for a network with 768 inputs, 256 hidden units and 10 classes, and a batch of 128 pictures: which are
+# more numbers, the weights or the saved arrays?
 
 # %%
 sizes = {"weights and biases": 256 * 768 + 256 + 10 * 256 + 10, "kept: x of fc1": 128 * 768,
@@ -245,11 +256,11 @@ figures.draw_bars({"numbers": sizes})
 #
 # A linear layer takes N * IN * OUT multiplications forward. Backward has two products of the same size, one for dw and
 # one for dx. **So backward costs about twice as much as forward**, and a training step three times. The first layer
-# needs no dx: nobody asks what the loss says about the pixels.
+# needs no dx, because pixels are not learned.
 #
-# Why from the loss down, and not from the input up? The chain rule is a product of matrices, and the order does not
-# change the result. It changes the work. The loss is **one** number: from its side, each step is a row times a matrix.
-# From the side of the input, each step is a matrix times a matrix.
+# Why from the loss down, and not from the input up? The chain rule is a product of matrices, and the order of the
+# multiplications does not change the result. It changes the amount of work. The loss is **one** number: if you start
+# there, each step is a row times a matrix. If you start at the input, each step is a matrix times a matrix.
 #
 # **Predict:** by what factor, for a network with layers of 768, 256, 256 and 10 numbers?
 
@@ -281,9 +292,11 @@ figures.draw_bars({"multiplications": {"from the loss down": work_down, "from th
 #
 # ## What a second layer is good for
 #
-# Points inside a ring and points on it: no straight line separates them, so one linear layer cannot. A network of two
-# layers, written with nothing but the lines above, can. (Each step moves all weights a little against their
-# gradients; lesson 07 is about nothing else.)
+# No straight line separates points inside a ring from points on it, so one linear layer cannot tell them apart. A
+# network of two layers, written with the lines above, can. (Each step moves all weights a little against their
+# gradients; this is the subject of lesson 07.)
+#
+# **Predict:** what share of the points does one layer get wrong?
 
 # %%
 angles, classes = rng.uniform(0, 2 * np.pi, 200), np.repeat([0, 1], 100)
@@ -343,13 +356,64 @@ print("unchanged:", np.allclose(dw2_twice, dw2))
 assert np.allclose(dw2_twice, dw2)                         # two halves
 
 # %% [markdown]
+# ## Exercises
+#
+# Replace the `...`, run the cell, read what the check says. [Solutions](solutions/05_backpropagation.py).
+#
+# **1.** The gradient of the weights w (OUT, IN) of a linear layer $y = x\,w^T + b$, from the upstream gradient `dy`
+# (N, OUT) and the input `x` (N, IN).
+
+# %%
+import numpy as np
+
+from tinynet import exercises
+
+
+def gradient_of_weights(dy, x):
+    ...
+
+
+exercises.check_gradient_of_weights(gradient_of_weights)
+
+# %% [markdown]
+# **2.** The gradient of the input x of the same layer, from `dy` (N, OUT) and the weights `w` (OUT, IN).
+
+# %%
+import numpy as np
+
+from tinynet import exercises
+
+
+def gradient_of_input(dy, w):
+    ...
+
+
+exercises.check_gradient_of_input(gradient_of_input)
+
+# %% [markdown]
+# **3.** Through a whole network: $z = \max(0, x\,w_1^T)\,w_2^T$, without biases. `dz` is the gradient of z. Compute the
+# gradient of `w1`.
+
+# %%
+import numpy as np
+
+from tinynet import exercises
+
+
+def gradient_of_first_layer(dz, x, w1, w2):
+    ...
+
+
+exercises.check_gradient_of_first_layer(gradient_of_first_layer)
+
+# %% [markdown]
 # ## What to remember
 #
 # - Multiply along a path, add over paths.
-# - Each layer gets the gradient of its output and gives two things: gradients of its parameters, and the gradient of
-#   its input for the layer below.
+# - Each layer receives the gradient of its output and computes two things: the gradients of its parameters, and the
+#   gradient of its input for the layer below.
 # - A linear layer: dw = dy^T x, db = sum of dy, dx = dy w. The shapes leave one way.
-# - To do so it needs what forward has seen; that is why training takes so much memory.
+# - For this it needs arrays of the forward pass, which it saves; that is why training takes so much memory.
 # - Backward costs twice as much as forward, whatever the number of weights.
 #
 # Next: [06, gradient checking](06_gradient_checking.ipynb). Read next: [network.py](../tinynet/network.py) and

@@ -3,10 +3,11 @@
 #
 # *35 minutes. Before it: 05, backpropagation. Beside it: `tinynet/gradcheck.py` and `tests/test_mutants.py`.*
 #
-# After this lesson you can check a backward pass that somebody wrote by hand, say how large a step to take and why
-# not a smaller one, and tell a check that finds mistakes from one that passes whatever you do.
+# After this lesson you can check a backward pass that was written by hand, say which step size to take and why a
+# smaller one is worse, and tell a check that finds mistakes from one that never fails.
 #
-# **In a sentence:** move one number a little, see how the loss changes, and compare this with what backward says.
+# **In a sentence:** move one number a little, measure how the loss changes, and compare this with the gradient that
+# backward computes.
 #
 # The second half plants mistakes in layers that later lessons explain: convolution (08), pooling (09) and LRN (10).
 # Here you need to know only that each of them has a forward and a backward pass. Come back to the details after
@@ -47,24 +48,25 @@ assert np.isclose(centred, 12.01) and np.isclose(one_sided, 12.61)
 # $$\frac{f(w + h) - f(w - h)}{2h} = f'(w) + \frac{h^2}{6} f'''(w) + \dots, \qquad
 # \frac{f(w + h) - f(w)}{h} = f'(w) + \frac{h}{2} f''(w) + \dots$$
 #
-# With h ten times smaller the first error is a hundred times smaller, the second only about ten times:
+# **Predict:** by what factor does each of the two errors fall if h is ten times smaller?
 
 # %%
 h = 0.01
-assert np.isclose(((2 + h)**3 - (2 - h)**3) / (2 * h) - 12, 0.01**2)
-assert np.isclose(((2 + h)**3 - 2**3) / h - 12, 6 * 0.01 + 0.01**2)
+both_sides, one_side = ((2 + h)**3 - (2 - h)**3) / (2 * h) - 12, ((2 + h)**3 - 2**3) / h - 12
+print(f"h = 0.01: the errors are {both_sides:.4f} and {one_side:.4f}")
+assert np.isclose(both_sides, 0.01**2) and np.isclose(one_side, 6 * 0.01 + 0.01**2)   # / 100, and / 10
 
 # %% [markdown]
 # ## A gradient
 #
-# For an array do the same with one number after the other. This is the library's own function:
+# For an array, move one number after the other. This is the library's own function:
 
 # %%
 print(inspect.getsource(gradcheck.numeric_gradient))
 
 # %% [markdown]
 # Is `linear_backward` right about the weights? A fully connected layer with 3 inputs and 2 outputs, for two pictures;
-# dy is the gradient from above.
+# dy is the upstream gradient.
 
 # %%
 x = np.array([[1.0, 2, 0], [0, 3, -1]])                    # two pictures of three numbers
@@ -89,8 +91,8 @@ figures.draw_numbers({"dw, analytic": analytic, "dw, numeric": numeric.round(6)}
 #
 # ## How small a step?
 #
-# One might think: as small as possible. Here is the error of the slope of exp, over a hundred places, for steps from
-# 0.1 down to $10^{-13}$.
+# Taylor's series suggests: as small as possible. Here is the error of the slope of exp, over a hundred places, for
+# steps from 0.1 down to $10^{-13}$.
 #
 # **Predict:** which step is the best?
 
@@ -110,13 +112,15 @@ def error(h, dtype, sides):
 
 errors = {(dtype, sides): np.array([error(h, dtype, sides) for h in steps])
           for dtype, sides in ((np.float64, 2), (np.float64, 1), (np.float32, 2))}
-figures.draw_lines({"": {f"{dtype.__name__}, {('one side', 'both sides')[sides - 1]}": (steps, ys)
-                         for (dtype, sides), ys in errors.items()}}, "step h", "relative error of the slope", log="xy")
+figures.draw_lines({"the slope of exp": {f"{dtype.__name__}, {('one side', 'both sides')[sides - 1]}": (steps, ys)
+                                         for (dtype, sides), ys in errors.items()}},
+                   "step h", "relative error of the slope", log="xy")
 
 # %% [markdown]
-# Each curve is a V. On the right the **step** is too large: the curve bends on the way. On the left the **numbers**
-# are too coarse: f(x + h) and f(x - h) agree in all digits but the last ones, and their difference is mostly
-# rounding, which is then divided by a small h. With the precision $\epsilon$ of the numbers, the two errors are about
+# Each curve has the shape of a V. On the right the **step** is too large: the function bends within the step. On the
+# left the **precision** is too low: f(x + h) and f(x - h) agree in all digits except the last ones, so their difference
+# is mostly rounding error, which is then divided by a small h. With the precision $\epsilon$ of the numbers, the two
+# errors are about
 #
 # $$h^2 \quad\text{(step)} \qquad\text{and}\qquad \frac{\epsilon}{h} \quad\text{(rounding)}, \qquad
 # \text{equal at}\quad h = \sqrt[3]{\epsilon}$$
@@ -145,18 +149,22 @@ except TypeError as refusal:
 # %% [markdown]
 # ## When are two gradients the same?
 #
-# A difference alone says nothing; it has to be compared with something. Here are a gradient that is wrong by a factor
-# of two, and one that is right to ten digits. A limit of 10⁻⁶ on the difference judges both of them wrongly:
+# A difference alone says nothing; it has to be compared with the size of the gradient. Here are a gradient that is
+# wrong by a factor of two, and one that is right to ten digits.
+#
+# **Predict:** which of the two passes if the difference may be at most 10⁻⁶?
 
 # %%
 small = 1e-7 * np.array([3.0, -4.0])
 large = 1e4 * np.array([3.0, -4.0])
 wrong, right = 2 * small, large * (1 + 1e-10)
-assert abs(wrong - small).max() < 1e-6 < abs(right - large).max()   # "differ by less than 10^-6" has both upside down
+print(f"the wrong one differs by {abs(wrong - small).max():.0e}, the right one by {abs(right - large).max():.0e}")
+assert abs(wrong - small).max() < 1e-6 < abs(right - large).max()   # such a limit accepts the wrong one only
 
 # %% [markdown]
-# And the error of each element alone? Where an element of the gradient is almost 0, rounding makes it look wrong. So
-# take the whole array as one vector, and divide the length of the difference by the length of the gradient:
+# Should the error of each element be relative to that element? Where an element of the gradient is almost 0, rounding
+# makes it look wrong. So take the whole array as one vector, and divide the length of the difference by the length of
+# the gradient:
 #
 # $$\frac{\lVert \mathrm{analytic} - \mathrm{numeric} \rVert}{\lVert \mathrm{numeric} \rVert}$$
 
@@ -172,9 +180,9 @@ print(gradcheck.compare("wrong", wrong, small))
 
 # %% [markdown]
 # Where is the border between right and wrong? In float64, with h = 10⁻⁵, a right gradient agrees to nine digits or
-# more. The mistakes further down, where a check can find them at all, have errors of more than 0.01. There is almost
-# nothing in between, and 10⁻⁶ is a good border. A whole small network, each parameter, and the number of digits that
-# agree:
+# more. The mistakes further down, if a check can find them, have errors of more than 0.01. There is almost nothing in
+# between, and 10⁻⁶ is a good border. Here is a whole small network: for each of its parameters, the number of digits
+# that agree.
 
 # %%
 net = tinynet.Sequential(
@@ -196,8 +204,8 @@ figures.draw_bars({"digits that agree": {report.name: -np.log10(max(report.relat
 #
 # ## How to plant a bug
 #
-# These gradients are right. What is the check worth? You see it only when something is wrong. So take the library's
-# own function as text, change a few characters, and run it.
+# These gradients are right. How good is the check? This shows only when something is wrong. So take the source of the
+# library's own function, change a few characters, and run it.
 
 # %%
 def plant(function, *edits):
@@ -226,7 +234,7 @@ assert not np.allclose(right_dx, wrong_dx)
 figures.draw_numbers({"dx, right": right_dx[0, 0], "dx with the kernel turned": wrong_dx[0, 0]})
 
 # %% [markdown]
-# ## What comes from above: ones, or random numbers?
+# ## The upstream gradient: ones, or random numbers?
 #
 # Many checks use y.sum() as the loss, because it is simple. Then dy is 1 everywhere. What does this do to the bug
 # that was just planted, a kernel turned by 180 degrees on the way back? Here is the error of dx, pixel by pixel.
@@ -257,10 +265,11 @@ figures.draw_maps([ones, ones_padded, random], ["dy all ones", "dy all ones, pad
 # %% [markdown]
 # A pixel in the middle is multiplied by each of the nine weights once. If all dy are 1, its gradient is the sum of
 # the weights, and a sum does not depend on the order. Only the border shows the bug, because some windows are missing
-# there; and with 2 pixels of padding there is no such border, and **nothing** shows it. With random numbers from
-# above each pixel shows it. `check_layer` draws dy at random:
+# there; with 2 pixels of padding there is no such border, and **no** pixel shows the bug. With a random dy every pixel
+# shows it. `check_layer` draws dy at random:
 
 # %%
+print(next(line.strip() for line in inspect.getsource(gradcheck.check_layer).split("\n") if "standard_normal" in line))
 assert "rng.standard_normal(layer.output_shape" in inspect.getsource(gradcheck.check_layer)
 
 # %% [markdown]
@@ -304,7 +313,9 @@ assert errors_of(layers.MaxPool("pool", 3, 2), distinct(2, 3, 7, 7))["dx"] < 1e-
 # ## LRN: a term that is too small to be noticed
 #
 # The gradient of LRN has a second term, for the effect of an activation on its neighbours (lesson 10). Leave it out.
-# How wrong is the gradient? This depends on how large alpha times the sum of squares is beside k = 2:
+# The error depends on how large alpha times the sum of squares (the energy) is compared with k = 2.
+#
+# **Predict:** with the paper's alpha of 0.0001, how large is the error for activations of 0.01, of 1, and of 1,000?
 
 # %%
 no_cross = plant(ops.lrn_backward, (" - 2 * alpha * beta * x * cross", ""))
@@ -319,8 +330,11 @@ for factor in sizes:
     wrong_by.append(np.linalg.norm(bad - true) / np.linalg.norm(true))
 assert wrong_by[0] < 1e-7 < 1e-5 < wrong_by[4] < 1e-3 and wrong_by[-1] > 0.3   # activations of 0.01, 1 and 1,000
 
-figures.draw_lines({"": {"second term missing": (strength, wrong_by)}}, "alpha * energy / k", "relative error of dx",
-                   log="xy", levels={"at most 10^-6": 1e-6, "at most 10^-3": 1e-3})
+for at in (0, 4, -1):
+    print(f"activations of {sizes[at]:g}: relative error {wrong_by[at]:.0e}")
+
+figures.draw_lines({"LRN without its second term": {"error": (strength, wrong_by)}}, "alpha * energy / k",
+                   "relative error of dx", log="xy", levels={"a limit of 10^-6": 1e-6, "a limit of 10^-3": 1e-3})
 
 # %% [markdown]
 # With the paper's alpha and activations of about 1, a check with a limit of 10⁻³ does not find this bug. With
@@ -330,16 +344,20 @@ figures.draw_lines({"": {"second term missing": (strength, wrong_by)}}, "alpha *
 # %%
 bad = rung(lrn_backward=no_cross)
 x = rng.standard_normal((2, 8, 3, 3))
-assert errors_of(layers.LRN("lrn", alpha=1e-4), 0.01 * x, bad)["dx"] < 1e-6     # the bug is not seen
-assert 1e-6 < errors_of(layers.LRN("lrn", alpha=1e-4), x, bad)["dx"] < 1e-3     # seen, if one asks for a millionth
-assert errors_of(layers.LRN("lrn", alpha=0.5), x, bad)["dx"] > 0.1
+quiet, usual, loud = (errors_of(layers.LRN("lrn", alpha=alpha), factor * x, bad)["dx"]
+                      for alpha, factor in ((1e-4, 0.01), (1e-4, 1), (0.5, 1)))
+print(f"small activations {quiet:.0e}, usual ones {usual:.0e}, usual ones with alpha = 0.5 {loud:.0e}")
+assert quiet < 1e-6 < usual < 1e-3 and loud > 0.1          # only the last is above every limit
 
 # %% [markdown]
 # ## Kinks and ties: where there is no slope
 #
-# A check can also object to what is right. ReLU has a kink at 0: on its right the slope is 1, on its left 0, and a
-# step to both sides of the kink gives a number in between. Similarly, if two numbers of a pooling window are equal:
-# each of them, made larger, becomes the largest; made smaller, it changes nothing. So both get half a slope.
+# A check can also reject a gradient that is right. ReLU has a kink at 0: on its right the slope is 1, on its left 0,
+# and a step across the kink gives a number in between. Something similar happens if two numbers of a pooling window are
+# equal: if one of them becomes larger, it is the largest; if it becomes smaller, nothing changes. So both get half a
+# slope.
+#
+# **Predict:** with h = 10⁻⁵, what are the numeric slopes of ReLU at -4 · 10⁻⁶, at 0, and at 4 · 10⁻⁶?
 
 # %%
 x = np.array([[-1.0, -4e-6, 0.0, 4e-6, 1.0]])
@@ -352,25 +370,25 @@ tie_slopes = gradcheck.numeric_gradient(lambda: ops.maxpool_forward(tie, 2, 2)[0
 tie_dx = ops.maxpool_backward(np.ones((1, 1, 1, 1)), ops.maxpool_forward(tie, 2, 2)[1], tie.shape, 2, 2)
 assert np.allclose(tie_slopes[0, 0], [[0.5, 0.5], [0, 0]]) and (tie_dx[0, 0] == [[1, 0], [0, 0]]).all()
 
-figures.draw_numbers({"ReLU at -1, -4e-6, 0, 4e-6, 1: numeric": slopes.round(6), "analytic": analytic})
+figures.draw_numbers({"x": x, "numeric slope of ReLU": slopes.round(6), "analytic": analytic})
 
 # %% [markdown]
-# So choose the input: no number within a step of 0, no two equal numbers in a window. Random numbers are like that
-# almost always; the numbers of `distinct`, above, always.
+# So choose the input well: no number within a step of 0, no two equal numbers in a window. Random numbers nearly always
+# satisfy this; the numbers of `distinct`, above, always do.
 #
 # ## What a gradient check cannot see
 #
-# It compares backward with forward. If **both** are wrong in the same way, they agree: turn the kernel in both, or
-# divide alpha by n in both as other programs do, and each slope is right, of another function. To find this, compare
-# with something from outside: numbers worked out by hand, the formula written index by index (`reference`), another
-# library.
+# A gradient check compares backward with forward. If **both** are wrong in the same way, they agree: turn the kernel in
+# both, or divide alpha by n in both as other programs do, and each slope is the right slope of another function. To
+# find such a mistake, compare with something independent: numbers worked out by hand, the formula written index by
+# index (`reference`), another library.
 #
 # Now everything in one table: eight bugs and five checks.
 #
-# - *dw only*: random numbers from above, but nobody looks at dx;
+# - *dw only*: a random dy, but dx is not checked;
 # - *ones*: all gradients, from y.sum();
-# - *easy*: all gradients and random numbers from above, but one picture, one group, pooling 2 x 2, LRN with the
-#   paper's alpha on small numbers;
+# - *easy*: all gradients and a random dy, but one picture, one group, pooling 2 x 2, LRN with the paper's alpha on
+#   small numbers;
 # - *gradcheck*: `check_layer` with difficult settings;
 # - *formula*: comparison with the numbers of `reference`.
 #
@@ -424,7 +442,7 @@ checks = {  # whether all is right
     "gradcheck": lambda kind, rung: worst(errors_of(*hard[kind](), rung)) < 1e-6,
     "formula": lambda kind, rung: as_the_formula(*hard[kind](), rung),
 }
-assert all(check(kind, ops) for check in checks.values() for kind in hard)   # none objects to what is right
+assert all(check(kind, ops) for check in checks.values() for kind in hard)   # all accept what is right
 seen = {bug: [not check(kind, rung) for check in checks.values()] for bug, (kind, rung) in bugs.items()}
 
 figures.draw_table(list(seen.values()), list(seen), list(checks), words=("found", "not found"))
@@ -439,7 +457,7 @@ assert all(worst(errors_of(*hard[kind](), rung)) > 0.01 for bug, (kind, rung) in
 
 # %% [markdown]
 # In this project the table is a test: [tests/test_mutants.py](../tests/test_mutants.py) plants many more bugs, in
-# each op, and fails where a check that should find one does not. A test that nothing can make fail tests nothing.
+# each op, and fails if a check does not find a bug that it should find. A test that cannot fail tests nothing.
 #
 # ## Exercises
 #
@@ -475,8 +493,8 @@ def relative_error(analytic, numeric):
 exercises.check_relative_error(relative_error)
 
 # %% [markdown]
-# **3.** Your own check: `forward(x)` gives y, `backward(dy, x)` gives dx. Is backward right, `True` or `False`? You
-# will get right ones and wrong ones. A relative error of 10⁻⁶ is still right.
+# **3.** Your own check: `forward(x)` gives y, `backward(dy, x)` gives dx. Return `True` if backward is right, else
+# `False`. Your function will be tried on right ones and on wrong ones. A relative error of 10⁻⁶ still counts as right.
 
 # %%
 import numpy as np
@@ -494,9 +512,9 @@ exercises.check_gradient_is_right(gradient_is_right)
 # ## What to remember
 #
 # - Both sides, h = 10⁻⁵, float64; compare as vectors, relative to the numeric gradient.
-# - Random numbers from above; all gradients, dx too; windows that overlap, two groups, two pictures, terms large
-#   enough to be noticed; away from kinks and ties.
-# - What is wrong in forward and backward alike, no gradient check finds: compare with something from outside.
+# - A random dy; all gradients, dx too; windows that overlap, two groups, two pictures, terms large enough to be
+#   noticed; inputs away from kinks and ties.
+# - A gradient check cannot find a mistake that is the same in forward and backward: compare with something independent.
 # - Plant a bug. If the check does not find it, improve the check.
 #
 # Next: [07, stochastic gradient descent](07_sgd.ipynb). Read next: [gradcheck.py](../tinynet/gradcheck.py), all of

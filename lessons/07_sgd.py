@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 07 · Stochastic gradient descent (随机梯度下降, SGD)
 #
-# *40 minutes. Before it: 05, where gradients come from. Beside it: the paper, section 5, and
+# *40 minutes. Before it: 05, backpropagation. Beside it: the paper, section 5, and
 # `tinynet/reference/sgd.py`.*
 #
-# After this lesson you can do a step of the paper by hand, say what momentum (动量) and weight decay (权重衰减) do to it,
-# explain why the loss may jump up just after the rate was cut, and see before training whether a network will start
-# to learn at all.
+# After this lesson you can compute a step of the paper by hand, say how momentum (动量) and weight decay (权重衰减)
+# change it, explain why the loss may jump up just after the rate was cut, and predict whether a network will start to
+# learn.
 #
-# **In a sentence:** compute the gradient of a few pictures, go a little against it, keep nine tenths of the last
-# step's velocity, and let each weight shrink a little.
+# **In a sentence:** compute the gradient of a few pictures, move the weights a little against it, keep nine tenths of
+# the last step's velocity, and let each weight shrink a little.
 
 # %%
 import inspect
@@ -31,19 +31,19 @@ rng = np.random.default_rng(0)
 #
 # $$v \leftarrow 0.9\, v - 0.0005 \cdot \mathrm{lr} \cdot w - \mathrm{lr} \cdot \mathrm{d}w, \qquad w \leftarrow w + v$$
 #
-# An example with one weight: w = 1 and the loss L = w², so dw = 2 w. The rate is 0.1, and the decay is 0.5 instead of
-# 0.0005, so that its effect can be seen.
+# An example with one weight: w = 1 and the loss L = w², so dw = 2 w. The learning rate (lr) is 0.1. The decay is 0.5
+# instead of 0.0005, so that its effect can be seen.
 #
 # **Predict:** will w pass 0?
 
 # %%
 lr, momentum, weight_decay = 0.1, 0.9, 0.5
 
-v1 = 0.9 * 0.00 - 0.5 * 0.1 * 1.00 - 0.1 * 2.0             # no speed yet; the decay; the gradient
+v1 = 0.9 * 0.00 - 0.5 * 0.1 * 1.00 - 0.1 * 2.0             # no velocity yet; the decay; the gradient
 w1 = 1.00 + v1
 assert np.isclose(v1, -0.25) and np.isclose(w1, 0.75)
 
-v2 = 0.9 * -0.25 - 0.5 * 0.1 * 0.75 - 0.1 * 1.5            # the decay looks at 0.75, the w from before the step
+v2 = 0.9 * -0.25 - 0.5 * 0.1 * 0.75 - 0.1 * 1.5            # the decay uses 0.75, the w from before the step
 w2 = 0.75 + v2
 assert np.isclose(v2, -0.4125) and np.isclose(w2, 0.3375)
 
@@ -61,8 +61,9 @@ figures.draw_numbers({"momentum * v": rows[:, :1], "- decay * lr * w": rows[:, 1
                       "v": rows[:, 3:4], "new w": rows[:, 4:]}, signs=["+", "+", "=", "->"])
 
 # %% [markdown]
-# Each row is a step. The weight passes the minimum at 0 and turns round, because a velocity does not stop at once.
-# The same rule as a program, number by number and on whole arrays. The decay uses w as it was before the step.
+# Each row is a step. The weight passes the minimum at 0, because the velocity goes on in the same direction for a
+# while. Here is the rule as a program, number by number and on whole arrays. The decay uses w as it was before the
+# step.
 
 # %%
 print(inspect.getsource(reference.sgd.sgd_step_))
@@ -86,7 +87,7 @@ for one, other in zip(reference.sgd_step(six, six / 10, six - 2, lr, momentum, w
 # %%
 split = EmbeddedSource(16, quiet=True, counts=(640, 0)).train
 pictures, _ = split.read(np.arange(640))
-x = ((pictures - pictures.mean(axis=0)) / 60).astype(np.float32)  # (640, 3, 16, 16), numbers around 1
+x = ((pictures - pictures.mean(axis=0)) / 60).astype(np.float32)  # (640, 3, 16, 16), standard deviation about 1
 order = rng.permutation(640)
 x, labels = x[order], split.labels[order]
 
@@ -109,30 +110,32 @@ figures.draw_maps([whole[5].reshape(3, 16, 16)[0], tenths[0][5].reshape(3, 16, 1
                   ["dw of 640 pictures", "of the first batch", "of the second batch"], weights=True)
 
 # %% [markdown]
-# (Drawn are the weights from the red pixels to the class "ring".) How far off is a batch? The error of a mean of N
-# falls with $1 / \sqrt{N}$: four times as many pictures make it half as large, and cost four times as much. This is
-# why batches are small.
+# (The figure shows the gradients of the weights from the red pixels to the class "ring".) How large is the error of a
+# batch? The error of a mean of N falls with $1 / \sqrt{N}$: four times as many pictures make it half as large, and cost
+# four times as much. This is why batches are small.
 #
-# **Predict:** how much worse is a batch of 4 than a batch of 64?
+# **Predict:** how many times larger is the error of a batch of 4 than the error of a batch of 64?
 
 # %%
 sizes = [4, 16, 64]
 errors = [np.mean([abs(gradient(rng.choice(640, size, replace=False)) - whole).mean() for _ in range(30)])
           for size in sizes]
-ratios = [more / less for more, less in pairwise(errors)]
-print("four times as many pictures, smaller by factors of", [f"{ratio:.1f}" for ratio in ratios])
+ratios = [large / small for large, small in pairwise(errors)]
+print("four times as many pictures, smaller by factors of", ", ".join(f"{ratio:.1f}" for ratio in ratios))
 assert all(1.6 < ratio < 2.6 for ratio in ratios)
 
 names = [str(size) for size in sizes]
-figures.draw_lines({"": {"error of the gradient": (names, np.divide(errors, errors[0])),
-                         "1 / square root": (names, (np.array(sizes) / 4)**-0.5)}},
-                   xlabel="pictures in the batch", ylabel="as a share of that with 4")
+figures.draw_lines({"the gradient of a batch": {"error": (names, np.divide(errors, errors[0])),
+                                                "1 / square root": (names, (np.array(sizes) / 4)**-0.5)}},
+                   xlabel="pictures in the batch", ylabel="error, divided by that of 4 pictures")
 
 # %% [markdown]
 # ## Momentum: a narrow valley
 #
 # $L = (a^2 + 50\, b^2) / 2$ is a valley, fifty times steeper across than along. Without momentum the rate must be
 # below 2 / 50, or b grows with each step; and with such a small rate a moves slowly.
+#
+# **Predict:** after 100 steps, how much lower does one get with momentum than without it?
 
 # %%
 steep = np.array([1.0, 50.0])
@@ -152,9 +155,9 @@ def height(path):
 
 
 paths = {"no momentum": descend(0.01, 0.0), "momentum 0.9": descend(0.01, 0.9)}
-creeping, running = (height(path)[-1] for path in paths.values())
-print(f"height after 100 steps: {creeping:.3f} without momentum, {running:.6f} with")
-assert running < creeping / 50
+without, with_momentum = (height(path)[-1] for path in paths.values())
+print(f"height after 100 steps: {without:.3f} without momentum, {with_momentum:.6f} with")
+assert with_momentum < without / 50
 assert height(descend(0.039, 0.0))[-1] < height(descend(0.041, 0.0))[0] < height(descend(0.041, 0.0))[-1]
 
 a, b = np.meshgrid(np.linspace(-11, 5, 80), np.linspace(-2.4, 2.4, 60))
@@ -164,7 +167,7 @@ figures.draw_lines({name: {name: tuple(path.T)} for name, path in paths.items()}
 # %% [markdown]
 # Both have the same rate and a hundred steps. Across the valley the gradients change their sign, so they cancel in v.
 # Along the valley they have the same sign, so they add up. For a constant gradient the velocity grows until the tenth
-# that momentum loses is equal to what the gradient adds:
+# that it loses in each step is equal to what the gradient adds:
 #
 # $$v = 0.9\,v - \mathrm{lr} \cdot \mathrm{d}w \quad\Rightarrow\quad v = -10\, \mathrm{lr} \cdot \mathrm{d}w$$
 
@@ -178,15 +181,17 @@ assert np.isclose(v[0], -10 * 0.01)
 # %% [markdown]
 # ## The same rule? Caffe and PyTorch
 #
-# Caffe keeps h = -v and has the same rule with other signs. PyTorch keeps the rate out of what it remembers and
-# multiplies by it at the end:
+# Caffe stores h = -v and has the same rule with other signs. PyTorch stores a velocity without the rate, and multiplies
+# by the rate at the end:
 #
 # $$\text{Caffe: } h \leftarrow 0.9\,h + \mathrm{lr}\,(\mathrm{d}w + \text{decay} \cdot w),\quad w \leftarrow w - h$$
 #
 # $$\text{PyTorch: } b \leftarrow 0.9\,b + (\mathrm{d}w + \text{decay} \cdot w),\quad w \leftarrow w - \mathrm{lr}\,b$$
 #
-# As long as the rate stays the same, all three go the same way. What if the rate is divided by 10? PyTorch's next
-# step is ten times smaller at once. The paper's v was built with the old rate and keeps its size for a while.
+# As long as the rate stays the same, all three give the same weights. If the rate is divided by 10, PyTorch's next step
+# is ten times smaller at once. The paper's v was computed with the old rate and keeps its size for a while.
+#
+# **Predict:** if the rate is cut while w moves toward the minimum, which of the two moves past it?
 
 # %%
 def paper(w, v, dw, lr):
@@ -218,19 +223,19 @@ cut = {rule.__name__: walk(rule, cut=12) for rule in (paper, caffe, pytorch)}
 assert np.allclose(cut["paper"], cut["caffe"])
 assert np.allclose(cut["paper"][:13], cut["pytorch"][:13]) and not np.allclose(cut["paper"], cut["pytorch"])
 steps_after = {name: path[13] - path[12] for name, path in cut.items()}
-print({name: f"{step:.3f}" for name, step in steps_after.items()})
+print("the step after the cut:", ", ".join(f"{name} {step:.3f}" for name, step in steps_after.items()))
 assert steps_after["paper"] > 5 * steps_after["pytorch"] > 0
 
-figures.draw_lines({"": {"paper, Caffe": cut["paper"], "PyTorch": cut["pytorch"]}}, xlabel="step", ylabel="w",
-                   drops=[12])
+figures.draw_lines({"one weight, the minimum is at 0": {"paper, Caffe": cut["paper"], "PyTorch": cut["pytorch"]}},
+                   xlabel="step", ylabel="w", drops=[12])
 
 # %% [markdown]
 # ### The loss jumps right after a rate cut
 #
 # In training this looks like a fault. Batches are noisy, so the velocities are noisy, too. At the old rate the
-# gradients corrected them. After the cut the old velocities go on for about ten steps, and the gradients, now times a
-# tenth, hardly hold them back. Here is a weight in a bowl with a noisy gradient, the mean of 2,000 runs; the rate is
-# divided by 10 after 100 steps.
+# gradients corrected them. After the cut the old velocities go on for about ten steps, and the gradients, multiplied by
+# a tenth of the rate, correct them only a little. Here is a weight with the loss w² / 2 and a noisy gradient, the mean
+# of 2,000 runs; the rate is divided by 10 after 100 steps.
 #
 # **Predict:** in which of the two forms does the loss jump?
 
@@ -248,29 +253,29 @@ def noisy(rule, cut=100, steps=200, lr=0.1, runs=2000, seed=0):
 for seed in range(3):
     of_paper, of_pytorch = noisy(paper, seed=seed), noisy(pytorch, seed=seed)
     before = of_paper[80:100].mean()
-    assert of_paper[100:130].max() > 2 * before            # up first
+    assert of_paper[100:130].max() > 2 * before            # the loss rises first
     print(f"seed {seed}: highest after the cut, paper {of_paper[100:130].max() / before:.1f} times the loss before, "
           f"PyTorch {of_pytorch[100:130].max() / before:.1f} times")
     assert of_pytorch[100:130].max() < 1.3 * before
-    assert of_paper[-20:].mean() < before / 4 and of_pytorch[-20:].mean() < before / 4  # and then down, in both
+    assert of_paper[-20:].mean() < before / 4 and of_pytorch[-20:].mean() < before / 4  # then it falls, in both
 
-figures.draw_lines({"": {"paper, Caffe": of_paper, "PyTorch": of_pytorch}}, xlabel="step", ylabel="loss, mean of 2,000",
-                   drops=[100])
+figures.draw_lines({"noisy gradients": {"paper, Caffe": of_paper, "PyTorch": of_pytorch}}, xlabel="step",
+                   ylabel="loss, mean of 2,000 runs", drops=[100])
 
 # %% [markdown]
-# So a jump of a dozen steps after a cut belongs to the paper's form and is no reason to stop a run. A jump that does
-# not go away is one.
+# So a jump of a dozen steps after a cut is normal with the paper's rule, and no reason to stop a run. A jump that does
+# not go away is a reason.
 
 # %% [markdown]
 # ## Weight decay
 #
-# Without any gradient, each step takes 0.0005 * lr of the weight away, and momentum makes this ten times as much. How
-# many steps until a weight that the loss does not need is halved?
+# Without any gradient, each step makes the weight smaller by 0.0005 * lr of itself, and momentum makes this ten times
+# as much.
+#
+# **Predict:** with lr = 0.01, after how many steps is a weight halved that the loss does not need?
 #
 # $$w_t \approx w_0\, e^{-10 \cdot 0.0005 \cdot \mathrm{lr} \cdot t}, \qquad t_{1/2} = \frac{\ln 2}{10 \cdot 0.0005 \cdot \mathrm{lr}}$$
 #
-# At lr = 0.01 about 14,000 steps, nearly one and a half epochs (轮) of ImageNet's 10,009 batches:
-
 # %%
 w, v = np.ones(1), np.zeros(1)
 halved = 0
@@ -282,14 +287,15 @@ assert 13_800 < halved < 13_950
 assert np.isclose(np.log(2) / (10 * 0.01 * 0.0005), 13_863, rtol=1e-4)
 
 # %% [markdown]
-# A weight that the loss needs comes to rest where the two forces cancel. With L = c (w - 1)² / 2:
+# This is nearly one and a half epochs (轮) of ImageNet's 10,009 batches. A weight that the loss needs stops moving where
+# the gradient and the decay cancel. With L = c (w - 1)² / 2:
 #
 # $$c\,(w - 1) + \text{decay} \cdot w = 0 \quad\Rightarrow\quad w = \frac{c}{c + \text{decay}}$$
 #
-# The larger c, the nearer to 1. Here with a decay of 0.05, so that it can be seen:
+# The larger c is, the nearer w stays to 1. Here the decay is 0.05, so that its effect can be seen:
 
 # %%
-c = np.array([1.0, 0.05, 0.0])                             # matters, matters little, does not matter
+c = np.array([1.0, 0.05, 0.0])                             # the loss depends on w strongly, a little, not at all
 w, v, path = np.ones(3), np.zeros(3), []
 for _ in range(600):
     w, v = ops.sgd_step(w, v, c * (w - 1), lr=0.02, momentum=0.9, weight_decay=0.05)
@@ -298,7 +304,8 @@ path = np.array(path)
 print("w:", w.round(3), " c / (c + decay):", (c / (c + 0.05)).round(3))
 assert np.allclose(w[:2], (c / (c + 0.05))[:2], atol=2e-3) and w[2] < 0.01
 
-figures.draw_lines({"": {f"c = {number:g}": path[:, i] for i, number in enumerate(c)}}, xlabel="step", ylabel="w")
+figures.draw_lines({"decay 0.05": {f"c = {number:g}": path[:, i] for i, number in enumerate(c)}},
+                   xlabel="step", ylabel="w")
 
 # %% [markdown]
 # With the paper's 0.0005 the decay is weak. The paper says that it is more than regularisation (正则化): it made the
@@ -326,8 +333,8 @@ assert np.isclose(small["fc"].params["w"], 1 - 0.5 * 0.1 * 1 - 0.1 * 2)  # the h
 assert np.isclose(small["fc"].params["b"], 1 - 0.2 * 2)    # twice the rate, no decay
 
 # %% [markdown]
-# A rate of 0 freezes a parameter wholly, decay included, as in the program of 2012. There conv1 was frozen from epoch
-# 72 on.
+# A rate of 0 freezes a parameter completely, decay included, as in the program of 2012. There conv1 was frozen from
+# epoch 72 on.
 
 # %%
 sgd.lr_mult["fc.w"] = 0
@@ -339,9 +346,9 @@ assert (small["fc"].params["w"] == frozen).all()
 # %% [markdown]
 # ## Initial weights
 #
-# The paper: "zero-mean Gaussian with standard deviation 0.01". Do not write this as N(0, 0.01): the second number of
-# N is by custom the **variance** (方差), and then the weights would be ten times too wide. The standard deviation (标准差)
-# is 0.01, the variance 0.0001.
+# The paper: "zero-mean Gaussian with standard deviation 0.01". Do not write this as N(0, 0.01): by convention the
+# second number of N is the **variance** (方差), and with a variance of 0.01 the weights would be ten times too large. The
+# standard deviation (标准差) is 0.01, the variance 0.0001.
 
 # %%
 right = init.gaussian(rng, (384, 192, 3, 3), std=0.01, dtype="float64")
@@ -353,19 +360,20 @@ assert np.isclose(wrong.std(), 0.1, rtol=0.01) and np.isclose(wrong.var(), 0.01,
 edges = np.linspace(-0.25, 0.25, 101)
 middles = (edges[1:] + edges[:-1]) / 2
 counts = [np.histogram(w, edges, density=True)[0] for w in (right, wrong)]
-figures.draw_lines({"": {"std 0.01": (middles, counts[0]), "variance 0.01": (middles, counts[1])}},
+figures.draw_lines({"initial weights": {"std 0.01": (middles, counts[0]), "variance 0.01": (middles, counts[1])}},
                    xlabel="weight of conv4", ylabel="density")
 
 # %% [markdown]
 # ## Will it start to learn?
 #
-# A fresh network must tell pictures apart, or the gradients of different classes cancel. So ask of each unit: how
-# much does it vary **between pictures**, divided by its mean? For N pictures and the activations $y_{nu}$ of unit u:
+# The activations of a new network must differ from picture to picture, or the gradients of different classes cancel. So
+# measure how much each unit varies **between pictures**, divided by its mean. For N pictures and the activations
+# $y_{nu}$ of unit u:
 #
 # $$\text{signal} = \frac{\operatorname{mean}_u\, \operatorname{std}_n\, y_{nu}}{\operatorname{mean}_u\, \operatorname{mean}_n\, y_{nu}}$$
 #
-# Twelve crops of the photo and one drawn picture of each class go through fresh AlexNets. (What the layers of AlexNet
-# are is told from lesson 08 on. Here they only have to be fresh.)
+# Twelve crops of the photo and one drawn picture of each class go through new AlexNets. (The layers of AlexNet are
+# explained from lesson 08 on. Here it only matters that these networks are untrained.)
 
 # %%
 photo = data.load_picture(figures.PHOTO, 600)
@@ -374,7 +382,12 @@ drawn = EmbeddedSource(227, quiet=True, counts=(10, 0)).train.read(np.arange(10)
 shown = np.stack([*crops, *drawn])                         # (22, 3, 227, 227)
 x227 = shown - shown.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float32)
 
-figures.draw_pictures([picture[:, ::3, ::3] for picture in (crops[0], drawn[5], drawn[8])])
+figures.draw_pictures([picture[:, ::3, ::3] for picture in (crops[0], drawn[5], drawn[8])],
+                      ["a crop of the photo", "a drawn ring", "a drawn star"])
+
+# %% [markdown]
+# **Predict:** the recipes `paper`, `code-2012` and `caffe` differ in their initial weights and biases. In which network
+# is the signal at relu7 the smallest?
 
 # %%
 names = ["relu1", "relu2", "relu3", "relu4", "relu5", "relu6", "relu7"]
@@ -391,19 +404,19 @@ def signals(recipe, seed=0):
 
 
 signal = {recipe: signals(recipe) for recipe in ("paper", "code-2012", "caffe")}
-print({recipe: f"{numbers[-1]:.3f}" for recipe, numbers in signal.items()}, "at relu7")
+print("at relu7:", ", ".join(f"{recipe} {numbers[-1]:.3f}" for recipe, numbers in signal.items()))
 assert signal["paper"][-1] < 0.03
 assert signal["code-2012"][-1] > 5 * signal["paper"][-1]
 assert signal["caffe"][-1] > 3 * signal["paper"][-1]
 
-figures.draw_lines({"": {recipe: (names, numbers) for recipe, numbers in signal.items()}},
-                   ylabel="spread between pictures / mean", log="y")
+figures.draw_lines({"untrained networks": {recipe: (names, numbers) for recipe, numbers in signal.items()}},
+                   ylabel="signal: spread between pictures / mean", log="y")
 
 # %% [markdown]
 # The curves separate at relu4. With weights of standard deviation 0.01 the sums of conv4 are small, and its bias of
-# 1, meant to give the ReLUs positive inputs at the start, is much larger: every picture looks like the constant 1,
-# and each layer above adds its own. The authors' program has 0.03 in conv3, conv4 and conv5, which the paper does not
-# mention. Caffe has biases of 0.1 and says why: with 1 the loss stayed flat.
+# 1, meant to give the ReLUs positive inputs at the start, is much larger: the activations of every picture are nearly
+# the constant 1, and each layer above adds its own bias. The authors' program has 0.03 in conv3, conv4 and conv5, which
+# the paper does not mention. Caffe has biases of 0.1, and its authors say why: with 1 the loss stayed flat.
 
 # %%
 for recipe in signal:
@@ -414,9 +427,11 @@ for recipe in signal:
 # %% [markdown]
 # ### A stall, and a hint that notices it
 #
-# Full size is too slow for a lesson, so here is a narrow network of six fully connected layers. What counts is not
-# the standard deviation alone but std * sqrt(inputs): how much larger a layer's sums are than its inputs. conv4 has
-# 1,728 inputs:
+# AlexNet is too slow for a lesson, so here is a narrow network of six fully connected layers. What counts is not the
+# standard deviation alone but std * sqrt(inputs): how much larger a layer's sums are than its inputs. For conv4, which
+# has 1,728 inputs, this is 0.42 with a standard deviation of 0.01, and 1.25 with 0.03.
+#
+# **Predict:** which of two networks with these numbers learns within 250 steps?
 
 # %%
 print(f"std 0.01: {0.01 * 1728**0.5:.2f}, std 0.03: {0.03 * 1728**0.5:.2f}")
@@ -449,13 +464,13 @@ assert stalled[-50:].mean() > 2.25 and learning[-50:].mean() < 1
 assert said and silent is None
 print(said)
 
-figures.draw_lines({"": {"0.42, as with std 0.01": stalled, "1.25, as with std 0.03": learning,
-                         "ln 10: guessing": np.full(250, np.log(10))}}, xlabel="step", ylabel="loss")
+figures.draw_lines({"six layers, biases of 1": {"0.42, as with std 0.01": stalled, "1.25, as with std 0.03": learning}},
+                   xlabel="step", ylabel="loss", levels={"ln 10: guessing": np.log(10)})
 
 # %% [markdown]
-# The same rate, the same biases of 1, weights three times as large. `StallHint` watches for a loss that stays at
-# ln(classes), which is the loss of guessing. (A small network is not AlexNet: here the weights of all six layers are
-# small, and then biases of 0.1 do not help.)
+# Both have the same rate and the same biases of 1; the second has weights three times as large. `StallHint` looks for a
+# loss that stays at ln(classes), the loss of guessing. (This network differs from AlexNet: the weights of all six
+# layers are small, and then biases of 0.1 do not help.)
 
 # %%
 quiet, _ = losses_of(six_layers(0.42, 0.1, seed=0), StallHint(10))
@@ -465,11 +480,10 @@ assert quiet[-50:].mean() > 2.25
 # %% [markdown]
 # ## When to cut the rate
 #
-# The paper divides the rate by 10 when the **validation error** (错误率) stops improving, three times. So there are four
-# rates, from 0.01 to 0.00001, and training goes on at the last one, to about 90 epochs in all. The authors did it by
-# hand; `Plateau` does it by a rule. Here with errors that never improve:
+# The paper divides the rate by 10 when the **validation error** (错误率) stops improving, three times in all, and trains
+# for about 90 epochs. The authors did it by hand; `Plateau` does it by a rule. Here the errors never improve.
 #
-# **Predict:** how many different rates will there be?
+# **Predict:** how many different rates will there be in 20 epochs?
 
 # %%
 schedule = tinynet.Plateau(sgd, patience=3)
@@ -482,10 +496,10 @@ print("the rates:", sorted(set(np.round(rates, 9).tolist()), reverse=True))
 assert np.allclose(sorted(set(np.round(rates, 9))), [1e-5, 1e-4, 1e-3, 1e-2])
 assert np.isclose(rates[-1], 1e-5) and rates.count(rates[-1]) > 5  # no fourth cut, and no end
 
-figures.draw_lines({"": {"lr": rates}}, xlabel="epoch", ylabel="learning rate", log="y")
+figures.draw_lines({"errors that never improve": {"lr": rates}}, xlabel="epoch", ylabel="learning rate", log="y")
 
 # %% [markdown]
-# Lesson 14 does it with a real validation error.
+# There are four rates, from 0.01 to 0.00001, and training goes on at the last one. Lesson 14 uses a measured error.
 #
 # ## Exercises
 #
@@ -543,7 +557,8 @@ exercises.check_signal_between(signal_between)
 # - v <- 0.9 v - 0.0005 lr w - lr dw; w <- w + v. The decay uses the old w, and the rate is inside v.
 # - So after a cut of the rate the old velocity goes on: the loss may jump for a dozen steps. In PyTorch the rate is
 #   outside.
-# - Momentum 0.9 makes steady steps ten times longer. Decay halves what the loss does not need.
+# - Momentum 0.9 makes steps in a constant direction ten times longer. Decay shrinks weights that the loss does not
+#   need.
 # - Standard deviation 0.01 with biases of 1 stalls, because pictures differ by 1 % only at fc7. The authors had 0.03
 #   in conv3 to conv5.
 #

@@ -106,16 +106,6 @@ def test_bars_have_their_numbers_and_share_names():
     assert [label.get_text() for label in left.get_yticklabels()] == ["conv1", "fc6"] and left.yaxis_inverted()
 
 
-def test_what_crosses_between_two_streams_is_green():
-    stages = [("in", "", 9, (0,), False), ("a", "", 9, (1, -1), False), ("b", "", 5, (1, -1), False),
-              ("c", "", 3, (1, -1), True), ("d", "", 1, (1,), True)]
-    axes, = figures.draw_streams(stages).axes
-    crossing = [(line.get_xdata()[1], *line.get_ydata()) for line in axes.lines
-                if line.get_color() == figures.canvas.WINDOW]
-    assert sorted((round(at + 0.15), start, end) for at, start, end in crossing) == [(3, -1, 1), (3, 1, -1), (4, -1, 1)]
-    assert len(axes.lines) == 2 + 2 + 4 + 2 and len(axes.patches) == 8
-
-
 def test_curves_on_logarithmic_axes():
     lines = {"a": ([1, 10], [2, 3]), "b": ([1, 10], [4, 5])}
     axes, = figures.draw_lines({"": lines}, "h", "error", "xy", {"limit": 2.5}).axes

@@ -17,6 +17,11 @@ from tinynet.exercises.augmentation import (
     check_longest_axis,
     check_versions,
 )
+from tinynet.exercises.backpropagation import (
+    check_gradient_of_first_layer,
+    check_gradient_of_input,
+    check_gradient_of_weights,
+)
 from tinynet.exercises.check import Verdict
 from tinynet.exercises.convolution import (
     check_conv_parameters,
@@ -50,6 +55,7 @@ __all__ = ["Verdict", "check_at_test", "check_average_views", "check_chain_gradi
            "check_colour_shift", "check_column_bytes", "check_conv_macs", "check_conv_parameters",
            "check_convolve", "check_cross_entropy", "check_distance_between", "check_drop",
            "check_drop_gradient", "check_error_of_difference", "check_gradient_is_right",
+           "check_gradient_of_first_layer", "check_gradient_of_input", "check_gradient_of_weights",
            "check_gradient_to_all", "check_greyness", "check_honest_error", "check_kernel_gradient",
            "check_linear_intensity", "check_longest_axis", "check_lrn", "check_lrn_gradient",
            "check_max_pool", "check_max_pool_gradient", "check_middle_square", "check_nearest_rows",

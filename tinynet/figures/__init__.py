@@ -9,7 +9,6 @@ from tinynet.figures.charts import (
     draw_dots,
     draw_lines,
     draw_rows,
-    draw_streams,
     draw_table,
 )
 from tinynet.figures.data import draw_contact_sheet, draw_ten_crops
@@ -39,5 +38,5 @@ __all__ = ["ACTIVATIONS", "PHOTO", "WEIGHTS", "Drawing", "draw_access", "draw_ba
            "draw_contact_sheet", "draw_crops", "draw_curves", "draw_dots", "draw_explanation",
            "draw_graph", "draw_guesses", "draw_kernel", "draw_kernels", "draw_lines", "draw_maps",
            "draw_network", "draw_neuron", "draw_numbers", "draw_pictures", "draw_reduction",
-           "draw_rows", "draw_stack", "draw_streams", "draw_table", "draw_ten_crops",
+           "draw_rows", "draw_stack", "draw_table", "draw_ten_crops",
            "draw_thinned", "draw_threads", "draw_windows"]

@@ -2,7 +2,6 @@
 
 import matplotlib
 import numpy as np
-from matplotlib.patches import Rectangle
 
 from tinynet.figures.canvas import (
     DROP,
@@ -82,35 +81,6 @@ def draw_bars(panels, unit="", path=None):
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.tick_params(length=0)
     axes.invert_yaxis()  # of all: they share it
-    return done(figure, path)
-
-
-def draw_streams(stages, path=None):
-    """A network on two GPUs, from left to right, as the paper's figure 2; green where one reads
-    what the other made.
-
-    Args     stages: (name, what it says below, side in pixels, places, whether each reads both
-             streams); places: 1 for GPU 1, -1 for GPU 2, 0 for what is on neither
-    """
-    figure = Drawing(figsize=(1.2 * len(stages), 3.6), layout="constrained")
-    axes, before = figure.subplots(), ()
-    for at, (name, says, side, here, both) in enumerate(stages):
-        for y in here:
-            height = 0.25 + 1.4 * side / max(stage[2] for stage in stages)
-            axes.add_patch(Rectangle((at - 0.15, y - height / 2), 0.3, height, facecolor=PADDING,
-                                     edgecolor=INK))
-            for source in before:
-                crosses = both and source != y
-                if crosses or source in (0, y):
-                    axes.plot([at - 0.85, at - 0.15], [source, y], color=WINDOW if crosses else INK,
-                              linewidth=2.2 if crosses else 1, solid_capstyle="butt")
-        axes.text(at, 2.1, name, ha="center", fontsize=11)
-        axes.text(at, -2, says, ha="center", va="top", fontsize=8.5)
-        before = here
-    for y, name in ((1, "GPU 1"), (-1, "GPU 2")):
-        axes.text(0, y, name, ha="center", va="center", color=LOSS)
-    axes.set(xlim=(-0.6, len(stages) - 0.4), ylim=(-2.9, 2.4))
-    axes.set_axis_off()
     return done(figure, path)
 
 

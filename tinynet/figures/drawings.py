@@ -174,25 +174,25 @@ def draw_neuron(inputs=3, function="f", path=None):
 def draw_thinned(masks, path=None):
     """Draw a network and, beside it, what a dropout mask leaves of it.
 
-    Args     masks: for each layer of units from the input on, a list of 1 for a unit that speaks
-             and 0 for a silent one
+    Args     masks: for each layer of units from the input on, a list of 1 for a unit that is kept
+             and 0 for a dropped one
     """
     masks = [np.asarray(mask, bool) for mask in masks]
     tallest = max(map(len, masks))
     tall, across = 0.52 * tallest + 0.75, 1.25 * (len(masks) - 1)
     figure, axes = _inches(2 * across + 3.2, tall)
     everything = [np.ones_like(mask) for mask in masks]
-    for start, speak, title in ((0.7, everything, "at test: every unit"),
+    for start, kept, title in ((0.7, everything, "at test: every unit"),
                                 (across + 2.5, masks, "in training: what one mask leaves")):
         places = [[(start + 1.25 * layer, (tall - 0.4) / 2 + 0.52 * ((len(mask) - 1) / 2 - unit))
                    for unit in range(len(mask))] for layer, mask in enumerate(masks)]
         for layer in range(len(masks) - 1):
-            for a, first in zip(speak[layer], places[layer]):
-                for b, second in zip(speak[layer + 1], places[layer + 1]):
+            for a, first in zip(kept[layer], places[layer]):
+                for b, second in zip(kept[layer + 1], places[layer + 1]):
                     if a and b:
                         axes.plot(*zip(first, second), color=INK, linewidth=0.7, zorder=1)
-        for speaks, row in zip(speak, places):
-            for on, place in zip(speaks, row):
+        for mask, row in zip(kept, places):
+            for on, place in zip(mask, row):
                 axes.add_patch(Circle(place, 0.17, facecolor=MAPS if on else "white", zorder=2,
                                       edgecolor=INK if on else "#aaaaaa", linewidth=LINE,
                                       linestyle="-" if on else (0, (2, 2))))
@@ -372,7 +372,7 @@ def _says(layer, shape):
     if isinstance(layer, layers.Linear):
         return f"{layer.OUT:,} units, each of {shape[0]:,} inputs"
     if isinstance(layer, layers.Dropout):
-        return f"each unit speaks with probability {layer.keep_probability:g}"
+        return f"each unit is kept with probability {layer.keep_probability:g}"
     if isinstance(layer, layers.ReLU):
         return "max(0, x)"
     return "maps become units" if isinstance(layer, layers.Flatten) else type(layer).__name__
