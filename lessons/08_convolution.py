@@ -4,11 +4,11 @@
 # *50 minutes. Before it: 02, pictures as tensors; 05, backpropagation. Beside it: the paper, section 3.5, and
 # `tinynet/reference/conv.py`.*
 #
-# After this lesson you can say where any single number in a convolutional layer comes from, how large the layer's
-# output is, why the paper's 224 pixels do not fit and what people did about it, what the two groups are, and you can
-# derive the gradient of a weight and of a pixel.
+# After this lesson you can say how any single number in a convolutional layer is computed, how large the layer's output
+# is, why the paper's 224 pixels do not fit and which solutions are in use, and what the two groups are. You can derive
+# the gradient of a weight and of a pixel.
 #
-# **In a sentence:** a small block of weights, the kernel (卷积核), is laid over a window of the picture; weights and
+# **In a sentence:** a small block of weights, the kernel (卷积核), is placed over a window of the picture; weights and
 # pixels are multiplied one by one and added up; then the window moves on.
 
 # %%
@@ -25,22 +25,22 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## Why not a fully connected layer?
 #
-# A unit of a fully connected layer has a weight for every pixel. Pictures allow two savings. A thing looks the same
-# wherever it stands in the picture, so one set of weights can be used at every place (stationarity, 统计的平稳性). And
-# what belongs together lies close together, so a unit only needs to see a small window (locality, 局部性). Compare the
-# first layer of AlexNet with a fully connected layer that computes as many numbers:
+# A unit of a fully connected layer has a weight for every pixel. Lesson 01 measured two properties of pictures that
+# save weights. An edge looks the same in all parts of a picture, so one set of weights can be used at every place
+# (stationarity, 统计的平稳性). Pixels depend mostly on their neighbours, so a unit only needs to see a small window
+# (locality, 局部性). Compare the first layer of AlexNet with a fully connected layer that computes as many numbers:
 
 # %%
 outputs, pixels, window = 96 * 55 * 55, 3 * 227 * 227, 3 * 11 * 11
 print(f"fully connected:      {outputs * pixels:>14,} weights")
-print(f"a window for each:    {outputs * window:>14,} weights")
-print(f"the same everywhere:  {96 * window:>14,} weights")
+print(f"own weights, windows: {outputs * window:>14,} weights")
+print(f"convolution:          {96 * window:>14,} weights")
 assert (outputs * pixels, outputs * window, 96 * window) == (44_892_064_800, 105_415_200, 34_848)
 
 # %% [markdown]
 # ## One window, by hand
 #
-# Here is a picture of 5 x 5 pixels and a kernel of 3 x 3 weights. Lay the kernel over the window at the top left,
+# Here is a picture of 5 x 5 pixels and a kernel of 3 x 3 weights. Place the kernel over the window at the top left,
 # multiply, and add up:
 
 # %%
@@ -79,9 +79,9 @@ assert (library[0, 0] == y).all()
 figures.draw_numbers({"x": x, "w": w, "y": y}, windows={"x": (1, 2, 3, 3), "y": (1, 2, 1, 1)}, signs=["*", "="])
 
 # %% [markdown]
-# **No kernel is flipped.** In mathematics a convolution turns the kernel by 180 degrees first. Networks do not; what
-# they compute is called cross-correlation (互相关). A network learns its kernels, so either works. But a comparison
-# with another program fails if the two disagree:
+# **The kernel is not flipped.** In mathematics a convolution first turns the kernel by 180 degrees. Networks do not;
+# what they compute is called cross-correlation (互相关). A network learns its kernels, so both work. But two programs
+# give different results if one of them flips and the other does not:
 
 # %%
 flipped = ops.conv2d_forward(x[None, None], w[None, None, ::-1, ::-1], np.zeros(1), 1, 0, 1)[0, 0]
@@ -90,10 +90,12 @@ print("kernel flipped:  ", flipped.ravel())
 assert (flipped == -y).all()  # this kernel is antisymmetric, so flipped it gives the opposite sign
 
 # %% [markdown]
-# ## What a kernel looks for
+# ## What a kernel detects
 #
 # The sum is large where the window looks like the kernel. The weights of the first three kernels below add up to 0, so
 # an area of one colour gives 0, however bright it is. The weights of the blur add up to 1, and it gives the mean.
+#
+# **Predict:** where on the photo does the kernel "left to right" give large numbers?
 
 # %%
 small = data.load_picture(figures.PHOTO, 114)              # uint8 (3, 114, 114), a portrait of Grace Hopper
@@ -125,21 +127,20 @@ figures.draw_maps(np.concatenate([maps[:3], maps[3:] - grey.mean()]), [*list(ker
 # ## The formula
 #
 # A picture has several **channels** (通道): red, green and blue. A kernel spans all of them, so it is a block with
-# three dimensions, and still every place of it gives one number:
+# three dimensions. At each place it still gives one number:
 
 # %%
 figures.draw_kernel(channels=3, size=6, kernel=3, at=(1, 2))
 
 # %% [markdown]
 # A layer has $K$ kernels, and each makes a map of its own. The window moves $S$ pixels at a time, the stride (步长).
-# The picture may get a frame of $P$ pixels of zeros, the padding (填充). With all of this, for kernel $o$ and the output
-# at row $i$, column $j$:
+# A frame of $P$ pixels of zeros may be put around the picture, the padding (填充). For kernel $o$ and the output at row
+# $i$, column $j$:
 #
 # $$y_{o,i,j} = b_o + \sum_{c=0}^{C-1} \sum_{u=0}^{KH-1} \sum_{v=0}^{KW-1}
 # w_{o,c,u,v} \; x_{c,\; iS+u-P,\; jS+v-P}, \qquad x = 0 \text{ outside the picture}$$
 #
-# This is the library's own source, not a copy. `reference` has one loop for each index of the formula, in the same
-# order:
+# Here is the library's own source. `reference` has one loop for each index of the formula, in the same order:
 
 # %%
 print(inspect.getsource(reference.conv2d_forward))
@@ -150,9 +151,9 @@ print(inspect.getsource(reference.conv2d_forward))
 # Its kernels have 11 x 11 pixels of three channels, 363 weights each. The stride is 4. There are 96 kernels, so 96
 # maps.
 #
-# A fresh network has random weights. To see something, two kernels are written by hand here. Kernel 0 is an edge that
-# leans to the right, the same in all colours. Kernel 1 is a spot, positive in red and negative in blue. Training makes
-# kernels of these two sorts (the paper's figure 3).
+# A new network has random weights, which show no structure. So two kernels are written by hand here. Kernel 0 is a
+# diagonal edge, the same in all colours. Kernel 1 is a spot, positive in red and negative in blue. Training gives
+# kernels of these two kinds (the paper's figure 3).
 
 # %%
 net = tinynet.Sequential([layers.Conv2d("conv1", 96, 11, stride=4, std=0.01)], (3, 227, 227), rng)
@@ -183,9 +184,9 @@ figures.draw_pictures([photo, photo[:, top:top + 11, left:left + 11]], ["the pho
                       windows=[(top, left, 11, 11)])
 
 # %% [markdown]
-# `explain` takes that activation apart into the window, the weights and their products, for each channel. It adds the
-# products up by itself and compares the sum with what the layer computed; if they differed, it would raise an error.
-# Red products make the sum larger, blue ones smaller.
+# `explain` shows the window, the weights and their products, for each channel. It adds the products up by itself and
+# compares the sum with what the layer computed; if they differed, it would raise an error. Red products make the sum
+# larger, blue ones smaller.
 
 # %%
 seen = explain(trace, "conv1", (0, 0, i, j))
@@ -195,7 +196,7 @@ assert np.isclose(seen.value, trace["conv1"].y[0, 0, i, j], rtol=1e-4)
 figures.draw_explanation(seen)
 
 # %% [markdown]
-# The same as a table, which shows the largest of the 363 products:
+# Here is the same explanation as a table, which shows the largest of the 363 products:
 
 # %%
 print(seen)
@@ -207,7 +208,7 @@ print(seen)
 y = trace["conv1"].y
 assert y.shape == (1, 96, 55, 55) and 55 * 55 == 3025
 
-figures.draw_maps(y[0, :2], ["kernel 0: a leaning edge", "kernel 1: red minus blue"], share=False)
+figures.draw_maps(y[0, :2], ["kernel 0: a diagonal edge", "kernel 1: red minus blue"], share=False)
 
 # %% [markdown]
 # ## How many windows fit?
@@ -217,8 +218,9 @@ figures.draw_maps(y[0, :2], ["kernel 0: a leaning edge", "kernel 1: red minus bl
 #
 # $$\text{output} = \left\lfloor \frac{\text{size} + 2\,\text{pad} - \text{kernel}}{\text{stride}} \right\rfloor + 1$$
 #
-# The brackets say: round down. The Chinese notes leave them out. That is enough where the division has no remainder,
-# as in every layer of AlexNet at 227 pixels.
+# The brackets mean: round down. (A [student's notes](notes_corrected.md), which these lessons correct here and there,
+# leave them out.) Rounding makes no difference where the division has no remainder, as in every layer of AlexNet at
+# 227 pixels.
 
 # %%
 print(inspect.getsource(shapes.output_size))
@@ -235,9 +237,9 @@ assert [shapes.output_size(*row[1:]) for row in table] == [55, 27, 27, 13, 13, 1
 # ## 224 or 227?
 #
 # The paper says 224 pixels and 55 x 55 outputs. But (224 - 11) / 4 = 53.25, and rounded down that gives 54 windows,
-# not 55. Three answers are in use:
+# not 55. Three solutions are in use:
 #
-# 1. **227 pixels**, as in Caffe and in the notes: (227 - 11) / 4 = 54 exactly, so 55 windows. Our recipe `paper`.
+# 1. **227 pixels**, as in Caffe: (227 - 11) / 4 = 54 exactly, so 55 windows. Our recipe `paper`.
 # 2. **224 pixels, rounded up**, as in the authors' own program: the 55th window reaches three pixels past the right
 #    and the lower edge, where it reads zeros. Our recipe `code-2012`.
 # 3. **224 pixels with 2 pixels of padding**, as in torchvision. Our recipe `owt`.
@@ -252,9 +254,9 @@ assert shapes.output_size(224, 11, 4, ceil=True) == shapes.output_size(224, 11, 
 assert (tinynet.RECIPES["paper"].image_size, tinynet.RECIPES["code-2012"].image_size) == (227, 224)
 
 # %% [markdown]
-# If the second answer is right, the program of 2012 computes what a network for 227 pixels computes when the last
-# three rows and columns are 0. To check it, cut the photo to 224 pixels and compare rounding up with three rows and
-# columns of zeros that are added by hand.
+# By the second solution, the program of 2012 computes what a network for 227 pixels computes when the last three rows
+# and columns are 0. To check this, cut the photo to 224 pixels and compare rounding up with three rows and columns of
+# zeros that are added by hand.
 
 # %%
 x224 = x[:, :, :224, :224]
@@ -277,9 +279,9 @@ figures.draw_explanation(last)
 # ## Groups: two half networks
 #
 # The network of 2012 did not fit into the memory of one GPU, so it was divided between two. In conv2, conv4 and conv5
-# a kernel sees only the maps on its own GPU: the maps are divided into two groups (分组卷积). The notes suggest to skip
-# this. But it is why a kernel of conv2 has 5 x 5 x **48** weights and not 5 x 5 x 96, and the layer half as many. With
-# $G$ groups, kernel $o$ belongs to group $q$ and sees $C/G$ channels:
+# a kernel sees only the maps on its own GPU: the maps are divided into two groups (分组卷积). This is why a kernel of
+# conv2 has 5 x 5 x **48** weights and not 5 x 5 x 96, and why the layer has half as many weights. With $G$ groups,
+# kernel $o$ belongs to group $q$ and sees $C/G$ channels:
 #
 # $$q = \left\lfloor \frac{o}{K/G} \right\rfloor, \qquad
 # x_{c,\ldots} \text{ in the formula becomes } x_{q\,C/G + c,\ldots}, \quad c = 0, \ldots, C/G - 1$$
@@ -311,10 +313,10 @@ assert changed.tolist() == list(range(128))
 # %% [markdown]
 # ## Backward: three gradients
 #
-# Training asks of every number: if you were a little larger, how would the loss $L$ change? That is its gradient
-# (梯度). We write `dw` for $\partial L / \partial w$. From the layer above comes `dy`, a number for each activation.
-# The rule is always the same, the chain rule: **add up, over all $y$ that contain the number, dy times the slope of that
-# $y$**. The formula above is a sum of products, so every slope is the other factor of the product.
+# The gradient (梯度) of a number says how the loss $L$ changes if the number becomes a little larger. We write `dw` for
+# $\partial L / \partial w$. The layer above passes down `dy`, a number for each activation. The chain rule says: **add
+# up, over all $y$ that contain the number, dy times the slope of that $y$**. The formula above is a sum of products, so
+# every slope is the other factor of the product.
 #
 # **The weight.** $w_{o,c,u,v}$ is a factor in every window of its map, and the other factor is the pixel under it:
 #
@@ -331,8 +333,8 @@ assert changed.tolist() == list(range(128))
 #
 # $$\mathrm{d}b_o = \sum_{i,j} \mathrm{d}y_{o,i,j}$$
 #
-# With a batch, all three are also summed over the pictures. The program does not look for the windows of a pixel. It
-# visits every product of the forward pass again and adds to both factors:
+# With a batch, dw and db are also summed over the pictures. The program does not search for the windows of a pixel. It
+# visits every product of the forward pass again and adds to the gradients of both factors:
 
 # %%
 source = inspect.getsource(reference.conv2d_backward)
@@ -361,9 +363,9 @@ figures.draw_numbers({"x": x, "dy": dy, "dy * x, its sum is 6": dy * met}, windo
                      signs=["*", "="])
 
 # %% [markdown]
-# Do not believe a derivation; check it. Make the weight a little larger and a little smaller, and look at the loss. The
-# loss is here the sum of y * dy, because its gradient with respect to y is dy. This is lesson 06, for every weight,
-# pixel and bias at once:
+# Check the derivation. Make the weight a little larger and a little smaller, and look at the loss. Here the loss is the
+# sum of y * dy, because its gradient with respect to y is dy. `check_layer` (lesson 06) then does the same for every
+# weight, pixel and bias:
 
 # %%
 def L(w):
@@ -384,8 +386,8 @@ for report in gradcheck.check_layer(layer, rng.standard_normal((2, 4, 7, 6)), rn
     assert report.ok
 
 # %% [markdown]
-# In the photo the same weight meets 3,025 pixels. `explain` shows them all: what came from above (random here), the
-# pixel that the weight met in each window, and the products whose sum is the gradient.
+# On the photo a weight of conv1 is multiplied by 3,025 pixels. `explain` shows them all: dy (random here), the pixel
+# under the weight in each window, and the products whose sum is the gradient.
 
 # %%
 seen = explain(trace, "conv1", (0, 0, 5, 5), of="dw")
@@ -409,7 +411,7 @@ assert seen.value == 1
 figures.draw_explanation(seen)
 
 # %% [markdown]
-# And the bias:
+# The gradient of the bias:
 
 # %%
 assert db[0] == dy.sum() == 2
@@ -418,8 +420,8 @@ print(explain(small_trace, "conv", 0, of="db"))
 # %% [markdown]
 # ## im2col: all windows at once
 #
-# Seven loops in Python are far too slow. The way out: copy every window into a **column** (im2col) and write every
-# kernel as a **row**. Then all the sums are one matrix product, and every computer has a fast program for that:
+# Seven loops in Python are far too slow. The solution: copy every window into a **column** (im2col) and write every
+# kernel as a **row**. Then all the sums are one matrix product, for which every computer has a fast program:
 #
 # $$Y = W X_{\text{col}}, \qquad \mathrm{d}W = \mathrm{d}Y \, X_{\text{col}}^T, \qquad
 # \mathrm{d}X_{\text{col}} = W^T \, \mathrm{d}Y$$
@@ -441,9 +443,9 @@ figures.draw_numbers({"w as a row": row, "cols: a column for each window": cols,
                      windows={"cols: a column for each window": (0, 3, 9, 1), "y": (0, 3, 1, 1)}, signs=["@", "="])
 
 # %% [markdown]
-# The price is memory. Neighbouring windows share pixels, and each has its own copy: the columns of conv1 hold 363 x
-# 3,025 numbers, seven times as many as the picture. So `ops` makes them for a few pictures at a time, and makes them
-# again in the backward pass instead of keeping them.
+# This costs memory. Neighbouring windows share pixels, and each window has its own copy.
+#
+# **Predict:** how many times as many numbers as the picture do the columns of conv1 hold?
 
 # %%
 numbers, copies = 3 * 227 * 227, 363 * 3025
@@ -451,6 +453,11 @@ print(f"the picture: {numbers:,} numbers; its columns: {copies:,}, {copies / num
 assert (numbers, copies) == (154_587, 1_098_075) and 7 < copies / numbers < 7.2
 assert ops.im2col(photo[None].astype(np.float32), 11, 11, stride=4, pad=0).size == copies
 
+# %% [markdown]
+# So `ops` makes the columns for a few pictures at a time, and makes them again in the backward pass instead of keeping
+# them:
+
+# %%
 print(inspect.getsource(ops.conv2d_forward))
 
 # %% [markdown]
@@ -481,8 +488,8 @@ def output_size(size, kernel, stride, pad):
 exercises.check_output_size(output_size)
 
 # %% [markdown]
-# **2.** How many numbers does a convolutional layer learn? `channels` come in; there are `kernels` of `size` x `size`
-# pixels, in `groups`.
+# **2.** How many numbers does a convolutional layer learn? The input has `channels`; the layer has `kernels` of `size`
+# x `size` pixels, in `groups`.
 
 # %%
 import numpy as np
@@ -530,10 +537,12 @@ exercises.check_kernel_gradient(kernel_gradient)
 # %% [markdown]
 # ## What to remember
 #
-# - An activation is the sum of window times kernel, over all channels of the group, plus a bias. Nothing is flipped.
+# - An activation is the sum of window times kernel, over all channels of the group, plus a bias. The kernel is not
+#   flipped.
 # - Output size: (size + 2 pad - kernel) / stride, rounded down, plus 1. 224 pixels need rounding up, padding, or 227.
-# - The gradient of a weight adds up dy times the pixel that it met, over all windows; that of a pixel, dy times the
-#   weight that it met; that of a bias, dy.
-# - im2col makes all of it one matrix product, and pays with memory.
+# - Gradients: of a weight, the sum of dy times the pixel under it, over all windows; of a pixel, the sum of dy times
+#   the weight over it; of a bias, the sum of dy.
+# - im2col turns a convolution into one matrix product, and costs memory.
 #
-# Read next: [reference/conv.py](../tinynet/reference/conv.py) and beside it [ops/conv.py](../tinynet/ops/conv.py).
+# Next: [09, overlapping pooling](09_pooling.ipynb). Read next: [reference/conv.py](../tinynet/reference/conv.py) and
+# beside it [ops/conv.py](../tinynet/ops/conv.py).

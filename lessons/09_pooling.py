@@ -1,13 +1,13 @@
 # %% [markdown]
-# # 09 · Overlapping pooling (重叠池化, in the notes 覆盖池化)
+# # 09 · Overlapping pooling (重叠池化)
 #
 # *25 minutes. Before it: 08, convolution. Beside it: the paper, section 3.4, and `tinynet/reference/pool.py`.*
 #
 # After this lesson you can pool by hand, forward and backward, derive the gradient of a maximum, and say what overlaps
 # and what that changes.
 #
-# **In a sentence:** of each window of 3 x 3 activations only the largest goes on; windows are 2 pixels apart, so each
-# shares a row or a column with the next.
+# **In a sentence:** the output for each window of 3 x 3 activations is the largest of them; windows are 2 pixels apart,
+# so each shares a row or a column with the next.
 
 # %%
 import inspect
@@ -23,8 +23,8 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## The formula, by hand
 #
-# A window has $z \times z$ pixels (池化窗口), and windows are $s$ pixels apart; the paper has $z = 3$ and $s = 2$. In
-# each channel $c$ by itself:
+# A window has $z \times z$ pixels (池化窗口), and windows are $s$ pixels apart; the paper has $z = 3$ and $s = 2$. Each
+# channel $c$ is pooled separately:
 #
 # $$y_{c,i,j} = \max_{0 \le u,\, v < z} \; x_{c,\; is+u,\; js+v}$$
 #
@@ -42,8 +42,8 @@ assert (y[0, 0] == [[5, 3], [8, 8]]).all()                 # the 8 is the larges
 figures.draw_numbers({"x": x, "y": y[0, 0]}, windows={"x": (2, 2, 3, 3), "y": (1, 1, 1, 1)}, signs=["->"])
 
 # %% [markdown]
-# Besides the largest, the layer keeps **where** it was: `argmax`, the number of the pixel inside its window in reading
-# order, 0 to 8. The backward pass needs nothing else.
+# Besides the largest activation, the layer saves **where** it was: `argmax`, the number of the pixel inside its window
+# in reading order, 0 to 8. The backward pass needs nothing else.
 
 # %%
 print(argmax[0, 0])
@@ -60,9 +60,11 @@ assert (reference.maxpool_forward(x[None, None], 3, 2)[0] == y).all()
 # %% [markdown]
 # ## In the network
 #
-# Pooling has no weights. The notes say that it is like convolution, “类似卷积的过程”. Only one thing is alike: a window
-# slides, and windows can overlap. There is no kernel, nothing is added up, and channels are not mixed. (So the notes'
-# "kernel_size = 3 * 3 * 96" is wrong about the 96.) **Predict:** map 40 of 96 changes; which maps of the output change?
+# Pooling has no weights. Some texts, such as these [student's notes](notes_corrected.md), say that it is like
+# convolution (“类似卷积的过程”). They have one thing in common: a window slides, and windows can overlap. But there is no
+# kernel, nothing is added up, and channels are not mixed, so a window has 3 x 3 pixels and not 3 x 3 x 96.
+#
+# **Predict:** map 40 of 96 changes; which maps of the output change?
 
 # %%
 maps = rng.standard_normal((1, 96, 55, 55), dtype=np.float32)
@@ -74,8 +76,10 @@ print("changed:", np.flatnonzero(changed))
 assert np.flatnonzero(changed).tolist() == [40]
 
 # %% [markdown]
-# Here are edges of the photo, and what pooling leaves of them after one, two and three times. AlexNet pools three
-# times, too: pool1, pool2 and pool5. There are fewer pixels each time, and the strongest answers stay.
+# Here are edges of the photo, pooled once, twice and three times. AlexNet pools three times, too: pool1, pool2 and
+# pool5. There are fewer pixels each time, and the strongest activations stay.
+#
+# **Predict:** does the mean of the activations grow or fall?
 
 # %%
 photo = data.load_picture(figures.PHOTO, 113)
@@ -89,7 +93,7 @@ sides = [a.shape[-1] for a in pooled]
 for side, a in zip(sides, pooled):
     print(f"{side:>3} pixels: mean {a.mean():.1f}, largest {a.max():.1f}")
 assert sides == [113, 56, 27, 13]
-assert pooled[3].mean() > 2 * edges.mean()                 # a maximum is no mean: the mean grows
+assert pooled[3].mean() > 2 * edges.mean()                 # the largest stay, so the mean grows
 
 figures.draw_pictures([a[0, 0] for a in pooled], [f"{side} x {side}" for side in sides])
 
@@ -106,8 +110,11 @@ assert seen.value == edges.max()
 figures.draw_explanation(seen)
 
 # %% [markdown]
-# Why pool at all? A small shift of the picture changes the maxima less than the activations, and the layers above have
-# a quarter of the pixels to work on. Shift the edges by one pixel and measure how much changes:
+# Why pool? A small shift of the picture changes the maxima less than the activations, and the layers above have only a
+# quarter of the pixels to process. Shift the edges by one pixel and measure how much changes, relative to what was
+# there.
+#
+# **Predict:** which changes least: no pooling, windows of 2 x 2, or windows of 3 x 3?
 
 # %%
 shifted = np.roll(edges, 1, axis=3)
@@ -121,17 +128,18 @@ assert moves[0] > moves[1] > moves[2]
 # %% [markdown]
 # ## What overlaps
 #
-# Older networks had windows of 2, 2 pixels apart. In the drawing each number says in how many windows a pixel lies:
+# Older networks had windows of 2 x 2 pixels, 2 pixels apart. In the drawing each number says in how many windows a
+# pixel lies:
 
 # %%
 figures.draw_windows({"windows of 2, 2 apart": (2, 2), "windows of 3, 2 apart": (3, 2)}, side=7)
 
 # %% [markdown]
-# With $z > s$ a pixel lies in up to four windows. For 55 pixels both choices give 27, **if the size is rounded down**:
-# the 55th row is then in none of the windows of 2. Rounded up, as in the authors' program, windows of 2 give 28. (For
-# that reason the authors' comparison of the two also had to change the padding of the layers above.) The paper found
-# the error with overlap 0.4 points lower in top-1 and 0.3 in top-5, and such networks "slightly" harder to overfit.
-# The notes promise more: 避免过拟合.
+# With $z > s$ a pixel lies in up to four windows. For 55 pixels both choices give 27, but only **if the size is rounded
+# down**: then no window of 2 contains the 55th row. Rounded up, as in the authors' program, windows of 2 give 28. (For
+# that reason the authors' comparison of the two also had to change the padding of the layers above.) The paper reports
+# that overlap lowers the top-1 error by 0.4 points and the top-5 error by 0.3, and that such networks are "slightly"
+# harder to overfit. It does not say that overlap avoids overfitting (“避免过拟合”).
 
 # %%
 rounded_down = [shapes.output_size(55, z, 2) for z in (2, 3)]
@@ -151,12 +159,12 @@ for side in (55, 27, 13, 28):
 # %% [markdown]
 # ## ReLU may come after
 #
-# The ReLU keeps order: if $a \ge b$, then $\max(0, a) \ge \max(0, b)$. So the largest of the ReLUs is the ReLU of the
-# largest:
+# The ReLU keeps the order of numbers: if $a \ge b$, then $\max(0, a) \ge \max(0, b)$. So the largest of the ReLUs is
+# the ReLU of the largest:
 #
 # $$\max_{u,v} \; \max(0, x_{u,v}) = \max\left(0, \; \max_{u,v} x_{u,v}\right)$$
 #
-# The program of 2012 pools first in two layers, and computes a quarter of the ReLUs:
+# The program of 2012 pools first in two layers, so it computes only a quarter of the ReLUs:
 
 # %%
 signed = rng.standard_normal((1, 96, 55, 55), dtype=np.float32)
@@ -167,18 +175,18 @@ assert (one == other).all()
 assert (signed.size, other.size) == (290_400, 69_984) and other.size < signed.size / 4
 
 # %% [markdown]
-# ## Backward: the largest takes all
+# ## Backward: the largest gets the whole gradient
 #
-# If the largest activation of a window grows a little, $y$ grows as much. If any other one does, $y$ stays the same. So
-# the slope is 1 for one pixel and 0 for the others. Write $(u^*, v^*)$ for the place that `argmax` keeps:
+# If the largest activation of a window grows a little, $y$ grows by as much. If another one grows a little, $y$ stays
+# the same. So the slope is 1 for one pixel and 0 for the others. Write $(u^*, v^*)$ for the place that `argmax` saves:
 #
 # $$\frac{\partial y_{i,j}}{\partial x_{a,e}} = \begin{cases} 1 & \text{if } (a, e) = (is + u^*_{i,j},\; js + v^*_{i,j})
 # \\ 0 & \text{otherwise} \end{cases}$$
 #
-# By the chain rule a pixel **adds up** dy over the windows that it won:
+# By the chain rule, the gradient of a pixel is the **sum** of dy over the windows in which it is the largest:
 #
 # $$\mathrm{d}x_{a,e} = \sum_{i,j} \mathrm{d}y_{i,j} \, \frac{\partial y_{i,j}}{\partial x_{a,e}}
-# = \sum_{(i,j) \text{ won by } (a,e)} \mathrm{d}y_{i,j}$$
+# = \sum_{(i,j) \text{ with maximum at } (a,e)} \mathrm{d}y_{i,j}$$
 #
 # As a program: one addition for each window.
 
@@ -187,7 +195,8 @@ source = inspect.getsource(reference.maxpool_backward)
 print(source[source.index("    dx = "):])
 
 # %% [markdown]
-# **Predict:** the 8 won the two lower windows, whose dy are 30 and 40. What is its gradient? Which other pixels get one?
+# **Predict:** the 8 is the largest of the two lower windows, whose dy are 30 and 40. What is its gradient? Which other
+# pixels get a gradient?
 
 # %%
 dy = np.array([[10, 20], [30, 40]], float)
@@ -200,8 +209,8 @@ assert np.count_nonzero(dx) == 3
 figures.draw_numbers({"x": x, "dy": dy, "dx": dx}, windows={"x": (2, 2, 3, 3), "dy": (1, 1, 1, 1), "dx": (4, 2, 1, 1)})
 
 # %% [markdown]
-# Write `=` where `+=` belongs, and the 8 gets 40 instead of 70. With windows that do not overlap nobody would notice.
-# That is why pooling has to be tested with windows that overlap. The same number, taken apart:
+# With `=` in place of `+=`, the 8 would get 40 instead of 70. With windows that do not overlap this mistake has no
+# effect, so pooling has to be tested with windows that overlap. Here is how the 70 is computed:
 
 # %%
 net = tinynet.Sequential([layers.MaxPool("pool", 3, 2)], (1, 5, 5), rng, "float64")
@@ -211,7 +220,7 @@ assert seen.value == 70
 print(seen)
 
 # %% [markdown]
-# And the 6, in row 3, column 3? It lies in one window only, and there the 8 is larger:
+# The 6, in row 3, column 3, lies in one window only, and there the 8 is larger:
 
 # %%
 seen = explain(trace, "pool", (0, 0, 3, 3), of="dx")
@@ -219,9 +228,9 @@ print(seen)
 assert seen.value == 0
 
 # %% [markdown]
-# **Ties.** Where several activations are equally large, we take the first in reading order, as Caffe does. The program
-# of 2012 gave each of them the whole gradient. After a ReLU there are many ties at 0. They do no harm either way,
-# because the ReLU lets no gradient through there.
+# **Ties.** If several activations are equally large, this library takes the first in reading order, as Caffe does. The
+# program of 2012 gave each of them the whole gradient. After a ReLU there are many ties at 0. They have no effect in
+# either case, because the ReLU passes no gradient there.
 
 # %%
 tie = np.array([[3.0, 3.0], [1.0, 3.0]])[None, None]
@@ -259,7 +268,8 @@ def max_pool(x, size, stride):
 exercises.check_max_pool(max_pool)
 
 # %% [markdown]
-# **2.** Backward: `dy` has the shape of `max_pool(x, size, stride)`, the result that of `x`. Of equals the first wins.
+# **2.** Backward: `dy` has the shape of `max_pool(x, size, stride)`, the result that of `x`. Of equal
+# activations, the first gets the gradient.
 
 # %%
 import numpy as np
@@ -276,9 +286,11 @@ exercises.check_max_pool_gradient(max_pool_gradient)
 # %% [markdown]
 # ## What to remember
 #
-# - The largest of each window, each map by itself, no weights; the layer keeps where it was.
-# - Overlap (z > s): a pixel may win up to four windows, and its gradients add up.
-# - ReLU and max-pooling can change places.
+# - The output is the largest activation of each window, in each map separately. There are no weights; the layer saves
+#   where the largest was.
+# - Overlap (z > s): a pixel may be the largest of up to four windows, and its gradients add up.
+# - ReLU and max-pooling can be exchanged.
 # - 55, 27 and 13 pixels give the same size rounded up or down with windows of 3, but not with windows of 2.
 #
-# Read next: [reference/pool.py](../tinynet/reference/pool.py) beside [ops/pool.py](../tinynet/ops/pool.py).
+# Next: [10, local response normalisation](10_lrn.ipynb). Read next: [reference/pool.py](../tinynet/reference/pool.py)
+# beside [ops/pool.py](../tinynet/ops/pool.py).

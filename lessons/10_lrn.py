@@ -4,11 +4,12 @@
 # *40 minutes. Before it: 08, convolution; 09, pooling. Beside it: the paper, section 3.3, and
 # `tinynet/reference/lrn.py`.*
 #
-# After this lesson you can compute an LRN by hand, derive its gradient, say what it does and how little it does in a
-# fresh AlexNet, and explain why four programs with "the same" layer give four different answers.
+# After this lesson you can compute an LRN by hand, derive its gradient, say what it does and how little it does in an
+# untrained AlexNet, and explain why four programs with "the same" layer give four different results.
 #
 # **In a sentence:** each activation is divided by a power of the sum of squares of its neighbours in other maps, so a
-# channel with large activations makes those of its neighbours smaller, as neurons do (侧抑制, lateral inhibition).
+# channel with large activations makes the activations of its neighbours smaller. In biology this is called lateral
+# inhibition (侧抑制).
 
 # %%
 import inspect
@@ -30,21 +31,21 @@ rng = np.random.default_rng(0)
 # W(c) = \left\{ j : |j - c| \le \lfloor n/2 \rfloor,\; 0 \le j < C \right\}$$
 #
 # with $k = 2$, $n = 5$, $\alpha = 10^{-4}$ and $\beta = 0.75$. We call the sum of squares the energy (能量) and $s$ the
-# scale. In the Chinese notes a bracket is missing: the power $\beta$ is of the whole denominator, $k$ included; the
-# constants are missing as well. The sum goes over **channels** at one pixel. The pixels around it do not matter. As a
-# program:
+# scale. The power $\beta$ is applied to the whole denominator, $k$ included. (In these [student's
+# notes](notes_corrected.md) a bracket is missing there, and the constants.) The sum goes over **channels** at one
+# pixel; the pixels around it do not matter. As a program:
 
 # %%
 print(inspect.getsource(reference.lrn_forward))
 
 # %% [markdown]
-# Here is one pixel with five channels, and friendlier constants: $y = x / \sqrt{1 + \text{energy}}$ with windows of
-# three channels. **Predict** the scale of channel 3 from x = 1, 2, 0, 3, -1:
+# Here is one pixel with five channels, and simpler constants: $y = x / \sqrt{1 + \text{energy}}$ with windows of three
+# channels. **Predict** the scale of channel 3 from x = 1, 2, 0, 3, -1:
 
 # %%
 x = np.array([1.0, 2, 0, 3, -1]).reshape(1, 5, 1, 1)       # (N, C, H, W)
-friendly = {"n": 3, "k": 1, "alpha": 1, "beta": 0.5}
-y, scale = ops.lrn_forward(x, **friendly)
+simple = {"n": 3, "k": 1, "alpha": 1, "beta": 0.5}
+y, scale = ops.lrn_forward(x, **simple)
 
 energies = [1 + 4, 1 + 4 + 0, 4 + 0 + 9, 0 + 9 + 1, 9 + 1]  # of the window of 3 around each channel
 print("scale:", scale.ravel())
@@ -55,10 +56,10 @@ figures.draw_numbers({"x": x.reshape(1, 5), "scale": scale.reshape(1, 5), "y": y
                      windows={"x": (0, 2, 1, 3), "scale": (0, 3, 1, 1), "y": (0, 3, 1, 1)})
 
 # %% [markdown]
-# At the edges the window is shorter: channel 0 has one neighbour, not two. `explain` takes channel 3 apart:
+# At the edges the window is shorter: channel 0 has one neighbour, not two. `explain` shows how channel 3 is computed:
 
 # %%
-net = tinynet.Sequential([layers.LRN("lrn", **friendly)], (5, 1, 1), rng, "float64")
+net = tinynet.Sequential([layers.LRN("lrn", **simple)], (5, 1, 1), rng, "float64")
 trace = Trace(net, x, dy=np.array([1.0, 0, 2, -1, 0]).reshape(1, 5, 1, 1)).run()
 seen = explain(trace, "lrn", (0, 3, 0, 0))
 assert seen.start == (2,) and np.isclose(seen.value, 3 / 11**0.5)
@@ -73,7 +74,7 @@ print(seen)
 # %%
 large = np.ones((1, 5, 1, 4))
 large[0, 2, 0] = [1, 3, 10, 30]
-y, _ = ops.lrn_forward(large, **friendly)
+y, _ = ops.lrn_forward(large, **simple)
 print("middle:   ", y[0, 2, 0].round(3))
 print("neighbour:", y[0, 1, 0].round(3))
 print("outer:    ", y[0, 0, 0].round(3))
@@ -84,9 +85,9 @@ assert y[0, 2, 0, 3] < 1                                   # with these constant
 figures.draw_numbers({"x: channels down": large[0, :, 0], "y": y[0, :, 0]})
 
 # %% [markdown]
-# The notes say: to suppress the neurons around a neuron one can simply max-pool (“可以直接最大池化”). That is another
-# thing. Max-pooling **selects** one activation of a window and drops the others. LRN keeps all of them and **divides**
-# each by what is around it. And pooling compares pixels of one map, LRN maps at one pixel:
+# Could max-pooling suppress neighbours instead (“可以直接最大池化”, as the notes say)? It does something else. Max-pooling
+# **selects** one activation of a window and drops the others. LRN keeps all of them and **divides** each by a power of
+# the energy around it. And pooling compares pixels of one map, while LRN compares maps at one pixel:
 
 # %%
 pooled, _ = ops.maxpool_forward(large, (1, 2), (1, 2))
@@ -97,8 +98,8 @@ assert (pooled[0, 1] == 1).all() and (y[0, 1, 0] < 1).all()
 # %% [markdown]
 # ## In the network
 #
-# Here are eight kernels that look for edges, each turned a little further than the one before, applied to the photo;
-# then ReLU. Neighbouring channels look for similar directions, so they are large together:
+# Here are eight kernels that detect edges, each turned a little further than the one before, applied to the photo;
+# then ReLU. Neighbouring channels detect similar directions, so they are large at the same places:
 
 # %%
 photo = data.load_picture(figures.PHOTO, 114)              # uint8 (3, 114, 114)
@@ -114,27 +115,28 @@ assert x.shape == (1, 8, 54, 54)
 figures.draw_maps(x[0], [f"{22.5 * c:g} degrees" for c in range(8)], columns=4)
 
 # %% [markdown]
-# Now LRN with n = 5. To see something, alpha is a hundred times the paper's here. Strong edges stay where they are, but
-# exceed the weak ones by less. The first and the last maps keep more than the others, because a part of their windows
-# is missing.
+# Now LRN with n = 5. Alpha is a hundred times the paper's here, so that the effect can be seen.
+#
+# **Predict:** does the ratio of strong to weak activations grow or fall? Which maps become smaller than the others?
 
 # %%
 y, scale = ops.lrn_forward(x, n=5, k=2, alpha=1e-2, beta=0.75)
 strong, weak = np.quantile(x[x > 0], [0.99, 0.5])
 strong_after, weak_after = np.quantile(y[y > 0], [0.99, 0.5])
-kept = y[0].sum(axis=(1, 2)) / x[0].sum(axis=(1, 2))       # (8,): what is left of each map
+kept = y[0].sum(axis=(1, 2)) / x[0].sum(axis=(1, 2))       # (8,): the sum after / before
 print(f"strong / weak: {strong / weak:.1f} before, {strong_after / weak_after:.1f} after")
-print("left of each map:", kept.round(2))
+print("sum of each map, after / before:", kept.round(2))
 assert 0 < y.max() < x.max() and strong_after / weak_after < 0.6 * strong / weak
 assert kept[[0, 7]].min() > kept[2:6].max()
 
 figures.draw_maps(y[0], [f"{22.5 * c:g} degrees" for c in range(8)], columns=4)
 
 # %% [markdown]
-# So the notes are only half right that large responses become larger relative to small ones. **Within a window** of
-# channels all activations share nearly the same denominator, so their order stays. **From pixel to pixel** large
-# responses are divided by more, and differences shrink. Here is the largest activation, taken apart. The bars are its
-# neighbours in other maps.
+# The first and the last maps keep more than the others, because a part of their windows is missing. Strong edges stay
+# where they are, but the ratio of strong to weak falls. So the statement that large responses become larger relative to
+# small ones is only half right. **Within a window** of channels all activations have nearly the same denominator, so
+# their order stays. **From pixel to pixel** large responses are divided by more, and differences shrink. Here is how
+# the largest activation is computed. The bars are its neighbours in other maps.
 
 # %%
 net = tinynet.Sequential([layers.LRN("lrn", n=5, k=2, alpha=1e-2, beta=0.75)], (8, 54, 54), rng, "float64")
@@ -146,7 +148,8 @@ assert np.isclose(seen.value, y[largest])
 figures.draw_explanation(seen)
 
 # %% [markdown]
-# **Predict:** with the paper's alpha of 0.0001 and a fresh conv1, by what does LRN multiply a typical activation?
+# **Predict:** with the paper's alpha of 0.0001 and an untrained conv1, by which factor does LRN multiply a typical
+# activation?
 
 # %%
 conv1 = tinynet.Sequential([layers.Conv2d("conv1", 96, 11, stride=4, std=0.01)], (3, 114, 114), rng)
@@ -158,14 +161,14 @@ print(f"mean scale {scale.mean():.2f}, median factor {factor:.2f}; with no energ
 assert 2 < scale.mean() < 2.1 and 0.95 < factor / 2**-0.75 <= 1
 
 # %% [markdown]
-# The energy hardly counts: the scale is close to k = 2. Channels compete only where activations are large.
+# The energy has hardly any effect: the scale is close to k = 2. Channels compete only where activations are large.
 #
-# ## What it is for, and what it is not for
+# ## What LRN is for
 #
-# The notes say that the outputs of ReLU have no bound and **need** to be normalised. The paper says the opposite:
-# ReLUs do not saturate, and need no normalisation for that. LRN was added because it helped generalisation, by 1.4
-# points of top-1 and 1.2 of top-5 error in the authors' comparison (section 3.3). torchvision's AlexNet, of 2014, has
-# no LRN.
+# It is sometimes said that the outputs of ReLU have no bound and therefore **need** to be normalised. The paper says
+# the opposite: ReLUs do not saturate, so they need no normalisation. LRN was added because it helped generalisation: in
+# the authors' comparison it lowered the top-1 error by 1.4 points and the top-5 error by 1.2 (section 3.3).
+# torchvision's AlexNet, of 2014, has no LRN.
 #
 # ## Four programs, four layers
 #
@@ -193,10 +196,11 @@ assert (lrn1["caffe"].k, lrn1["caffe"].alpha, lrn1["caffe"].groups) == (1, 1e-4 
 assert lrn1["owt"] is None
 
 # %% [markdown]
-# **"The normal in the figure"** (图中的normal并不是normalization的意思, say the notes). It does mean normalisation: in
-# Caffe's diagrams norm1 and norm2 are the LRN layers. The diagram in the notes has them after pooling, which is
-# CaffeNet, a variant of AlexNet. AlexNet normalises first. Does the order matter? ReLU and max-pooling can change
-# places (lesson 09). Try LRN with both:
+# In Caffe's diagrams these layers are called norm1 and norm2, and norm does mean normalisation (the notes doubt it:
+# 图中的normal并不是normalization的意思). A diagram that has them after pooling shows CaffeNet, a variant of AlexNet.
+# AlexNet normalises first. ReLU and max-pooling can be exchanged (lesson 09).
+#
+# **Predict:** can LRN be exchanged with the ReLU, or with pooling?
 
 # %%
 signed = rng.standard_normal((1, 8, 9, 9))
@@ -207,7 +211,7 @@ def pool(a):
 
 
 def normalise(a):
-    return ops.lrn_forward(a, **friendly)[0]
+    return ops.lrn_forward(a, **simple)[0]
 
 
 for name, one, other in (
@@ -218,11 +222,11 @@ for name, one, other in (
     assert np.allclose(one, other) == (name == "ReLU and pooling")
 
 # %% [markdown]
-# LRN before the ReLU counts the energy of negative numbers, too. LRN after pooling counts the energy of maxima, which
-# may come from different pixels.
+# LRN before the ReLU adds the squares of negative numbers, too. LRN after pooling adds the squares of maxima, which may
+# come from different pixels.
 #
-# And the border between the GPUs: channels 0 to 47 of conv1 were on one and 48 to 95 on the other. With groups = 2 a
-# window around channel 47 ends there.
+# Now the border between the GPUs: channels 0 to 47 of conv1 were on one and 48 to 95 on the other. With groups = 2 a
+# window around channel 47 ends at the border.
 
 # %%
 net = tinynet.Sequential([layers.LRN("whole"), layers.LRN("halves", groups=2)], (96, 2, 2), rng, "float64")
@@ -248,24 +252,25 @@ figures.draw_explanation(seen)
 # %% [markdown]
 # ## Backward, step by step
 #
-# Which $y$ contain $x_c$? Its own, in the numerator and in the energy. And the $y_j$ of every neighbour, whose energy
-# contains $x_c^2$. First the slopes of the scales, which are sums of squares:
+# Which $y$ depend on $x_c$? Its own $y_c$, in the numerator and in the energy, and the $y_j$ of every neighbour, whose
+# energy contains $x_c^2$. First the slopes of the scales, which are sums of squares:
 #
 # $$\frac{\partial s_j}{\partial x_c} = 2 \alpha \, x_c \quad \text{if } c \in W(j), \text{ otherwise } 0$$
 #
-# Then those of $y_j = x_j \, s_j^{-\beta}$, by the product rule; $[j = c]$ is 1 if $j = c$ and 0 otherwise:
+# Then the slopes of $y_j = x_j \, s_j^{-\beta}$, by the product rule; $[j = c]$ is 1 if $j = c$ and 0 otherwise:
 #
 # $$\frac{\partial y_j}{\partial x_c} = [j = c] \; s_j^{-\beta} - \beta \, x_j \, s_j^{-\beta - 1} \,
 # \frac{\partial s_j}{\partial x_c}
 # = [j = c] \; s_j^{-\beta} - 2 \alpha \beta \, x_c \, \frac{y_j}{s_j}$$
 #
-# In the last step $x_j \, s_j^{-\beta}$ became $y_j$. Now the chain rule, a sum over all $j$ with $c \in W(j)$:
+# In the last step $x_j \, s_j^{-\beta}$ was replaced by $y_j$. Now the chain rule, a sum over all $j$ with $c \in
+# W(j)$:
 #
 # $$\mathrm{d}x_c = \sum_j \mathrm{d}y_j \, \frac{\partial y_j}{\partial x_c}
 # = \mathrm{d}y_c \, s_c^{-\beta} - 2 \alpha \beta \, x_c \sum_{j \in W(c)} \frac{\mathrm{d}y_j \, y_j}{s_j}$$
 #
-# For an odd $n$, $c \in W(j)$ exactly if $j \in W(c)$: if you are my neighbour, I am yours. So $j$ runs over the same
-# channels as in the forward pass. The loop, term by term:
+# For an odd $n$, $c \in W(j)$ exactly if $j \in W(c)$: being neighbours is mutual. So $j$ runs over the same channels
+# as in the forward pass. Here is the loop:
 
 # %%
 source = inspect.getsource(reference.lrn_backward)
@@ -276,12 +281,12 @@ print(source[source.index("    dx = "):])
 
 # %%
 x5, dy5 = np.array([1.0, 2, 0, 3, -1]), np.array([1.0, 0, 2, -1, 0])
-y5, scale5 = (a.ravel() for a in ops.lrn_forward(x5.reshape(1, 5, 1, 1), **friendly))
+y5, scale5 = (a.ravel() for a in ops.lrn_forward(x5.reshape(1, 5, 1, 1), **simple))
 own = dy5[3] * scale5[3]**-0.5
 others = 2 * 1 * 0.5 * x5[3] * (dy5[2] * y5[2] / scale5[2] + dy5[3] * y5[3] / scale5[3] + dy5[4] * y5[4] / scale5[4])
 print(f"own {own:.4f} - others {others:.4f} = {own - others:.4f}")
 
-net = tinynet.Sequential([layers.LRN("lrn", **friendly)], (5, 1, 1), rng, "float64")
+net = tinynet.Sequential([layers.LRN("lrn", **simple)], (5, 1, 1), rng, "float64")
 trace = Trace(net, x5.reshape(1, 5, 1, 1), dy=dy5.reshape(1, 5, 1, 1)).run()
 seen = explain(trace, "lrn", (0, 3, 0, 0), of="dx")
 assert np.isclose(seen.value, own - others)
@@ -289,9 +294,12 @@ assert np.isclose(seen.value, own - others)
 figures.draw_explanation(seen)
 
 # %% [markdown]
-# A program without the second term still trains, with slightly wrong gradients. It is the commonest mistake with LRN,
-# and with the paper's tiny alpha few tests see it: **predict** how large the second term is, compared with the first,
-# in the fresh conv1 above. So check gradients where alpha times the energy is about as large as k:
+# A program without the second term still trains, with slightly wrong gradients. With the paper's small alpha few tests
+# find this mistake.
+#
+# **Predict:** in the untrained conv1 above, how large is the second term, compared with the first?
+#
+# So check gradients where alpha times the energy is about as large as k:
 
 # %%
 dy = rng.standard_normal(fresh.shape).astype(np.float32)
@@ -357,8 +365,9 @@ exercises.check_lrn_gradient(lrn_gradient)
 #
 # - A channel is divided by (k + alpha times the energy of n channels around it) to the power beta; windows end at the
 #   first and the last channel.
-# - In a fresh network it is little more than a multiplication by 0.595. Its gradient has two terms all the same.
-# - LRN divides, max-pooling selects; LRN cannot change places with ReLU or with pooling.
-# - Ask of every other program: is alpha divided by n? what is k? before or after the ReLU?
+# - In an untrained network LRN is little more than a multiplication by 0.595. Its gradient still has two terms.
+# - LRN divides, max-pooling selects; LRN cannot be exchanged with ReLU or with pooling.
+# - Check in every other program: is alpha divided by n? What is k? Is LRN before or after the ReLU?
 #
-# Read next: [reference/lrn.py](../tinynet/reference/lrn.py) beside [ops/lrn.py](../tinynet/ops/lrn.py).
+# Next: [11, dropout](11_dropout.ipynb). Read next: [reference/lrn.py](../tinynet/reference/lrn.py) beside
+# [ops/lrn.py](../tinynet/ops/lrn.py).

@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 11 · Dropout (随机失活)
 #
-# *30 minutes. Before it: 04, fully connected layers and softmax; 05, backpropagation. Beside it: the paper, section 4.2,
-# and `tinynet/reference/dropout.py`.*
+# *30 minutes. Before it: 04, fully connected layers and softmax; 05, backpropagation. Beside it: the paper, section
+# 4.2, and `tinynet/reference/dropout.py`.*
 #
 # After this lesson you can drop units by hand, forward and backward, derive the factor at test time, say which mean of
-# which networks dropout computes, and why two conventions that compute "the same" do not train the same.
+# which networks dropout computes, and explain why two conventions that look the same do not train in the same way.
 #
 # **In a sentence:** in training every unit of fc6 and fc7 is set to 0 with probability 1/2; at test every unit is used,
-# at half its strength.
+# multiplied by 1/2.
 
 # %%
 import inspect
@@ -26,8 +26,10 @@ rng = np.random.default_rng(0)
 # ## Why drop units?
 #
 # The predictions of several networks, averaged, are better than those of one. To get networks that differ, one can
-# train each on another random sample of the training set; that is called **bagging**. Suppose 25 independent networks
-# were each wrong about a picture with probability 0.4. **Predict:** how often would the majority of them be wrong?
+# train each on another random sample of the training set; this is called **bagging**.
+#
+# **Predict:** suppose 25 independent networks were each wrong about a picture with probability 0.4. How often would the
+# majority of them be wrong?
 
 # %%
 wrong = rng.random((100_000, 25)) < 0.4                    # (pictures, networks)
@@ -38,9 +40,10 @@ print(f"one network: {wrong[:, 0].mean():.2f}; majority of 25: {majority:.2f}; "
 assert majority < 0.17 and (same.sum(axis=1) > 12).mean() > 0.39
 
 # %% [markdown]
-# Real networks are not independent, so the gain is smaller. And one AlexNet took five to six days to train. Dropout is
-# a cheap form of the same idea: for every picture it trains another network, and all of them share their weights. The
-# difference to bagging: here the networks are not independent, and each is trained for a single step.
+# Networks trained on similar data make similar mistakes, so the real gain is smaller. And one AlexNet took five to six
+# days to train. Dropout is a cheap form of the same idea: for every picture it trains another network, and all of them
+# share their weights. In contrast to bagging, these networks are not independent, and each is trained for a single
+# step.
 
 # %%
 figures.draw_thinned([[1, 1, 1, 1], [1, 0, 1, 1, 0], [0, 1, 1, 0, 1], [1, 1, 1]])
@@ -48,13 +51,14 @@ figures.draw_thinned([[1, 1, 1, 1], [1, 0, 1, 1, 0], [0, 1, 1, 0, 1], [1, 1, 1]]
 # %% [markdown]
 # ## The formula, forward and backward
 #
-# For each unit $i$ a random number decides whether it speaks: the **mask** (掩码) $m_i$ is 1 with probability $p$ (our
-# `keep`, in the paper 1/2) and 0 otherwise. In training
+# For each unit $i$ a random number decides whether it is kept: the **mask** (掩码) $m_i$ is 1 with probability $p$ (the
+# parameter `keep`, in the paper 1/2) and 0 otherwise. In training
 #
 # $$y_i = m_i \, x_i, \qquad \frac{\partial y_i}{\partial x_i} = m_i, \qquad \mathrm{d}x_i = m_i \, \mathrm{d}y_i$$
 #
-# Backward is the same product: a unit that was silent had no influence on the loss, so its gradient is 0. **Predict** y
-# and dx for the six units in the next cell:
+# Backward is the same product: a unit that was dropped had no influence on the loss, so its gradient is 0.
+#
+# **Predict** y and dx for the six units in the next cell:
 
 # %%
 x, mask = np.array([[2.0, 0, 5, 1, 3, 4]]), np.array([[1.0, 1, 0, 1, 0, 0]])
@@ -68,38 +72,38 @@ assert dx.tolist() == [[0.5, -1, 0, 0, 0, 0]]
 figures.draw_numbers({"x": x, "mask": mask, "y": y}, signs=["*", "="])
 
 # %% [markdown]
-# The op has no more to it. The layer draws a new mask for every picture of every batch:
+# The op does nothing else. The layer draws a new mask for every picture of every batch:
 
 # %%
 print(inspect.getsource(reference.dropout_forward))
 print(inspect.getsource(layers.Dropout))
 
 # %% [markdown]
-# In the network: four pictures, 4,096 units each, and their masks in training, each drawn as a square of 64 x 64
-# units. Every picture has another mask, in which about half of the units speak.
+# Here are four pictures with 4,096 units each, and their masks in training, each shown as a square of 64 x 64 units.
+# Every picture has another mask, which keeps about half of the units (white).
 
 # %%
 net = tinynet.Sequential([layers.Dropout("drop6", keep=0.5)], (4096,), rng, "float64")
 units = np.abs(rng.standard_normal((4, 4096)))
 trace = Trace(net, units, dy=rng.standard_normal((4, 4096))).run()
 masks = trace["drop6"].saved[0]
-print("share of units that speak:", masks.mean(axis=1).round(2))
+print("share of units that are kept:", masks.mean(axis=1).round(2))
 assert set(np.unique(masks)) == {0, 1} and np.all(abs(masks.mean(axis=1) - 0.5) < 0.05)
 assert all((a != b).mean() > 0.4 for a, b in itertools.combinations(masks, 2))
 
 figures.draw_pictures([255 * m.reshape(64, 64) for m in masks], [f"picture {i}" for i in range(4)])
 
 # %%
-speaks, silent = np.flatnonzero(masks[0])[0], np.flatnonzero(masks[0] == 0)[0]
-print(explain(trace, "drop6", (0, int(speaks))))
-print(explain(trace, "drop6", (0, int(silent)), of="dx"))
-assert explain(trace, "drop6", (0, int(silent)), of="dx").value == 0
+kept, dropped = np.flatnonzero(masks[0])[0], np.flatnonzero(masks[0] == 0)[0]
+print(explain(trace, "drop6", (0, int(kept))))
+print(explain(trace, "drop6", (0, int(dropped)), of="dx"))
+assert explain(trace, "drop6", (0, int(dropped)), of="dx").value == 0
 
 # %% [markdown]
 # ## At test: the keep probability
 #
-# A prediction should not depend on chance, so at test all units speak. But the layer above has learned with about half
-# of them, and a sum over twice as many terms would be twice as large. So each activation is replaced by its
+# A prediction should not depend on chance, so at test all units are used. But the layer above was trained with about
+# half of them, and a sum over twice as many terms would be twice as large. So each activation is replaced by its
 # **expectation** (期望) under the mask:
 #
 # $$\mathbb{E}[m_i x_i] = p \cdot 1 \cdot x_i + (1 - p) \cdot 0 \cdot x_i = p \, x_i$$
@@ -107,15 +111,18 @@ assert explain(trace, "drop6", (0, int(silent)), of="dx").value == 0
 # and because the expectation of a sum is the sum of the expectations, the unit above receives on average what it
 # received in training: $\mathbb{E}\left[\sum_i w_i m_i x_i\right] = \sum_i w_i \, p \, x_i$.
 #
-# The notes say "multiply by the rate" (乘以 rate). With a rate of 0.5 that is the same number. With a rate of 0.3 it is
-# not: the factor is $p = 1 - \text{rate} = 0.7$. **Predict:** which factor does the mean over 20,000
-# masks agree with?
+# Some texts, such as these [student's notes](notes_corrected.md), say "multiply by the rate", the probability of being
+# dropped. If the rate is 0.5, this is the same number. With a rate of 0.3 the correct factor is
+# $p = 1 - \text{rate} = 0.7$.
+#
+# **Predict:** which of the two factors gives the mean over 20,000 masks?
 
 # %%
 w = np.array([0.5, -1, 2, 1, -0.5, 1])
 keep = 0.7
 sums = (rng.random((20_000, 6)) < keep) * x @ w            # what the unit above receives in training
 wanted, mistaken = (x * keep) @ w, (x * (1 - keep)) @ w
+print(f"mean over the masks {sums.mean():.2f}; times 0.7: {wanted[0]:.2f}; times 0.3: {mistaken[0]:.2f}")
 assert abs(sums.mean() - wanted[0]) < 0.1 < abs(sums.mean() - mistaken[0])
 
 layer = layers.Dropout("drop", keep=keep)
@@ -129,10 +136,10 @@ figures.draw_bars({"sum in the unit above": {
 # %% [markdown]
 # ## What it averages
 #
-# Each mask makes another network: with n units there are 2^n of them. The paper says that halving the activations is a
-# reasonable approximation to the **geometric mean** (几何平均) of what they all predict. With one softmax layer above
-# the units it is exact. Let $z_k = \sum_i w_{ki} m_i x_i + b_k$ be the logits under a mask. The logarithm of a
-# probability is
+# Each mask makes another network: with n units there are $2^n$ of them. The paper says that halving the activations is
+# a reasonable approximation to the **geometric mean** (几何平均) of their predictions. With one softmax layer above the
+# units it is exact. Let $z_k = \sum_i w_{ki} m_i x_i + b_k$ be the logits under a mask. The logarithm of a probability
+# is
 #
 # $$\log p_k(m) = z_k(m) - \log \sum_l e^{z_l(m)}$$
 #
@@ -142,8 +149,10 @@ figures.draw_bars({"sum in the unit above": {
 # = \sum_i w_{ki} \tfrac{1}{2} x_i + b_k + \text{const}$$
 #
 # because each $m_i$ is 1 in half of all masks. These are the logits of the halved network; made to add up to 1, both
-# are the same probabilities. With a layer of ReLUs in between it is an approximation. Test it with all 2^10 masks of
-# ten units:
+# are the same probabilities. With a layer of ReLUs in between it is an approximation.
+#
+# **Predict:** is the plain (arithmetic) mean of the probabilities the same, too? Here are all $2^{10}$ masks of ten
+# units.
 
 # %%
 units, weights, bias = np.abs(rng.standard_normal(10)), rng.standard_normal((4, 10)), rng.standard_normal(4)
@@ -161,7 +170,7 @@ geometric /= geometric.sum()
 arithmetic, halved = each.mean(axis=0), softmax((0.5 * units) @ weights.T + bias)
 assert len(each) == 2**10
 assert np.allclose(geometric, halved, rtol=1e-12)          # exactly
-assert abs(arithmetic - halved).max() > 0.01               # the plain mean is another one
+assert abs(arithmetic - halved).max() > 0.01               # the arithmetic mean is different
 classes = [f"class {c}" for c in range(4)]
 
 figures.draw_bars({name: dict(zip(classes, map(float, p))) for name, p in (
@@ -199,9 +208,10 @@ assert np.allclose(ops.linear_forward(inverted, w, b), 2 * ops.linear_forward(pa
 assert np.allclose(dw_inverted, 2 * dw_paper)
 
 # %% [markdown]
-# **Predict:** which initial weights and which learning rate make an inverted network train like the paper's? It needs
-# weights that are half as large, so steps half as large; and its gradients are twice as large. So the rate is a
-# **quarter**. Two steps, side by side:
+# **Predict:** which initial weights and which learning rate make an inverted network train like the paper's?
+#
+# It needs weights that are half as large, so steps half as large; and its gradients are twice as large. So the rate is
+# a **quarter**. The cell makes two steps with both:
 
 # %%
 lr, w_paper, w_inverted = 0.1, w.copy(), w / 2
@@ -216,8 +226,8 @@ assert np.allclose(w_inverted, w_paper / 2)
 # %% [markdown]
 # ## Where
 #
-# Section 4.2 of the paper speaks of "each hidden neuron", and the notes of the hidden layers (隐藏层). In fact it is the
-# first two fully connected layers only. Each recipe says so, and which convention it has:
+# Section 4.2 of the paper says "each hidden neuron" (隐藏层). In fact dropout is used in the first two fully connected
+# layers only. Here are its places and its convention in each recipe:
 
 # %%
 for recipe in tinynet.RECIPES:
@@ -230,19 +240,19 @@ for recipe in tinynet.RECIPES:
 
 # %% [markdown]
 # (`owt`, torchvision's network, drops the *inputs* of fc6 and fc7.) Nine tenths of the parameters are in fc6 and fc7
-# (lesson 13), and there units can co-adapt (互适应): each is only useful together with certain others. A unit whose
-# neighbours may be missing at any moment has to be useful by itself.
+# (lesson 13), and there units can co-adapt (互适应): each is only useful together with certain others. If any of the
+# others may be missing, a unit has to be useful by itself.
 #
-# The price, says the paper, is about twice as many iterations to converge. Lesson 14 trains with and without dropout,
-# and lesson 16 shows what four runs of each can tell.
+# The paper says that dropout needs about twice as many iterations to converge. Lesson 14 trains with and without
+# dropout, and lesson 16 compares four runs of each.
 
 # %% [markdown]
 # ## Exercises
 #
 # Replace the `...`, run the cell, read what the check says. [Solutions](solutions/11_dropout.py).
 #
-# **1.** Forward in training: `speaks` are the coins, True or False, one a unit; `keep` the probability of True;
-# `inverted` which convention.
+# **1.** Forward in training. `kept` is the mask, True or False for each unit; `keep` is the probability of True;
+# `inverted` says which convention.
 
 # %%
 import numpy as np
@@ -250,7 +260,7 @@ import numpy as np
 from tinynet import exercises
 
 
-def drop(x, speaks, keep, inverted):
+def drop(x, kept, keep, inverted):
     ...
 
 
@@ -280,7 +290,7 @@ import numpy as np
 from tinynet import exercises
 
 
-def drop_gradient(dy, speaks, keep, inverted):
+def drop_gradient(dy, kept, keep, inverted):
     ...
 
 
@@ -291,8 +301,8 @@ exercises.check_drop_gradient(drop_gradient)
 #
 # - A random mask, one number for each unit and picture; forward and backward multiply by it.
 # - At test multiply by keep (the paper), or by nothing (inverted, where training divides by keep).
-# - Halving gives exactly the geometric mean of all 2^n networks where one softmax layer follows.
-# - The conventions differ by 2 in the inputs of the next layer, and by 4 in its learning rate.
+# - Halving gives exactly the geometric mean of all $2^n$ networks if one softmax layer follows.
+# - The conventions differ by a factor of 2 in the inputs of the next layer, and of 4 in its learning rate.
 #
-# Read next: [reference/dropout.py](../tinynet/reference/dropout.py), and `Dropout` in
-# [layers.py](../tinynet/layers.py).
+# Next: [12, data augmentation](12_augmentation.ipynb). Read next:
+# [reference/dropout.py](../tinynet/reference/dropout.py), and `Dropout` in [layers.py](../tinynet/layers.py).

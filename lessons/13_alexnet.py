@@ -3,9 +3,9 @@
 #
 # *35 minutes. Before it: 08 to 12, the layers. Beside it: the paper, section 3, and `tinynet/alexnet.py`.*
 #
-# After this lesson you can write down the shape and the number of parameters of each layer by hand, say where the
-# parameters are and where the work is (not in the same place), how much of a picture one unit sees, and what was sent
-# between the two GPUs of 2012 and what was not. Some numbers of the paper are corrected on the way.
+# After this lesson you can compute the shape and the number of parameters of each layer by hand, say which layers have
+# most of the parameters and which do most of the work, how much of a picture one unit sees, and what was sent between
+# the two GPUs of 2012. Some numbers of the paper are corrected.
 #
 # **In a sentence:** five convolutions turn a picture of 227 x 227 pixels into 256 maps of 6 x 6, and three fully
 # connected layers turn these into a decision.
@@ -38,7 +38,8 @@ assert learning == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "
 print(net.summary())
 
 # %% [markdown]
-# The same as a drawing, the picture on top: with the numbers of the layers that learn, the shapes, and the parameters.
+# Here is the network as a drawing, from the picture at the top to the classes at the bottom, with the numbers of the
+# layers, the shapes of their outputs, and their parameters.
 
 # %%
 figures.draw_stack(net)
@@ -46,7 +47,7 @@ figures.draw_stack(net)
 # %% [markdown]
 # ## One row by hand
 #
-# Take conv2. 96 maps of 27 x 27 pixels come in. It has 256 kernels of 5 x 5 pixels, 2 pixels of padding, and two
+# Take conv2. Its input is 96 maps of 27 x 27 pixels. It has 256 kernels of 5 x 5 pixels, 2 pixels of padding, and two
 # groups, so each kernel spans 96 / 2 = 48 maps. For an input side H, kernel k, padding p, stride s, C channels, K
 # kernels and g groups:
 #
@@ -54,7 +55,7 @@ figures.draw_stack(net)
 # \text{parameters} = K \cdot \frac{C}{g} \cdot k^2 + K, \qquad
 # \text{work} = K \cdot H'^2 \cdot \frac{C}{g} \cdot k^2$$
 #
-# The work is counted in multiply-accumulates (乘加, MAC): one for each weight of its kernel, for each activation.
+# The work is counted in multiply-accumulates (乘加, MAC): for each activation, one for each weight of its kernel.
 #
 # **Predict:** the three numbers for conv2.
 
@@ -68,16 +69,19 @@ assert rows["conv2"].params == parameters == 307_456
 assert rows["conv2"].macs == macs == 223_948_800
 
 # %% [markdown]
-# A fully connected layer is easier: fc6 has 4,096 units, and each of them weighs all 256 * 6 * 6 = 9,216 numbers.
-# Each weight is used once.
+# A fully connected layer is easier: fc6 has 4,096 units, and each of them has a weight for all 256 * 6 * 6 = 9,216
+# numbers. Each weight is used once.
+#
+# **Predict:** how many parameters and how many multiply-accumulates are these?
 
 # %%
+print(f"{4096 * 9216 + 4096:,} parameters, {4096 * 9216:,} multiply-accumulates")
 assert rows["fc6"].params == 4096 * 9216 + 4096 == 37_752_832
 assert rows["fc6"].macs == 4096 * 9216 == 37_748_736
 
 # %% [markdown]
-# Now all eight layers, from nothing but (kernels, size, stride, pad, groups). After conv1, conv2 and conv5 there is a
-# pooling of 3 pixels, 2 apart:
+# Now all eight layers, computed only from (kernels, size, stride, pad, groups). After conv1, conv2 and conv5 there is
+# pooling with windows of 3 x 3, 2 pixels apart:
 
 # %%
 convs = {"conv1": (96, 11, 4, 0, 1), "conv2": (256, 5, 1, 2, 2), "conv3": (384, 3, 1, 1, 1),
@@ -95,12 +99,13 @@ assert units == 9216
 for name, OUT in {"fc6": 4096, "fc7": 4096, "fc8": 1000}.items():
     assert rows[name].params == OUT * units + OUT
     total, work, units = total + OUT * units + OUT, work + OUT * units, OUT
+print(f"all eight layers: {total:,} parameters, {work:,} multiply-accumulates")
 assert total == net.summary().params == 60_965_224
 assert work == net.summary().macs == 724_406_816
 
 # %% [markdown]
-# **Sixty million** parameters. (650,000, another number of the abstract, is the number of neurons; see below.) With K
-# classes instead of 1,000:
+# These are **sixty million** parameters. (650,000, another number in the abstract, is the number of neurons; see
+# below.) With K classes instead of 1,000 there are
 #
 # $$56{,}868{,}224 + 4{,}097\,K$$
 
@@ -112,9 +117,9 @@ for K in (10, 100):
 assert 56_868_224 + 4097 * 1000 == 60_965_224
 
 # %% [markdown]
-# ## Where the parameters are, and where the work is
+# ## Which layers have the parameters, and which do the work
 #
-# A kernel is used in each window, a weight of a fully connected layer once.
+# A kernel is used in every window, a weight of a fully connected layer once.
 #
 # **Predict:** what share of the work do the five convolutions have?
 
@@ -154,8 +159,8 @@ assert printed["conv1"] == 96 * 55 * 48                    # as if one 55 had be
 assert 224 * 224 * 3 == 150_528
 
 # %% [markdown]
-# The abstract says 650,000 neurons. The printed list has a smaller sum. With 290,400 in it, the five convolutional
-# layers give the number of the abstract:
+# The abstract says 650,000 neurons. The sum of the printed list is smaller. With 290,400 for conv1, the five
+# convolutional layers together give the number of the abstract:
 
 # %%
 print(f"printed {sum(printed.values()):,}; five layers {sum(neurons[name] for name in convs):,}; "
@@ -167,21 +172,24 @@ assert sum(neurons.values()) == 659_272
 # %% [markdown]
 # ## What a training step needs in memory
 #
-# Each parameter is there three times: the weight, its gradient, its velocity. And what the layers save for the
-# backward pass is there once for each of the 128 pictures of a batch (批):
+# For each parameter three numbers are stored: the weight, its gradient, and its velocity. For each of the 128 pictures
+# of a batch (批), the arrays are stored that the layers save for the backward pass.
+#
+# **Predict:** which needs more memory, all of the first or all of the second?
 
 # %%
 MiB = 2**20
 weights = 4 * total / MiB                                  # four bytes each
 for_one = (net.summary().training_bytes(1) - net.summary().training_bytes(0)) / MiB
+print(f"weights, gradients, velocities: {3 * weights:.0f} MiB; saved for backward: {128 * for_one:.0f} MiB")
 assert round(weights, 1) == 232.6 and 7.9 < for_one < 8.1
 
 figures.draw_bars({"MiB, for a batch of 128": {"weights": weights, "gradients": weights, "velocities": weights,
                                                "saved for backward": 128 * for_one}})
 
 # %% [markdown]
-# So the batch needs more memory than the weights. And the columns of im2col (lesson 08), if a program kept them as
-# well?
+# So the batch needs more memory than the weights. A program could also keep the columns of im2col (lesson 08). How much
+# memory would they need?
 
 # %%
 columns, C, side = 0, 3, 227
@@ -190,27 +198,29 @@ for name, (K, kernel, stride, pad, _) in convs.items():
     columns, C = columns + C * kernel**2 * side**2, K      # of one picture
     side = shapes.output_size(side, 3, 2) if name in ("conv1", "conv2") else side
 GiB = 2**30
-print(f"columns: {128 * columns * 4 / GiB:.2f} GiB; everything else: {net.summary().training_bytes(128) / GiB:.2f} GiB")
+everything_else = net.summary().training_bytes(128) / MiB
+print(f"columns: {128 * columns * 4 / MiB:,.0f} MiB; everything else: {everything_else:,.0f} MiB")
 assert columns == 4_405_179
 assert 2.1 < 128 * columns * 4 / GiB < 2.2
 assert 2 < net.summary().training_bytes(128) / GiB < 2.3   # this library's estimate, without them
 assert net.summary().training_bytes(128) + 128 * columns * 4 > 3 * GiB
 
 # %% [markdown]
-# This library makes the columns again, a few pictures at a time, and needs a little more than 2 GiB. A GTX 580 had 3
-# GB, and **this** is the paper's reason for two of them (section 3.2): the memory of one limits how large a network
-# can be trained. Speed was not the reason. Two GPUs took only "slightly less time" than the half network on one.
+# This library computes the columns again, a few pictures at a time, and needs a little more than 2 GiB. A GTX 580 has 3
+# GB (2.8 GiB), and memory is the paper's reason for using two of them (section 3.2): the memory of one limits the size
+# of a network that can be trained. Speed was not the reason. Training on two GPUs took only "slightly less time" than
+# training the half network on one.
 
 # %% [markdown]
 # ## How much of the picture does a unit see?
 #
-# A unit of conv1 sees 11 pixels, and its neighbour begins 4 further on: call this the **jump**. A window of 3 in the
-# next layer spans its first unit and 2 more, each one jump further on. So, layer after layer:
+# A unit of conv1 sees 11 pixels, and the window of the next unit begins 4 pixels further on: call this the **jump**. A
+# window of 3 in the next layer covers three units, each one jump further on. So, layer after layer:
 #
 # $$\text{field} \leftarrow \text{field} + (\text{kernel} - 1) \cdot \text{jump}, \qquad
 # \text{jump} \leftarrow \text{jump} \cdot \text{stride}$$
 #
-# This is the receptive field (感受野).
+# The field at the end is called the receptive field (感受野).
 #
 # **Predict:** how many of the 227 pixels does a unit of pool5 see?
 
@@ -227,7 +237,7 @@ assert [seen[name][0] for name in seen] == [11, 19, 51, 67, 99, 131, 163, 195]
 assert seen["pool5"] == (195, 32, -64)
 
 # %% [markdown]
-# On the photo: what the unit in the middle of some layers sees. (A pixel number below 0 is padding.)
+# (A pixel number below 0 is padding.) On the photo, this is what the unit in the middle of some layers sees:
 
 # %%
 photo = data.load_picture(figures.PHOTO, 227)              # uint8 (3, 227, 227)
@@ -247,12 +257,12 @@ figures.draw_pictures([photo, part("conv2"), part("conv3"), part("pool5")],
                       windows=windows)
 
 # %% [markdown]
-# So much for shapes. Let the network itself answer: put a gradient on unit (3, 3) of pool5, in all 256 maps and
-# nowhere else, go back to the pixels, and see which of them get any gradient.
+# This was computed from shapes. Now test it on the network itself: put a gradient on unit (3, 3) of pool5, in all 256
+# maps and nowhere else, go back to the pixels, and see which of them get a gradient.
 
 # %%
 front = tinynet.Sequential(alexnet.paper(1000)[:15], (3, 227, 227), rng)   # up to pool5
-front["conv1"].need_dx = True                              # for once somebody asks what the pixels did
+front["conv1"].need_dx = True                              # here the gradient of the pixels is wanted
 x = (photo - photo.mean()).astype(np.float32)[None]
 
 
@@ -264,7 +274,7 @@ def pixels_behind(maps, row, column):
 
 
 def box(pixels):
-    """(top, left, height, width) of what is not 0."""
+    """(top, left, height, width) of the part that is not 0."""
     down, across = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
     return tuple(int(n) for n in (down[0], across[0], down[-1] - down[0] + 1, across[-1] - across[0] + 1))
 
@@ -275,8 +285,8 @@ print("top, left, height, width:", box(every))
 assert box(every) == (32, 32, 195, 195)                    # to the pixel
 
 # %% [markdown]
-# In a single map it is less: pooling passes the gradient on to one winner only. What counted for **this** picture is
-# the field of one unit of conv5, 163 pixels, at the place of the winner.
+# In a single map the part is smaller: pooling passes the gradient only to the largest unit of its window. For **this**
+# picture it is the field of one unit of conv5, 163 pixels, at the place of the largest.
 
 # %%
 single = pixels_behind(7, 3, 3)
@@ -289,8 +299,10 @@ figures.draw_maps([every / every.max(), single / single.max()],
                   ["pool5, unit (3, 3), all maps", "map 7 only"], columns=2)
 
 # %% [markdown]
-# And not all pixels of the field count equally: pixels in its middle are in many windows, pixels at its edge in few.
-# The middle ninth of the 195 x 195 pixels, a square of 65, has much more than a ninth of the gradient:
+# Not all pixels of the field have the same influence: pixels in its middle are in many windows, pixels at its edge in
+# few.
+#
+# **Predict:** what share of the gradient is in the middle ninth of the 195 x 195 pixels, a square of 65?
 
 # %%
 middle = every[32 + 65:32 + 130, 32 + 65:32 + 130].sum() / every.sum()
@@ -298,16 +310,18 @@ print(f"{middle:.0%} of the gradient in 11% of the pixels")
 assert middle > 1.5 / 9
 
 # %% [markdown]
-# The field of a unit at the corner of pool5 goes beyond the picture, where there is only padding:
+# The field of a unit at the corner of pool5 extends beyond the picture, where there is only padding:
 
 # %%
 assert seen["pool5"][2] + 195 == 131                       # unit (0, 0): of its 195 pixels the last is number 130
-assert box(pixels_behind(slice(None), 0, 0)) == (0, 0, 131, 131)
+corner = box(pixels_behind(slice(None), 0, 0))
+print("unit (0, 0): top, left, height, width:", corner)
+assert corner == (0, 0, 131, 131)
 
 # %% [markdown]
 # ## Two GPUs
 #
-# Each GPU had half of the maps of each layer. Which layers read the half of the other GPU? Find out: give each layer
+# Each GPU had half of the maps of each layer. Which layers read the half of the other GPU? To find out, give each layer
 # the photo's maps, change the inputs from GPU 1 (the first half of the channels), and see which half of the outputs
 # changes.
 #
@@ -335,26 +349,30 @@ for name, units in (("fc6", 9216), ("fc7", 4096), ("fc8", 4096)):
     assert halves_that_notice(net[name], rng.random((1, units), dtype=np.float32)) == (True, True)
 
 # %% [markdown]
-# So this is the paper's figure 2, whole, with everything that crosses between the GPUs in green. Both GPUs saw the
+# Here is the paper's figure 2, complete, with everything that crosses between the GPUs in green. Both GPUs saw the
 # whole picture; fc8 and the softmax were on one of them.
 
 # %%
 figures.draw_network(net)
 
 # %% [markdown]
-# How much is this for a picture? Where a layer reads both halves, each GPU sends its half to the other; for fc8 one
-# sends to the other. Four bytes for each number, and as many gradients come back:
+# How many bytes are sent for each picture? If a layer reads both halves, each GPU sends its half to the other; for fc8
+# one GPU sends to the other. A number has four bytes, and as many gradients are sent back.
+#
+# **Predict:** how many times as many bytes would it be if all layers read both halves?
 
 # %%
 numbers = {"conv3": 256 * 13 * 13, "fc6": 256 * 6 * 6, "fc7": 4096, "fc8": 4096 // 2}
 print(f"{4 * sum(numbers.values()):,} bytes forward for each picture")
 assert 4 * sum(numbers.values()) == 234_496                # bytes forward
 more = {"conv2": 96 * 27 * 27, "conv4": 384 * 13 * 13, "conv5": 384 * 13 * 13}
-assert 4.3 < (sum(numbers.values()) + sum(more.values())) / sum(numbers.values()) < 4.5
+ratio = (sum(numbers.values()) + sum(more.values())) / sum(numbers.values())
+print(f"if all layers read both halves: {ratio:.1f} times as many")
+assert 4.3 < ratio < 4.5
 
 # %% [markdown]
-# If all layers read both halves, it would be more than four times as much. And groups save work: without them there
-# are hardly more parameters, but half as many multiplications again.
+# It would be more than four times as many. Groups also save work: without them there are hardly more parameters, but
+# 57 % more multiplications:
 
 # %%
 whole = alexnet.paper(1000)
@@ -364,12 +382,11 @@ for layer in whole:
 whole = tinynet.Sequential(whole, (3, 227, 227), rng).summary()
 assert (whole.params, whole.macs) == (62_378_344, 1_135_256_096)
 print(f"without groups: {whole.params:,} parameters, {whole.macs:,} multiply-accumulates")
-assert whole.params / total < 1.03 and whole.macs / work > 1.5
+assert whole.params / total < 1.03 and round(100 * (whole.macs / work - 1)) == 57
 
 # %% [markdown]
-# One more thing crosses in the recipe `paper`, and did not in the program of 2012: the windows of **LRN**. Change
-# maps 46 and 47, the last two on GPU 1, and their neighbours 48 and 49 on GPU 2 change. In the recipe `code-2012`
-# windows stop at the border:
+# In the recipe `paper` the windows of **LRN** also cross the border between the GPUs; in the program of 2012 they did
+# not. Change maps 46 and 47, the last two on GPU 1, and look at their neighbours 48 and 49 on GPU 2:
 
 # %%
 for recipe, noticed in (("paper", [48, 49]), ("code-2012", [])):
@@ -382,9 +399,9 @@ for recipe, noticed in (("paper", [48, 49]), ("code-2012", [])):
     assert changed[changed >= 48].tolist() == noticed
 
 # %% [markdown]
-# What did two GPUs bring? Errors lower by 1.7 (top-1) and 1.2 points (top-5) than a network with half as many kernels
-# on one GPU (section 3.2). That network was not quite half: footnote 2 says that its conv5 and its fully connected
-# layers kept their size, so that both have about the same number of parameters:
+# What did two GPUs bring? The errors are lower by 1.7 (top-1) and 1.2 points (top-5) than those of a network with half
+# as many kernels on one GPU (section 3.2). But that network was not exactly half: footnote 2 says that its conv5 and
+# its fully connected layers kept their size, so that both have about the same number of parameters:
 
 # %%
 half = {"conv1": 48, "conv2": 128, "conv3": 192, "conv4": 192}
@@ -392,12 +409,14 @@ table = alexnet.paper(1000)
 for layer in table:
     if isinstance(layer, layers.Conv2d):
         layer.K, layer.groups = half.get(layer.name, layer.K), 1
-assert tinynet.Sequential(table, (3, 227, 227), rng).summary().params == 59_798_312
+count = tinynet.Sequential(table, (3, 227, 227), rng).summary().params
+print(f"the \"half\" network: {count:,} parameters, {count / total:.0%} of the other")
+assert count == 59_798_312
 
 # %% [markdown]
 # ## Four networks of that name
 #
-# "AlexNet" may mean any of these. Here is what is different from the text of the paper, layer by layer:
+# "AlexNet" may mean any of these. Here are the differences from the text of the paper, layer by layer:
 
 # %%
 def settings(recipe):
@@ -421,14 +440,15 @@ assert "lrn1" not in differences["owt"] and "within2" in differences["code-2012"
 assert list(settings("code-2012"))[:4] == ["conv1", "lrn1", "pool1", "relu1"]   # another order, too
 
 # %% [markdown]
-# All rows are in [tinynet/alexnet.py](../tinynet/alexnet.py), each with a comment on what it changes. All four have
-# 9,216 inputs to fc6 and about 61 million parameters. `code-2012` is what the authors ran (layers-145.cfg). `owt` is
-# a later network, with other widths, in one column (lesson 18).
+# All rows are in [tinynet/alexnet.py](../tinynet/alexnet.py), each with a comment on the change. All four have 9,216
+# inputs to fc6 and about 61 million parameters. `code-2012` is what the authors ran (layers-145.cfg). `owt` is a later
+# network, with other widths, in one column (lesson 18).
 
 # %%
 for recipe in ("code-2012", "caffe", "owt"):
     summary = tinynet.AlexNet(recipe, rng=rng).summary()
     assert next(row for row in summary.rows if row.name == "flatten").output_shape == (9216,)
+    print(f"{recipe:<10} {summary.params:,} parameters")
     assert summary.params == {"code-2012": total, "caffe": total, "owt": 61_100_840}[recipe]
 
 # %% [markdown]
@@ -436,8 +456,8 @@ for recipe in ("code-2012", "caffe", "owt"):
 #
 # Replace the `...`, run the cell, read what the check says. [Solutions](solutions/13_alexnet.py).
 #
-# **1.** How many multiply-accumulates does a convolutional layer need for one picture? `channels` come in; `kernels`
-# of `size` x `size` pixels in `groups` make maps of `out` x `out`.
+# **1.** How many multiply-accumulates does a convolutional layer need for one picture? The input has `channels`;
+# `kernels` of `size` x `size` pixels in `groups` make maps of `out` x `out`.
 
 # %%
 import numpy as np
@@ -490,7 +510,7 @@ exercises.check_network_parameters(network_parameters)
 #   picture, 92 % of them in five convolutions.
 # - conv1 has 290,400 neurons, not 253,440; conv3 and conv4 have more than 1 % of the parameters.
 # - A unit of pool5 sees 195 pixels of 227; most of its gradient goes to their middle.
-# - Two GPUs because of memory. Only conv3, fc6, fc7 and fc8 read what the other GPU made.
+# - Two GPUs were used because of memory. Only conv3, fc6, fc7 and fc8 read the activations of the other GPU.
 #
 # Next: [14, training](14_training.ipynb). Read next: [alexnet.py](../tinynet/alexnet.py), four tables beside each
 # other, and [network.py](../tinynet/network.py), which goes through them.

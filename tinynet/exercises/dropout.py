@@ -5,27 +5,27 @@ import numpy as np
 from tinynet.exercises.check import Case, judge
 
 
-def _right_drop(x, speaks, keep, inverted):
-    return (x * (speaks / keep if inverted else speaks)).astype(x.dtype)
+def _right_drop(x, kept, keep, inverted):
+    return (x * (kept / keep if inverted else kept)).astype(x.dtype)
 
 
 DROP_MISTAKES = {
     "units whose entry is True are kept; your function drops them":
-        lambda x, speaks, keep, inverted:
-        _right_drop(x, ~speaks, keep, inverted),
+        lambda x, kept, keep, inverted:
+        _right_drop(x, ~kept, keep, inverted),
     "in the inverted convention, training divides by keep":
-        lambda x, speaks, keep, inverted: x * speaks,
+        lambda x, kept, keep, inverted: x * kept,
     "only the inverted convention divides in training; the paper's convention does not":
-        lambda x, speaks, keep, inverted:
-        x * speaks / keep,
+        lambda x, kept, keep, inverted:
+        x * kept / keep,
     "divide by keep, the probability that a unit is kept, not by the drop rate":
-        lambda x, speaks, keep, inverted:
-        x * (speaks / (1 - keep) if inverted else speaks),
-    "you multiplied by keep; divide by it": lambda x, speaks, keep, inverted:
-        x * (speaks * keep if inverted else speaks),
-    "no unit is dropped: multiply by the mask": lambda x, speaks, keep, inverted: x,
+        lambda x, kept, keep, inverted:
+        x * (kept / (1 - keep) if inverted else kept),
+    "you multiplied by keep; divide by it": lambda x, kept, keep, inverted:
+        x * (kept * keep if inverted else kept),
+    "no unit is dropped: multiply by the mask": lambda x, kept, keep, inverted: x,
     "in the paper's convention the factor keep is used at test; training has no factor":
-        lambda x, speaks, keep, inverted: x * speaks * keep,
+        lambda x, kept, keep, inverted: x * kept * keep,
 }
 
 
@@ -33,8 +33,8 @@ def _cases(array, right):
     """Return cases for drop and for its gradient, which is the same function of dy."""
     rng = np.random.default_rng(3)
 
-    def case(says, value, speaks, keep, inverted):
-        given = {array: value, "speaks": speaks, "keep": keep, "inverted": inverted}
+    def case(says, value, kept, keep, inverted):
+        given = {array: value, "kept": kept, "keep": keep, "inverted": inverted}
         return Case(says, given, right(*given.values()))
 
     coins = rng.random((4, 6)) < 0.7
@@ -47,26 +47,26 @@ def _cases(array, right):
 
 
 def check_drop(drop):
-    """drop(x, speaks, keep, inverted) -> y, of x's shape and dtype; speaks: bool, one a unit."""
+    """drop(x, kept, keep, inverted) -> y, of x's shape and dtype; kept: bool, one a unit."""
     return judge(drop, _cases("x", _right_drop), DROP_MISTAKES)
 
 
 GRADIENT_MISTAKES = {
     "dy passes where the unit was kept; yours passes where it was dropped":
-        lambda dy, speaks, keep, inverted:
-        _right_drop(dy, ~speaks, keep, inverted),
+        lambda dy, kept, keep, inverted:
+        _right_drop(dy, ~kept, keep, inverted),
     "a unit that was dropped gets no gradient: it is 0 there":
-        lambda dy, speaks, keep, inverted: dy,
+        lambda dy, kept, keep, inverted: dy,
     "the backward pass multiplies by the same factor as the forward pass: 1 / keep if inverted":
-        lambda dy, speaks, keep, inverted: dy * speaks,
+        lambda dy, kept, keep, inverted: dy * kept,
     "the paper's convention multiplies by 1 or 0 in training, forward and backward":
-        lambda dy, speaks, keep, inverted:
-        dy * speaks / keep,
+        lambda dy, kept, keep, inverted:
+        dy * kept / keep,
 }
 
 
 def check_drop_gradient(drop_gradient):
-    """drop_gradient(dy, speaks, keep, inverted) -> dx, for y = drop(x, speaks, keep, inverted) and
+    """drop_gradient(dy, kept, keep, inverted) -> dx, for y = drop(x, kept, keep, inverted) and
     dL/dy = dy.
     """
     return judge(drop_gradient, _cases("dy", _right_drop), GRADIENT_MISTAKES)
