@@ -419,6 +419,25 @@ MISTAKES = [
     ("honest_error", "the last epoch", ("np.argmin(validation)", "-1")),
     ("honest_error", "not the largest", ("np.argmin", "np.argmax")),
     ("honest_error", "take the first", ("np.argmin(validation)", "len(test) - 1 - np.argmin(validation[::-1])")),
+    ("crossing_bytes", "has 4 bytes", ("4 * N", "N")),
+    ("crossing_bytes", "own half of the maps", ("C // 2", "C")),
+    ("crossing_bytes", "every picture", ("4 * N", "4")),
+    ("crossing_bytes", "side pixels high", ("* side * side", "* side")),
+    ("own_input_gradient", "GPU 2 has used your inputs", (" + received", "")),
+    ("own_input_gradient", "the part that GPU 2 needs", (":half]", "half:]")),
+    ("own_input_gradient", "parts of one gradient are added", ("own + received", "own - received")),
+    ("own_input_gradient", "parts of one gradient are added", ("own + received", "(own + received) / 2")),
+    ("own_input_gradient", "only what was received", ("own + received", "received.copy()")),
+    ("ring_bytes", "has 4 bytes", ("4 * steps", "steps")),
+    ("ring_bytes", "complete pieces go round", ("2 * (P - 1)", "P - 1")),
+    ("ring_bytes", "count one rank", ("4 * steps * piece", "4 * steps * n")),
+    ("ring_bytes", "P - 1 steps to be complete", ("2 * (P - 1)", "2 * P")),
+    ("tree_sum", "one shard after the other", ("rows = list(gradients)", "rows = [np.sum(gradients, axis=0)]")),
+    ("tree_sum", "one shard after the other", ("rows = list(gradients)", "rows = [sum(gradients)]")),
+    ("tree_sum", "partners in the first step are neighbours",
+     ("rows[i] + rows[i + 1] for i in range(0, len(rows), 2)", "rows[i] + rows[i + len(rows) // 2] for i in "
+                                                               "range(len(rows) // 2)")),
+    ("tree_sum", "this is a mean", ("return rows[0]", "return rows[0] / len(gradients)")),
 ]
 
 
