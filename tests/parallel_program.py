@@ -1,4 +1,4 @@
-"""A small training run, to be started by mpiexec: parallel_program.py OUT STEPS [--parallel data] [--resume] [...]
+"""A small training run, to be started by mpiexec: parallel_program.py OUT STEPS [--parallel KIND] [--resume] [...]
 
 With --slow M each step takes M milliseconds more; --fail R lets rank R fail in its second step, --die R kills it, and
 --hang R stops it. Each rank prints the digest of its results at the end.
@@ -25,6 +25,7 @@ def main():
     parser.add_argument("out")
     parser.add_argument("steps", type=int)
     parser.add_argument("--parallel")
+    parser.add_argument("--columns", action="store_true", help="the network with two columns, on one rank")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--slow", type=float, default=0)
     for name in ("fail", "die", "hang", "mistake", "defect"):
@@ -34,7 +35,8 @@ def main():
     communicator = parallel.connect(args.parallel)
     if args.mistake in (communicator.rank, -1):
         raise Mistake("a mistake")
-    run = test_parallel.make_run(communicator, args.out, args.steps)
+    run = test_parallel.make_run(communicator, args.out, args.steps,
+                                 columns=args.columns or args.parallel == "columns")
     run.resume() if args.resume else run.begin({})
     if args.resume and communicator.rank == 0:
         print("continuing from step", run.step)

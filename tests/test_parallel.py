@@ -8,8 +8,18 @@ import pytest
 import tinynet
 from tinynet import data, runs
 from tinynet.evaluation import evaluate
-from tinynet.layers import Conv2d, Dropout, Flatten, Linear, MaxPool, ReLU
-from tinynet.parallel import Batches, Communicator, DataParallel, ParallelError, own_shards, require_shards, threads
+from tinynet.layers import LRN, Conv2d, Dropout, Flatten, Linear, MaxPool, ReLU
+from tinynet.parallel import (
+    Batches,
+    Columns,
+    ColumnSGD,
+    Communicator,
+    DataParallel,
+    ParallelError,
+    own_shards,
+    require_shards,
+    threads,
+)
 
 SHARDS, PICTURES, N, SIZE = 8, 45, 20, 12  # batches of 20, 20 and 5 pictures: the last one has empty shards
 
@@ -37,14 +47,27 @@ def network(seed=0):
         (3, SIZE, SIZE), np.random.default_rng(seed))
 
 
-def make_run(communicator, folder, steps, shards=SHARDS, overlap=True):
-    """What setup.open_run makes, with a small network."""
-    pictures, net = Pictures(), network()
+def network_of_two_columns(seed=0):
+    return tinynet.Sequential([
+        Conv2d("conv1", 8, 3, std=0.1, need_dx=False), ReLU("relu1"), LRN("lrn1"), MaxPool("pool1", 2, 2),
+        Conv2d("conv2", 8, 3, pad=1, groups=2, std=0.1), ReLU("relu2"), Conv2d("conv3", 4, 3, std=0.1), ReLU("relu3"),
+        Flatten("flatten"), Linear("fc1", 16, std=0.1), ReLU("relu4"), Dropout("drop4"), Linear("fc2", 4, std=0.1)],
+        (3, SIZE, SIZE), np.random.default_rng(seed))
+
+
+def make_run(communicator, folder, steps, shards=SHARDS, overlap=True, columns=False):
+    """What setup.open_run makes, with a small network. A single rank has both columns."""
+    shards = 1 if columns else shards
+    pictures, net = Pictures(), network_of_two_columns() if columns else network()
     statistics = data.Statistics(np.full((3, 16, 16), 128, np.float32), np.diag([900.0, 400.0, 100.0]))
     sgd = tinynet.SGD(net, lr=0.05)
+    schedule = tinynet.StepDecay(sgd, (1,))
     batches = data.TrainingBatches(pictures, N, SIZE, statistics, np.random.default_rng(5),
                                    data.AUGMENTATIONS["paper"], threads=1, shards=shards,
-                                   own=own_shards(communicator, shards))
+                                   own=slice(None) if columns else own_shards(communicator, shards))
+    if columns and communicator.size > 1:
+        net = Columns(net, communicator)
+        sgd = ColumnSGD(sgd, net)
     if shards > 1:
         net = DataParallel(net, communicator, shards, overlap)
         batches = Batches(batches, communicator)
@@ -53,9 +76,9 @@ def make_run(communicator, folder, steps, shards=SHARDS, overlap=True):
         return data.test_batches(pictures, N, SIZE, statistics.mean, ten_views)
 
     lock = runs.Lock(folder) if communicator.rank == 0 else None
-    return runs.Run(lock, net, sgd, tinynet.StepDecay(sgd, (1,)), batches, test_batches, PICTURES, steps=steps,
+    return runs.Run(lock, net, sgd, schedule, batches, test_batches, PICTURES, steps=steps,
                     steps_per_epoch=3, identity={"shards": shards}, hint=runs.StallHint(4), quiet=True,
-                    communicator=communicator, keep_checkpoints=True)
+                    communicator=communicator, keep_checkpoints=True, split=columns and communicator.size > 1)
 
 
 def train(run, stop_after=None):
@@ -77,8 +100,8 @@ def train(run, stop_after=None):
     ten = evaluate(run.net, loss, run.test_batches(True))
     if run.is_first:
         run.lock.release()
-    return {**{name: w.copy() for name, w in run.net.named_params().items()},
-            **{f"v {name}": v for name, v in run.sgd.velocity.items()},
+    return {**{name: w.copy() for name, w in run.whole_net().named_params().items()},
+            **{f"v {name}": v for name, v in run.sgd.state()["velocity"].items()},
             **{f"log {name}": np.array(run.log[name]) for name in runs.COLUMNS}, "ten views": ten.probs}
 
 
@@ -164,16 +187,34 @@ def test_collectives(size, n):
 
     def work(communicator):
         x, y = values[communicator.rank].copy(), values[communicator.rank].copy()
-        communicator.all_reduce(x)
-        sent = communicator.sent
-        communicator.broadcast(y)
+        communicator.all_reduce(x, "conv1")
+        sent = communicator.sent["conv1"], communicator.received["conv1"]
+        communicator.broadcast(y, "conv2")
         return x, y, sent, communicator.share(communicator.rank), communicator.from_first(communicator.rank)
 
     for x, y, _, ranks, first in threads.run(size, work):
         assert x.tobytes() == wanted[0].tobytes() and y.tobytes() == values[0].tobytes()
         assert (ranks, first) == (list(range(size)), 0)
     if n % size == 0:
-        assert {sent for _, _, sent, _, _ in threads.run(size, work)} == {2 * 4 * n * (size - 1) // size}
+        each = 2 * 4 * n * (size - 1) // size
+        assert {sent for _, _, sent, _, _ in threads.run(size, work)} == {(each, each)}
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 8])
+def test_rows_are_gathered(size):
+    """Ranks may have different numbers of rows, or none."""
+    ends = [0, 3, 3, 4, 9, 9, 9, 20, 21][:size + 1]
+    whole = np.random.default_rng(size).standard_normal((ends[-1], 5))
+
+    def work(communicator):
+        own = slice(*ends[communicator.rank:communicator.rank + 2])
+        x = np.full(whole.shape, np.nan)
+        x[own] = whole[own]
+        communicator.gather_rows(x, ends, "logits")
+        return x, communicator.received["logits"] == whole.nbytes - whole[own].nbytes
+
+    for x, counted in threads.run(size, work):
+        assert counted and x.tobytes() == whole.tobytes()
 
 
 def test_a_rank_that_fails_ends_the_others():
@@ -196,7 +237,7 @@ def test_shards_that_do_not_fit(shards, size, message):
 
 
 def test_the_number_of_ranks_is_a_power_of_2():
-    with pytest.raises(ParallelError, match="3 ranks: the number of ranks must be a power of 2"):
+    with pytest.raises(ParallelError, match="3 ranks: the number of ranks must be a power of 2; start 2 or 4"):
         threads.run(3, lambda communicator: None)
 
 

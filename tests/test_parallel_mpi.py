@@ -87,8 +87,8 @@ def test_an_unknown_option_is_told_once(tmp_path):
 
 @pytest.mark.parametrize("size, arguments, line", [
     (0, ["--parallel", "data"], "--parallel data needs several ranks: put mpiexec -n 2 before the command"),
-    (2, [], "started by mpiexec, but without --parallel data: every rank would train by itself"),
-    (3, ["--parallel", "data"], "3 ranks: the number of ranks must be a power of 2")])
+    (2, [], "started by mpiexec, but without --parallel: every rank would train by itself"),
+    (3, ["--parallel", "data"], "3 ranks: the number of ranks must be a power of 2; start 2 or 4")])
 def test_mistakes_with_mpiexec(tmp_path, size, arguments, line):
     ran = program(size, tmp_path, 5, *arguments)
     assert (ran.returncode, ran.stderr) == (2, f"parallel_program.py: {line}\n")

@@ -17,7 +17,6 @@ The logits of all pictures are gathered, so that every rank computes the loss of
 """
 
 import dataclasses
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -28,8 +27,15 @@ from tinynet.network import Sequential
 from tinynet.parallel.communicator import ParallelError
 
 
-def require_shards(shards, size):
-    """Raise ParallelError unless `shards` is a power of 2 that the number of ranks divides."""
+def require_shards(shards, size, kind="data"):
+    """Raise ParallelError unless a run of so many shards can be trained by `size` ranks.
+
+    With kind "data", `shards` must be a power of 2 that the number of ranks divides.
+    """
+    if kind == "columns":
+        if shards > 1:
+            raise ParallelError(f"--parallel columns trains whole batches, not --shards {shards}")
+        return
     if shards & (shards - 1):
         raise ParallelError(f"--shards {shards}: must be a power of 2")
     if shards % size:
@@ -49,12 +55,12 @@ class Part:
 
     x     its pictures, the shards one after the other
     rows  where its shards are in the batch: slices
-    N     the number of pictures of the batch
+    ends  rank r has the pictures ends[r] to ends[r + 1] of the batch
     """
 
     x: np.ndarray
     rows: list
-    N: int
+    ends: list
 
     def shards(self):
         """Yield the rows and the pictures of each shard; some may be empty."""
@@ -82,7 +88,7 @@ class Batches:
             if len(labels):
                 first = self.communicator.rank * len(counts)
                 rows = [slice(ends[i], ends[i + 1]) for i in range(first, first + len(counts))]
-                return Part(x, rows, len(labels)), labels
+                return Part(x, rows, ends[::len(counts)]), labels
             self.batches.require_readable()
 
     def state(self):
@@ -108,9 +114,8 @@ class DataParallel:
         self.net, self.communicator, self.shards = net, communicator, shards
         self.overlap = overlap
         self._own = own_shards(communicator, shards)
-        self._layers = list(net.named_layers().values())
+        self._layers = net.named_layers()
         self._passes = []  # for each own shard: its rows, and what each layer has saved
-        self._courier = ThreadPoolExecutor(1, "tinynet gradients")
 
     def __getattr__(self, name):
         return getattr(self.net, name)
@@ -125,28 +130,30 @@ class DataParallel:
         """
         if not isinstance(x, Part):
             rows = cut(len(x), self.shards)[self._own]
-            x = Part(x[rows[0].start:rows[-1].stop], rows, len(x))
-        masks = self._draw_masks(x.N) if self.net.training else {}
-        logits, self._passes = [], []
+            ends = [part.start for part in cut(len(x), self.communicator.size)] + [len(x)]
+            x = Part(x[rows[0].start:rows[-1].stop], rows, ends)
+        N, self._passes = x.ends[-1], []
+        masks = self._draw_masks(N) if self.net.training else {}
+        logits = backend.to_device(np.empty(
+            self.net.output_shape((N, *self.net.in_shape)), self.net.dtype), self.net.device)
         for rows, pictures in x.shards():
             if len(pictures):
                 for layer, mask in masks.items():
                     layer.draw_mask = lambda shape, dtype, mask=mask, rows=rows: mask[rows]
-                logits.append(backend.to_numpy(self.net.forward(pictures)))
-            saved = [layer._saved for layer in self._layers] if len(pictures) else None
+                logits[rows] = self.net.forward(pictures)
+            saved = [layer._saved for layer in self._layers.values()] if len(pictures) else None
             self._passes.append((rows, saved))
         for layer in masks:
             vars(layer).pop("draw_mask", None)  # the method of the class is back
-        shared = self.communicator.share(logits)
-        return backend.to_device(np.concatenate([y for part in shared for y in part]),
-                                 self.net.device)
+        self.communicator.gather_rows(logits, x.ends, "logits")
+        return logits
 
     predict = Sequential.predict
 
     def _draw_masks(self, N):
         """Return {layer: mask of the whole batch}, drawn as the network alone would draw them."""
         masks, shape = {}, (N, *self.net.in_shape)
-        for layer in self._layers:
+        for layer in self._layers.values():
             if isinstance(layer, Dropout):
                 masks[layer] = layer.draw_mask(shape, np.dtype(self.net.dtype))
             shape = layer.output_shape(shape)
@@ -162,7 +169,7 @@ class DataParallel:
         for number, (rows, saved) in enumerate(self._passes):
             ready = _trailing_ones(number)  # so many branches become one with this shard
             last, branch, dx = number + 1 == len(self._passes), {}, dy[rows]
-            for i, layer in reversed(list(enumerate(self._layers))):
+            for i, (name, layer) in reversed(list(enumerate(self._layers.items()))):
                 if saved is not None:
                     layer._saved = saved[i]
                     dx = layer.backward(dx)
@@ -171,24 +178,17 @@ class DataParallel:
                     for earlier in reversed(branches[len(branches) - ready:]):
                         gradient = earlier[layer, key] + gradient
                     branch[layer, key] = gradient
-                    if last:
-                        travelling += self._send_off(gradient)
+                    if last and self.communicator.size > 1:
+                        travelling.append(self.communicator.begin_all_reduce(gradient, name))
+                        if not self.overlap:
+                            travelling.pop()()
             del branches[len(branches) - ready:]
             branches.append(branch)
-        for journey in travelling:
-            journey.result()
+        for wait in travelling:
+            wait()
         for (layer, key), gradient in branches[0].items():
             layer.grads[key] = gradient
         self._passes = []
-
-    def _send_off(self, gradient):
-        """Begin to add the gradients of all ranks; return what must be waited for."""
-        if self.communicator.size == 1:
-            return []
-        journey = self._courier.submit(self.communicator.all_reduce, gradient)
-        if not self.overlap:
-            journey.result()
-        return [journey]
 
 
 def _trailing_ones(number):

@@ -19,22 +19,28 @@ NUMBERS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")  # in which mpiexec 
 def connect(kind):
     """Return the Communicator of this program: of one rank if `kind` is None, else that of MPI.
 
-    Raises   ParallelError if mpi4py is missing, or if mpiexec was not used
+    Args     kind: of parallelism, "data" or "columns"
+    Raises   ParallelError if mpi4py is missing, if mpiexec was not used, or has not started two
+             ranks for columns
     """
     if kind is None:
         if _started_rank() is not None:
-            raise ParallelError("started by mpiexec, but without --parallel data: every rank would "
+            raise ParallelError("started by mpiexec, but without --parallel: every rank would "
                                 "train by itself")
         return Communicator()
     try:
-        processes = _processes()
+        from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise ParallelError(f"--parallel {kind} needs mpi4py ({str(error).splitlines()[0]}): "
                             "pip install -e '.[mpi]'") from None
-    if processes.size == 1:
+    size = MPI.COMM_WORLD.size
+    if size == 1:
         raise ParallelError(f"--parallel {kind} needs several ranks: put mpiexec -n 2 before the "
                             "command")
-    return processes
+    if kind == "columns" and size != 2:
+        raise ParallelError(f"--parallel columns needs 2 ranks, not {size}: put mpiexec -n 2 "
+                            "before the command")
+    return _processes()
 
 
 @functools.cache
@@ -92,30 +98,32 @@ class Processes(Communicator):
         self._heart = threading.Thread(target=self._watch, name="tinynet heart", daemon=True)
         self._heart.start()
 
-    def exchange(self, partner, send, receive):
+    def _exchange(self, partner, send, receive):
         requests = []
         if receive is not None:
             requests.append(self._world.Irecv(receive, partner))
         if send is not None:
             requests.append(self._world.Isend(send, partner))
-            self.sent += send.nbytes
-        _wait_for(lambda: self._MPI.Request.Testall(requests))
+        statuses = [self._MPI.Status() for _ in requests]
+        _wait_for(lambda: self._MPI.Request.Testall(requests, statuses))
+        if receive is not None:
+            size = statuses[0].Get_count(self._MPI.BYTE)
+            if size != receive.nbytes:
+                raise RuntimeError(f"rank {partner} has sent {size:,} bytes, not "
+                                   f"{receive.nbytes:,}")
 
-    def share(self, value):
-        data = self._MPI.pickle.dumps(value)
+    def _share(self, data):
         partners = [rank for rank in range(self.size) if rank != self.rank]
         requests = [self._world.Isend([data, self._MPI.BYTE], rank, 1) for rank in partners]
-        self.sent += len(data) * len(partners)
-        values = [value] * self.size
+        received = {}
         for rank in partners:
             status = self._MPI.Status()
             message = _wait_for(lambda rank=rank, status=status:
                                 self._world.Improbe(rank, 1, status))
-            received = bytearray(status.Get_count(self._MPI.BYTE))
-            message.Recv([received, self._MPI.BYTE])
-            values[rank] = self._MPI.pickle.loads(received)
+            received[rank] = bytearray(status.Get_count(self._MPI.BYTE))
+            message.Recv([received[rank], self._MPI.BYTE])
         _wait_for(lambda: self._MPI.Request.Testall(requests))
-        return values
+        return received
 
     def close(self):
         """Wait until all ranks have finished; from then on nobody is watched."""

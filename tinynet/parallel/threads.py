@@ -1,6 +1,5 @@
 """Ranks that are threads of one process: for lessons and tests, without anything to install."""
 
-import copy
 import queue
 import threading
 
@@ -44,8 +43,8 @@ class Group:
         self._boxes, self._lock = {}, threading.Lock()
 
     def put(self, key, value):
-        """Put a copy of a value into the box `key`."""
-        self._box(key).put(copy.deepcopy(value))
+        """Put a value into the box `key`."""
+        self._box(key).put(value)
 
     def get(self, key):
         """Wait for the next value in the box `key`. Raises RankFailed."""
@@ -68,14 +67,14 @@ class Threads(Communicator):
         self.rank, self.size, self._group = rank, size, group
         super().__init__()
 
-    def exchange(self, partner, send, receive):
+    def _exchange(self, partner, send, receive):
         if send is not None:
-            self._group.put((self.rank, partner, "array"), send)
-            self.sent += send.nbytes
+            self._group.put((self.rank, partner, "array"), send.copy())
         if receive is not None:
             receive[...] = self._group.get((partner, self.rank, "array"))
 
-    def share(self, value):
-        for partner in range(self.size):
-            self._group.put((self.rank, partner, "value"), value)
-        return [self._group.get((partner, self.rank, "value")) for partner in range(self.size)]
+    def _share(self, data):
+        partners = [rank for rank in range(self.size) if rank != self.rank]
+        for partner in partners:
+            self._group.put((self.rank, partner, "value"), data)
+        return {partner: self._group.get((partner, self.rank, "value")) for partner in partners}

@@ -21,13 +21,17 @@ def finish(run, source, loss, ten_views=False, **facts):
     if one is None:
         one = evaluate(run.net, loss, run.test_batches())
     ten = evaluate(run.net, loss, run.test_batches(True, "ten views")) if ten_views else None
+    net = run.whole_net()
     if not run.is_first:
         return
     facts = {"images": run.images, "seconds": run.seconds, "steps": run.step,
-             "parameters": run.net.summary().params, "device": run.net.device, **facts}
+             "parameters": net.summary().params, "device": run.net.device, **facts}
+    if run.communicator.size > 1:
+        facts |= {"ranks": run.communicator.size, "bytes_sent_per_step": run.sent,
+                  "bytes_received_per_step": run.received}
     speed = run.images / run.seconds if run.images else None  # None: every step was made before
-    run.net.save(run.folder / "weights.npz")
-    draw_figures(run, source.test, source.class_names, ten or one)
+    net.save(run.folder / "weights.npz")
+    draw_figures(run, net, source.test, source.class_names, ten or one)
     run.finish({"top1_error": one.top1_error, "top5_error": one.top5_error, "loss": one.loss,
                 "ten_views": ten and ten.numbers(), "images_per_second": speed, **facts})
     if not run.quiet:
@@ -36,9 +40,9 @@ def finish(run, source, loss, ten_views=False, **facts):
         print(f"{run.folder}: {', '.join(FIGURES)}, weights.npz, metrics.csv, summary.json")
 
 
-def draw_figures(run, split, class_names, evaluation):
+def draw_figures(run, net, split, class_names, evaluation):
     """Draw the figures of a finished run into its folder."""
-    net, out = run.net, run.folder
+    out = run.folder
     probs, labels = evaluation.probs, evaluation.labels
     figures.draw_curves(out / "curves.png", run.log.columns)
     figures.draw_kernels(out / "kernels.png", backend.to_numpy(net["conv1"].params["w"]),
@@ -88,3 +92,7 @@ def summary(one, ten, class_names, facts, speed, unreadable):
     yield f"{facts['steps']} steps" + (
         f", {facts['images']:,} pictures in {facts['seconds']:.0f} s on {facts['device']}: "
         f"{speed:.0f} a second" if speed else "")
+    if sent := facts.get("bytes_sent_per_step"):
+        yield (f"rank 0 of {facts['ranks']} sent {sum(sent.values()) / 1e6:.3g} MB in a step, and "
+               "received about as much: "
+               + ", ".join(f"{label} {size / 1e6:.3g}" for label, size in sent.items()))

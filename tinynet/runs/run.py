@@ -13,6 +13,7 @@
 import math
 import platform
 import time
+from collections import Counter
 
 import numpy as np
 
@@ -42,6 +43,7 @@ class Run:
     evaluation  the last Evaluation that was recorded here; None before that
     log         the metrics of every step
     images, seconds  trained on since this process began, and the time that the steps took
+    sent, received   bytes that this rank exchanged in a step, on average: {"conv3": number, ...}
 
     Args     lock: a folder.Lock on the folder of the run; net, sgd, schedule, batches, log and hint
              have state() and restore(state); test_batches(ten_views): an iterator over the test
@@ -49,14 +51,15 @@ class Run:
              must share with the checkpoint it continues (JSON values); minutes: between two
              checkpoints; keep_checkpoints: keep the first one and that of every epoch, also after
              the end; communicator: of the ranks that train together. Rank 0 alone has a lock,
-             writes files and shows progress
+             writes files and shows progress; split: each rank has only a part of the network, so
+             that all of them must save at once
     """
 
     def __init__(self, lock, net, sgd, schedule, batches, test_batches, test_images, *, steps,
                  steps_per_epoch, identity, hint, minutes=10.0, keep_checkpoints=False,
-                 quiet=False, communicator=None):
+                 quiet=False, communicator=None, split=False):
         self.communicator = communicator or Communicator()
-        self.is_first = self.communicator.rank == 0
+        self.is_first, self.split = self.communicator.rank == 0, split
         self.lock, self.folder = lock, lock.folder if self.is_first else None
         self.identity, self.quiet = identity, quiet or not self.is_first
         self.net, self.sgd, self.schedule, self.batches = net, sgd, schedule, batches
@@ -65,6 +68,7 @@ class Run:
         self.seconds_between_saves, self.keep_checkpoints = 60 * minutes, keep_checkpoints
         self.step, self.evaluated, self.evaluation = 0, True, None
         self.images, self.seconds = 0, 0.0
+        self._steps, self._sent, self._received = 0, Counter(), Counter()  # of this process
         self._test_batches, self._test_images = test_batches, test_images
         self._interrupt, self._progress = console.Interrupt(), None
         self._step_began = None  # a time while a step is being computed, otherwise None
@@ -81,9 +85,11 @@ class Run:
 
     def __exit__(self, kind, error, traceback):
         try:
-            if self._step_began is None and isinstance(error, (console.Interrupted, OSError)):
+            at_once = isinstance(error, console.Interrupted)  # all ranks have raised it
+            if self._step_began is None and (
+                    at_once or isinstance(error, OSError) and not self.split):
                 self.save()
-                if isinstance(error, console.Interrupted):  # which all ranks raise at once
+                if at_once:
                     self.communicator.barrier()
         finally:
             self._progress.close()
@@ -109,6 +115,7 @@ class Run:
         Raises   Interrupted, between two steps, after Ctrl-C
         """
         while not self._at_end_of_epoch():
+            sent, received = self.communicator.sent.copy(), self.communicator.received.copy()
             self._interrupt.check(self.communicator)
             with memory_advice(self.net, self.batches.batch_size):
                 x, labels = next(self.batches)
@@ -116,8 +123,12 @@ class Run:
             yield x, labels
             if self._step_began is not None:
                 raise RuntimeError("call run.record(...) after each step")
-            if time.monotonic() - self._saved_at >= self.seconds_between_saves:
-                self.save()  # the other ranks wait for rank 0 in their next step
+            self._steps += 1
+            self._sent += self.communicator.sent - sent
+            self._received += self.communicator.received - received
+            due = time.monotonic() - self._saved_at >= self.seconds_between_saves
+            if self.communicator.from_first(due):
+                self.save()
 
     def record(self, loss, probs, labels):
         """Record the step that was just made.
@@ -136,6 +147,18 @@ class Run:
         self._progress.update(1, f"loss {loss:.3f}, {self.images / self.seconds:.0f} images/s")
         if text := self.hint.update(loss):
             self._progress.say(text)
+
+    @property
+    def sent(self):
+        return {label: size / self._steps for label, size in self._sent.most_common()}
+
+    @property
+    def received(self):
+        return {label: size / self._steps for label, size in self._received.most_common()}
+
+    def whole_net(self):
+        """Return the whole network, of which each rank may have a part. All ranks call it."""
+        return self.net.whole() if self.split else self.net
 
     def test_batches(self, ten_views=False, label="testing"):
         """Yield the batches x, labels of the test set. Raises Interrupted after Ctrl-C."""
@@ -170,12 +193,11 @@ class Run:
 
     def begin(self, config):
         """Start a new run: write config.json and the checkpoint of step 0."""
-        if not self.is_first:
-            return
-        files.remove_unfinished(self.folder)
-        files.write_json(self.folder / "config.json", config | {
-            "tinynet": __version__, "numpy": np.__version__,
-            "python": platform.python_version()})
+        if self.is_first:
+            files.remove_unfinished(self.folder)
+            files.write_json(self.folder / "config.json", config | {
+                "tinynet": __version__, "numpy": np.__version__,
+                "python": platform.python_version()})
         self.save()
         self.log.open()
 
@@ -200,9 +222,11 @@ class Run:
 
     def save(self):
         """Write a checkpoint, completely or not at all, and remove the old ones."""
-        if not self.is_first:
+        if not (self.is_first or self.split):
             return
         state = {name: part.state() for name, part in self._parts().items()}
+        if not self.is_first:  # it has given its part
+            return
         state |= {"identity": self.identity, "step": self.step, "evaluated": self.evaluated}
         path = self.folder / f"checkpoint-{self.step:06}.npz"
         try:

@@ -46,11 +46,12 @@ def parser(description, *, data, epochs, batch_size, lr, out):
         help="time between two checkpoints; one is written after each epoch in any case")
     add("--keep-checkpoints", action="store_true", help="keep the checkpoint of every epoch")
     add("--quiet", action="store_true", help="print errors only")
-    add("--parallel", choices=("data",), help="train on all ranks that mpiexec starts; data: each "
-        "computes its share of every batch")
+    add("--parallel", choices=("data", "columns"),
+        help="train on the ranks that mpiexec starts; data: each computes its share of every "
+             "batch; columns: each of two has half of the kernels, as the GPUs of the paper")
     add("--shards", type=console.positive_int, metavar="N",
         help="cut every batch into N shards, whose gradients are added in a fixed order: the "
-             "weights then have the same bits on 1 to N ranks; default: one shard a rank")
+             "weights then have the same bits on 1 to N ranks; None: one shard a rank")
     return parser
 
 
@@ -74,8 +75,8 @@ def parse(parser):
                            {"options": options(vars(args))})
     else:
         files.require_unused(args.out)
-        args.shards = args.shards or communicator.size
-    parallel.require_shards(args.shards, communicator.size)
+        args.shards = args.shards or (1 if args.parallel == "columns" else communicator.size)
+    parallel.require_shards(args.shards, communicator.size, args.parallel)
     backend.choose_device(args.device)
     threads.default_thread_count()
     return args
@@ -106,11 +107,14 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
     communicator = parallel.connect(args.parallel)
     first = communicator.rank == 0
     say = (lambda line: None) if args.quiet else print
-    summary = net.summary()
-    device, why = backend.choose_device(args.device, summary.training_bytes(args.batch_size))
+    summary, size, split = net.summary(), net.in_shape[-1], args.parallel == "columns"
+    weights = {"weights": {"digest": digest(net)}} if mean is not None else {}
+    if split:
+        net = parallel.Columns(net, communicator)
+        sgd = parallel.ColumnSGD(sgd, net)
+    device, why = backend.choose_device(args.device, net.summary().training_bytes(args.batch_size))
     say(f"device: {device} ({why})")
     net.to(device)
-    size = net.in_shape[-1]
     say(f"{network}{f' {args.recipe}' if 'recipe' in args else ''} at {size} pixels: "
         f"{summary.params:,} parameters")
     say(f"{source.name}: {len(source.class_names)} classes, {len(source.train)} training pictures, "
@@ -137,19 +141,19 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
     batches = data.TrainingBatches(source.train, args.batch_size, size, statistics, batches_rng,
                                    augmentation, device=device,
                                    colour_epochs=schedule.colour_epochs, shards=args.shards,
-                                   own=parallel.own_shards(communicator, args.shards))
+                                   own=slice(None) if split else
+                                   parallel.own_shards(communicator, args.shards))
     if args.shards > 1:
         net = parallel.DataParallel(net, communicator, args.shards)
         batches = parallel.Batches(batches, communicator)
     per_epoch = steps_per_epoch(args, source)
     steps = getattr(args, "steps", None) or args.epochs * per_epoch
-    same = identity(args, summary, source, statistics)
-    if mean is not None:
-        same["weights"] = {"digest": digest(net)}
+    same = identity(args, summary, source, statistics) | weights
     run = Run(lock, net, sgd, schedule, batches, test_batches, len(source.test), steps=steps,
               steps_per_epoch=per_epoch, identity=same,
               hint=hint or StallHint(len(source.class_names)), minutes=args.checkpoint_minutes,
-              keep_checkpoints=args.keep_checkpoints, quiet=args.quiet, communicator=communicator)
+              keep_checkpoints=args.keep_checkpoints, quiet=args.quiet, communicator=communicator,
+              split=split)
     require_same_on_all(communicator, run.identity)
     if args.resume:
         say(f"continuing from {run.resume()}: step {run.step} of {steps}")

@@ -1,0 +1,292 @@
+"""Two ranks with a column each compute what one process computes, and send each other what figure 2 shows."""
+
+import hashlib
+import os
+
+import numpy as np
+import pytest
+from test_parallel import make_run, train
+from test_parallel_mpi import digests, program
+
+import tinynet
+from tinynet.checkpoint import load_arrays
+from tinynet.layers import Conv2d, Flatten, Linear, ReLU
+from tinynet.parallel import Columns, ColumnSGD, DataParallel, ParallelError, columns, require_shards, threads
+
+RECIPES = ["paper", "code-2012", "caffe"]
+N, SIZE, CLASSES = 4, 67, 5  # an odd number of classes: the last layer has 2 and 3 units
+
+
+def narrow(recipe, dtype="float32", classes=CLASSES):
+    """The table of a recipe with an eighth of the kernels, and 32 units."""
+    layers = tinynet.RECIPES[recipe].layers(classes)
+    for layer in layers[:-1]:
+        if isinstance(layer, Conv2d):
+            layer.K //= 8
+        elif isinstance(layer, Linear):
+            layer.OUT = 32
+    return tinynet.Sequential(layers, (3, SIZE, SIZE), np.random.default_rng(0), dtype)
+
+
+def batches(dtype, count=1):
+    rng = np.random.default_rng(1)
+    return [(rng.standard_normal((N, 3, SIZE, SIZE)).astype(dtype) * 50, rng.integers(0, CLASSES, N))
+            for _ in range(count)]
+
+
+def trajectory(net, sgd, steps, dtype):
+    """Train; the logits of the last step, the losses, and everything that a checkpoint would keep."""
+    loss, losses = tinynet.SoftmaxCrossEntropy(), []
+    for x, labels in batches(dtype, steps):
+        logits = net.forward(x)
+        losses.append(float(loss.forward(logits, labels)))
+        net.backward(loss.backward())
+        sgd.step()
+    return {"logits": logits, "losses": np.array(losses), **net.state()["params"],
+            **{f"v {name}": v for name, v in sgd.state()["velocity"].items()}}
+
+
+def alone(recipe, steps, dtype):
+    net = narrow(recipe, dtype)
+    return trajectory(net, tinynet.SGD(net, lr=1e-3), steps, dtype)
+
+
+def on_two_ranks(recipe, steps, dtype):
+    def work(communicator):
+        net = narrow(recipe, dtype)
+        sgd = tinynet.SGD(net, lr=1e-3)
+        columns = Columns(net, communicator)
+        return trajectory(columns, ColumnSGD(sgd, columns), steps, dtype)
+
+    first, second = threads.run(2, work)
+    for name in first:
+        assert first[name].tobytes() == second[name].tobytes(), name
+    return first
+
+
+def difference(one, other):
+    """The largest relative difference of an array, as a norm, and its name."""
+    return max((np.linalg.norm(other[name] - one[name]) / max(np.linalg.norm(one[name]), 1e-30), name) for name in one)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("dtype, bound", [("float32", 1e-6), ("float64", 1e-14)])
+def test_one_step_is_that_of_one_process(recipe, dtype, bound):
+    """After the first step the velocity is the gradient, times the rate: this compares every gradient."""
+    worst, name = difference(alone(recipe, 1, dtype), on_two_ranks(recipe, 1, dtype))
+    assert worst < bound, name
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("dtype, bound", [("float32", 5e-6), ("float64", 1e-13)])
+def test_30_steps_are_those_of_one_process(recipe, dtype, bound):
+    worst, name = difference(alone(recipe, 30, dtype), on_two_ranks(recipe, 30, dtype))
+    assert worst < bound, name
+
+
+def no_sum(self, dy):
+    return np.ascontiguousarray(dy[:, self.own])
+
+
+def twice(self, dy):
+    return columns.Gather.backward(self, dy)
+
+
+def own_mask(self, shape, dtype):
+    return tinynet.layers.Dropout.draw_mask(self, shape, dtype)
+
+
+def not_given_back(self, dy):
+    return np.ascontiguousarray(tinynet.layers.LRN.backward(self, self._widened(dy))[:, self.inside])
+
+
+def nothing_lent(self, x):
+    return np.ascontiguousarray(tinynet.layers.LRN.forward(self, self._widened(x))[:, self.inside])
+
+
+@pytest.mark.parametrize("kind, method, bug", [
+    (columns.Gather, "backward", no_sum), (columns.Logits, "backward", twice),
+    (columns.HalfDropout, "draw_mask", own_mask), (columns.BorderLRN, "backward", not_given_back),
+    (columns.BorderLRN, "forward", nothing_lent)], ids=lambda value: getattr(value, "__name__", value))
+def test_a_bug_would_be_seen(monkeypatch, kind, method, bug):
+    """The bounds above are narrow enough."""
+    monkeypatch.setattr(kind, method, bug)
+    assert difference(alone("paper", 1, "float64"), on_two_ranks("paper", 1, "float64"))[0] > 1e-9
+
+
+def bytes_crossing(size, work):
+    """What each rank has sent and received, under each label."""
+    def counted(communicator):
+        work(communicator)
+        return communicator.sent, communicator.received
+    return threads.run(size, counted)
+
+
+def test_bytes_at_227_pixels_are_those_of_the_formula():
+    """A picture: 128 maps of 13 x 13 before conv3, of 6 x 6 before fc6, 2048 units before fc7 and before fc8."""
+    classes, x = 1000, np.zeros((1, 3, 227, 227), np.float32)
+
+    def work(communicator):
+        whole = tinynet.AlexNet("code-2012", classes, 227, rng=np.random.default_rng(0))
+        net, loss = Columns(whole, communicator), tinynet.SoftmaxCrossEntropy()
+        loss.forward(net.forward(x), [0])
+        forward = communicator.sent.copy()
+        net.backward(loss.backward())
+        assert forward == {"conv3": 86528, "fc6": 18432, "fc7": 8192, "fc8": 8192, "logits": 2000}
+        assert communicator.sent == {**{name: 2 * size for name, size in forward.items()}, "logits": 2000}
+
+    for sent, received in bytes_crossing(2, work):
+        assert sent == received
+        step = 128 * (sent.total() - sent["logits"])
+        assert step == 2 * 128 * 4 * (128 * 13 * 13 + 128 * 6 * 6 + 2048 + 2048) == 31_064_064
+
+
+def test_lrn_without_groups_lends_two_maps():
+    def work(communicator):
+        net, loss = Columns(narrow("paper"), communicator), tinynet.SoftmaxCrossEntropy()
+        x, labels = batches("float32")[0]
+        loss.forward(net.forward(x), labels)
+        net.backward(loss.backward())
+
+    for sent, received in bytes_crossing(2, work):
+        assert sent["lrn1"] == received["lrn1"] == 2 * N * 4 * 2 * 15 * 15
+
+
+def test_bytes_of_data_parallel_are_the_gradients():
+    """With two ranks, each sends as many bytes as there are in all parameters: 244 MB for the network of the paper."""
+    params = narrow("paper").summary().params
+
+    def work(communicator):
+        net, loss = DataParallel(narrow("paper"), communicator, 2), tinynet.SoftmaxCrossEntropy()
+        x, labels = batches("float32")[0]
+        loss.forward(net.forward(x), labels)
+        net.backward(loss.backward())
+
+    for sent, received in bytes_crossing(2, work):
+        logits = N // 2 * CLASSES * 4
+        assert abs(sent.total() - logits - 4 * params) <= 4 * 16  # odd arrays are cut unevenly
+        assert sent["logits"] == received["logits"] == logits
+    assert 4 * 60_965_224 == 243_860_896
+
+
+# ------------------------------------------------------------------------------------------------------ runs
+def test_a_run_can_change_between_one_process_and_columns(tmp_path):
+    def begin(communicator, folder, stop):
+        run = make_run(communicator, tmp_path / folder, 5, columns=True)
+        run.begin({})
+        if stop:
+            with pytest.raises(KeyboardInterrupt):
+                train(run, stop_after=2)
+        else:
+            return train(run)
+
+    def resume(communicator, folder):
+        run = make_run(communicator, tmp_path / folder, 5, columns=True)
+        run.resume()
+        assert run.step == 2
+        return train(run)
+
+    whole, = threads.run(1, lambda communicator: begin(communicator, "alone", False))
+    both = threads.run(2, lambda communicator: begin(communicator, "columns", False))
+    threads.run(2, lambda communicator: begin(communicator, "columns first", True))
+    then_alone, = threads.run(1, lambda communicator: resume(communicator, "columns first"))
+    threads.run(1, lambda communicator: begin(communicator, "alone first", True))
+    then_both = threads.run(2, lambda communicator: resume(communicator, "alone first"))
+    for name in both[0]:
+        assert both[0][name].tobytes() == both[1][name].tobytes(), name
+    for other in (both[0], then_alone, then_both[0]):
+        assert other.keys() == whole.keys()
+        for name, array in whole.items():
+            assert np.allclose(other[name], array, rtol=1e-4, atol=1e-6, equal_nan=True), name
+    assert {path.name for path in (tmp_path / "columns").iterdir()} == {
+        "checkpoint-000000.npz", "checkpoint-000003.npz", "checkpoint-000005.npz", "config.json", "metrics.csv",
+        "metrics.jsonl"}
+
+
+def test_a_column_stopped_and_resumed_has_the_same_bits(tmp_path):
+    def work(communicator, stop):
+        run = make_run(communicator, tmp_path / str(stop), 5, columns=True)
+        run.begin({})
+        if stop:
+            with pytest.raises(KeyboardInterrupt):
+                train(run, stop_after=2)
+            run = make_run(communicator, tmp_path / str(stop), 5, columns=True)
+            run.resume()
+        return train(run)
+
+    never, stopped = (threads.run(2, lambda communicator, stop=stop: work(communicator, stop))[0]
+                      for stop in (False, True))
+    assert all(stopped[name].tobytes() == array.tobytes() for name, array in never.items())
+
+
+def test_weights_are_those_of_the_whole_network(tmp_path):
+    def work(communicator):
+        net = Columns(narrow("caffe"), communicator)
+        net.save(tmp_path / "weights.npz")
+        net.communicator.barrier()
+        before = net.whole()
+        net.named_params()["conv2.w"][...] = 0
+        net.load(tmp_path / "weights.npz")
+        return before, net.whole()
+
+    for nets in threads.run(2, work):
+        for net in nets:
+            assert all(array.tobytes() == narrow("caffe").named_params()[name].tobytes()
+                       for name, array in net.named_params().items())
+    saved, whole = load_arrays(tmp_path / "weights.npz"), narrow("caffe").named_params()
+    assert {name: array.shape for name, array in saved.items()} == {name: w.shape for name, w in whole.items()}
+
+
+def test_each_rank_has_half_of_every_parameter():
+    whole = narrow("paper", classes=6).named_params()
+
+    def work(communicator):
+        net = Columns(narrow("paper", classes=6), communicator)
+        assert all(2 * half.size == whole[name].size for name, half in net.named_params().items())
+        assert not net.net.named_params()
+
+    threads.run(2, work)
+
+
+def test_predictions_are_those_of_the_whole_network():
+    x, _ = batches("float64")[0]
+    wanted = narrow("paper", "float64").predict(x)
+    for found in threads.run(2, lambda communicator: Columns(narrow("paper", "float64"), communicator).predict(x)):
+        assert np.allclose(found, wanted, rtol=1e-12)
+
+
+def test_processes_give_the_bits_of_threads(tmp_path):
+    pytest.importorskip("mpi4py") if not os.environ.get("TINYNET_REQUIRE_MPI") else None
+
+    def work(communicator):
+        run = make_run(communicator, tmp_path / "threads", 5, columns=True)
+        run.begin({})
+        results, sha = train(run), hashlib.sha256()
+        for name in sorted(results):
+            sha.update(results[name].tobytes())
+        return sha.hexdigest()
+
+    assert digests(program(2, tmp_path / "columns", 5, "--parallel", "columns")) == set(threads.run(2, work))
+
+
+# ------------------------------------------------------------------------------------------------------ mistakes
+def conv(name="conv2", **settings):
+    return [Conv2d("conv1", 4, 3), Conv2d(name, 4, 3, **settings), Flatten("flatten"), Linear("fc", 2)]
+
+
+@pytest.mark.parametrize("layers, line", [
+    (conv(), "a network whose kernels are in groups, as in the recipes paper, code-2012 and caffe"),
+    ([Conv2d("conv1", 6, 3, groups=3), *conv(groups=2)[1:]], "kernels are in groups"),
+    ([*conv(groups=2)[:2], Conv2d("conv3", 3, 3), *conv()[2:]], "conv3: 3 maps make no two equal columns"),
+    ([*conv(groups=2)[:2], tinynet.Sequential([ReLU("relu1")], name="block"), *conv()[2:]], "cannot be cut")])
+def test_networks_that_are_no_two_columns(layers, line):
+    with pytest.raises(ParallelError, match=line):
+        threads.run(2, lambda communicator: Columns(tinynet.Sequential(
+            layers, (3, 8, 8), np.random.default_rng(0)), communicator))
+
+
+def test_two_ranks_and_whole_batches_are_needed():
+    with pytest.raises(ParallelError, match="columns needs 2 ranks, not 4"):
+        threads.run(4, lambda communicator: Columns(narrow("paper"), communicator))
+    with pytest.raises(ParallelError, match="columns trains whole batches, not --shards 4"):
+        require_shards(4, 2, "columns")
