@@ -24,8 +24,8 @@ extern "C" __global__ void multiply_2(index_t total, const real* x, const real* 
     for (index_t i = first; i < total; i += stride) y[i] = x[i] * mask[i];
 }
 
-extern "C" __global__ void multiply_by_number_2(index_t total, const real* x, real number,
-                                                real* y) {
+extern "C" __global__ void multiply_by_number_2(index_t total, const real* x, real* y,
+                                                real number) {
     index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     index_t stride = (index_t)gridDim.x * blockDim.x;
     for (index_t i = first; i < total; i += stride) y[i] = x[i] * number;

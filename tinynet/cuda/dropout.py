@@ -18,7 +18,7 @@ def _multiply(where, name, x, mask):
     if isinstance(mask, (int, float)):
         x, = require_arrays(where, **{name: x})
         y = new_like(x)
-        launch_strided("dropout", "multiply_by_number_2", x.size, x, float(mask), y)
+        launch_strided("dropout", "multiply_by_number_2", x.size, x, y, float(mask))
     else:
         require_shape(where, "mask", mask.shape, x.shape)
         x, mask = require_arrays(where, **{name: x}, mask=mask)

@@ -8,8 +8,8 @@ one:
     for layer in net.layers:
         layer.ops = earlier.rung(1)
 
-LRN and pooling need no launcher here: tinynet.cuda itself launches their version 1 where a block
-would need more shared memory than there is.
+LRN and pooling need no launcher here: tinynet.cuda itself launches their version 2 for windows
+other than AlexNet's, and version 1 where a block would need more shared memory than there is.
 """
 
 import math
@@ -167,6 +167,22 @@ def relu_backward_1(dy, y):
     return dx
 
 
+def relu_forward_2(x):
+    """Compute max(0, x) in a grid-stride loop."""
+    x, = require_arrays("relu_forward", x=x)
+    y = new_like(x)
+    launch_strided("activation", "relu_forward_2", x.size, x, y)
+    return y
+
+
+def relu_backward_2(dy, y):
+    """Compute the gradient of ReLU in a grid-stride loop."""
+    dy, y = require_arrays("relu_backward", dy=dy, y=y)
+    dx = new_like(dy)
+    launch_strided("activation", "relu_backward_2", dy.size, dy, y, dx)
+    return dx
+
+
 def dropout_forward_1(x, mask):
     """Multiply by a mask with one thread per element."""
     if isinstance(mask, (int, float)):
@@ -204,6 +220,15 @@ def sgd_step_1(w, v, dw, lr, momentum, weight_decay):
     return w, v
 
 
+def sgd_step_2(w, v, dw, lr, momentum, weight_decay):
+    """Return updated copies of w and v, computed in a grid-stride loop."""
+    dw, = require_arrays("sgd_step", dw=dw)
+    w, v = require_arrays("sgd_step", w=w.copy(), v=v.copy())
+    launch_strided("sgd", "sgd_step_2", dw.size, w, v, dw,
+                   float(lr), float(momentum), float(weight_decay))
+    return w, v
+
+
 def augment_1(pictures, drawn, mean, size, how):
     """Do what augment.augment does, with one thread per pixel."""
     arrays = checked_augmentation(pictures, drawn, mean, size)
@@ -222,5 +247,7 @@ EARLIER = {
         "dropout_forward": dropout_forward_1, "dropout_backward": dropout_forward_1,
         "softmax_cross_entropy_forward": softmax_cross_entropy_forward_1, "sgd_step": sgd_step_1},
     2: {"conv2d_forward": conv2d_forward_2,
-        "linear_forward": linear_forward_2, "linear_backward": linear_backward_2},
+        "linear_forward": linear_forward_2, "linear_backward": linear_backward_2,
+        "relu_forward": relu_forward_2, "relu_backward": relu_backward_2,
+        "sgd_step": sgd_step_2},
 }

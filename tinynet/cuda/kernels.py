@@ -10,6 +10,8 @@ compiled on the disk. Two types are defined in every file:
 
 Grids have one axis, along which a grid may have 2^31 - 1 blocks. Along a second axis it may have
 65,535, and 1024 images of 96 maps are more than that.
+
+A kernel takes its arrays first, then its numbers.
 """
 
 import functools
@@ -34,17 +36,18 @@ def require_arrays(where, **arrays):
 
     Raises   TypeError unless all are on a GPU and have one dtype, float32 or float64
     """
+    dtype = None
     for name, array in arrays.items():
         require_on_gpu(where, name, array)
-        if array.dtype not in (np.float32, np.float64):
+        if array.dtype not in _C_NAMES:
             raise TypeError(f"{where}: {name} is {array.dtype}; "
                             "the kernels take float32 and float64")
-    first, *_ = arrays
-    for name, array in arrays.items():
-        if array.dtype != arrays[first].dtype:
-            raise TypeError(f"{where}: {name} is {array.dtype}, {first} is {arrays[first].dtype}; "
+        if dtype is None:
+            first, dtype = name, array.dtype
+        elif array.dtype != dtype:
+            raise TypeError(f"{where}: {name} is {array.dtype}, {first} is {dtype}; "
                             "all arrays need one dtype")
-    return tuple(contiguous(array) for array in arrays.values())
+    return [array if array.flags.c_contiguous else contiguous(array) for array in arrays.values()]
 
 
 def require_on_gpu(where, name, array):
@@ -60,9 +63,13 @@ def new_like(x, shape=None, dtype=None):
     return array_module(x).empty(shape, dtype)
 
 
-def launch_each(file, kernel, total, *arguments, **types):
-    """Launch kernel(total, *arguments) with one thread for each of `total` elements."""
-    _launch(file, kernel, ceil_div(total, THREADS), THREADS, arguments, types, total=total)
+def launch_each(file, kernel, total, *arguments, per_thread=1, **types):
+    """Launch kernel(total, *arguments) with one thread for each of `total` elements.
+
+    Args     per_thread: so many elements for each thread
+    """
+    blocks = ceil_div(total, THREADS * per_thread)
+    _launch(file, kernel, blocks, (THREADS,), arguments, types, total=total)
 
 
 def launch_strided(file, kernel, total, *arguments, per_thread=1, **types):
@@ -71,7 +78,7 @@ def launch_strided(file, kernel, total, *arguments, per_thread=1, **types):
     Args     per_thread: so many elements for a thread where the array is not too large
     """
     blocks = min(ceil_div(total, THREADS * per_thread), BLOCKS)
-    _launch(file, kernel, blocks, THREADS, arguments, types, total=total)
+    _launch(file, kernel, blocks, (THREADS,), arguments, types, total=total)
 
 
 def launch_blocks(file, kernel, blocks, block, *arguments, shared=0, **types):
@@ -79,34 +86,50 @@ def launch_blocks(file, kernel, blocks, block, *arguments, shared=0, **types):
 
     Args     block: threads of one block, a number or (x, y); shared: bytes of dynamic shared memory
     """
+    block = block if isinstance(block, tuple) else (block,)
     _launch(file, kernel, blocks, block, arguments, types, shared)
 
 
 def _launch(file, kernel, blocks, block, arguments, types, shared=0, total=0):
-    block = block if isinstance(block, tuple) else (block,)
+    """Launch a kernel. What can be known from kernel, dtype and numbers is prepared once and kept:
+    a small kernel is done sooner than Python has launched the next one.
+    """
     if not (0 <= blocks <= GRID_LIMIT and math.prod(block) <= 1024 and shared <= SHARED_LIMIT):
         raise ValueError(f"{kernel}: {blocks} blocks of {block} threads with {shared} bytes "
                          "are more than a GPU takes")
     if blocks == 0:
         return  # an empty batch: CUDA calls an empty grid an error
-    arrays = [argument for argument in arguments if hasattr(argument, "shape")]
-    real = next(array.dtype for array in arrays if array.dtype.kind == "f")
-    largest = max(total, *(array.size for array in arrays))
-    index = np.dtype(np.int64 if largest > LARGE else np.int32)
-    types = {"real": _C_NAMES[real], "index_t": _C_NAMES[index], **types}
-    options = tuple(f"-D{name}={c_name}" for name, c_name in types.items())
-    function = _function(array_module(arrays[0]), file, kernel, options)
-    arguments = tuple(_exact(argument, real) for argument in arguments)
-    if total:
-        arguments = index.type(total), *arguments
-    function((blocks,), block, arguments, shared_mem=shared)
+    arrays, real, large = 0, None, total > LARGE
+    for argument in arguments:
+        if isinstance(argument, _NUMBERS):
+            break
+        arrays += 1
+        large = large or argument.size > LARGE
+        if real is None and argument.dtype in _C_NAMES:
+            real = argument.dtype
+    options = _options(real, large, **types)
+    function = _function(array_module(arguments[0]), file, kernel, options)
+    first, numbers = _exact(real, large, total, *arguments[arrays:])
+    function((blocks,), block, first + arguments[:arrays] + numbers, shared_mem=shared)
 
 
-def _exact(argument, real):
-    """Return a number in the type that kernels declare: CuPy passes numbers as they are."""
-    if isinstance(argument, float):
-        return real.type(argument)
-    return argument if hasattr(argument, "shape") else np.int32(argument)
+@functools.cache
+def _options(real, large, **types):
+    """Return the options that define the types of a kernel."""
+    index = "long long" if large else "int"
+    types = {"real": _C_NAMES[real], "index_t": index, **types}
+    return tuple(f"-D{name}={c_name}" for name, c_name in types.items())
+
+
+@functools.lru_cache(maxsize=4096, typed=True)  # typed: 1 is an int for a kernel, 1.0 a real
+def _exact(real, large, total, *numbers):
+    """Return (total,), or () where it is 0, and the numbers, in the types that kernels declare:
+    CuPy passes numbers as they are.
+    """
+    total = (np.int64(total) if large else np.int32(total),) if total else ()
+    return total, tuple(real.type(number) if isinstance(number, float)
+                        else np.int32(number) if isinstance(number, int)
+                        else number for number in numbers)
 
 
 @functools.cache
@@ -126,5 +149,5 @@ def source(file):
     return pathlib.Path(__file__).with_name(f"{file}.cu").read_text(encoding="utf-8")
 
 
-_C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double",
-            np.dtype(np.int32): "int", np.dtype(np.int64): "long long"}
+_C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+_NUMBERS = (int, float, np.generic)

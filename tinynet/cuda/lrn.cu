@@ -11,6 +11,11 @@
 //            so that every access to global memory is coalesced.
 //            For the paper's beta of 0.75 the power is s^-0.75 = 1 / sqrt(s) * sqrt(1 / sqrt(s)):
 //            square roots in place of a logarithm and an exponential.
+// Version 3  Across channels, for windows of 5. A thread walks down the channels of one pixel with
+//            the five terms of its window in registers: it drops one, reads one, and adds up.
+//            Every number is read once; there is no shared memory and no barrier, so that a thread
+//            may read ahead while it computes. The length of the window is known when the kernel is
+//            compiled: only then can an array be kept in registers, which have no index.
 //
 // real: float or double.  index_t: int, or long long for an array of more than 2^30 elements.
 
@@ -208,4 +213,77 @@ extern "C" __global__ void lrn_within_backward_2(const real* dy, const real* x, 
     if (at.h >= H || at.w >= W) return;
     index_t i = at.map + at.h * W + at.w;
     dx[i] = dy[i] * power(scale[i], beta) - 2 * alpha * beta * x[i] * square_sum(terms, n);
+}
+
+// ---- version 3, across channels ----------------------------------------------------------------
+#define WINDOW 5
+#define HALF (WINDOW / 2)
+
+// The walk of a thread: from channel `first` to `last`, which is not part of it, as `start` and
+// `end` of the group; the element of its pixel in channel 0. Long groups are cut into pieces, for
+// there should be more threads than pixels.
+struct Walk { int first, last, start, end; index_t pixel; };
+
+__device__ Walk walk_of(index_t thread, int C, int CG, int HW) {
+    int pieces = (CG + CHANNELS - 1) / CHANNELS, walks = C / CG * pieces;
+    int number = thread / HW % walks, start = number / pieces * CG;
+    int first = start + number % pieces * CHANNELS;
+    return {first, min(first + CHANNELS, start + CG), start, start + CG,
+            thread / HW / walks * C * HW + thread % HW};
+}
+
+__device__ real value_at(const real* __restrict__ x, int c, Walk walk, int HW) {
+    return walk.start <= c && c < walk.end ? x[walk.pixel + (index_t)c * HW] : 0;
+}
+
+extern "C" __global__ void lrn_forward_3(index_t total, const real* __restrict__ x,
+                                         real* __restrict__ y, real* __restrict__ scale,
+                                         int C, int CG, int HW, real k, real alpha, real beta) {
+    index_t thread = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (thread >= total) return;
+    Walk walk = walk_of(thread, C, CG, HW);
+    real window[WINDOW];
+    for (int t = 1; t < WINDOW; ++t)
+        window[t] = value_at(x, walk.first - HALF + t - 1, walk, HW);
+    #pragma unroll 4
+    for (int c = walk.first; c < walk.last; ++c) {
+        for (int t = 1; t < WINDOW; ++t) window[t - 1] = window[t];
+        window[WINDOW - 1] = value_at(x, c + HALF, walk, HW);
+        real energy = 0;
+        for (int t = 0; t < WINDOW; ++t) energy += window[t] * window[t];
+        index_t i = walk.pixel + (index_t)c * HW;
+        real s = k + alpha * energy;
+        scale[i] = s;
+        y[i] = window[HALF] * power(s, beta);
+    }
+}
+
+struct Neighbour { real term, dy, scale; };
+
+__device__ Neighbour neighbour_at(const real* __restrict__ dy, const real* __restrict__ y,
+                                  const real* __restrict__ scale, int c, Walk walk, int HW) {
+    if (c < walk.start || c >= walk.end) return {0, 0, 0};
+    index_t i = walk.pixel + (index_t)c * HW;
+    return {dy[i] * y[i] / scale[i], dy[i], scale[i]};
+}
+
+extern "C" __global__ void lrn_backward_3(index_t total, const real* __restrict__ dy,
+                                          const real* __restrict__ x, const real* __restrict__ y,
+                                          const real* __restrict__ scale, real* __restrict__ dx,
+                                          int C, int CG, int HW, real alpha, real beta) {
+    index_t thread = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (thread >= total) return;
+    Walk walk = walk_of(thread, C, CG, HW);
+    Neighbour window[WINDOW];
+    for (int t = 1; t < WINDOW; ++t)
+        window[t] = neighbour_at(dy, y, scale, walk.first - HALF + t - 1, walk, HW);
+    #pragma unroll 4
+    for (int c = walk.first; c < walk.last; ++c) {
+        for (int t = 1; t < WINDOW; ++t) window[t - 1] = window[t];
+        window[WINDOW - 1] = neighbour_at(dy, y, scale, c + HALF, walk, HW);
+        real cross = 0;
+        for (int t = 0; t < WINDOW; ++t) cross += window[t].term;
+        index_t i = walk.pixel + (index_t)c * HW;
+        dx[i] = window[HALF].dy * power(window[HALF].scale, beta) - 2 * alpha * beta * x[i] * cross;
+    }
 }

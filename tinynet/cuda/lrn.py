@@ -5,6 +5,7 @@ from tinynet.shapes import ceil_div, lrn_shape, require_shape
 
 PIXELS = CHANNELS = 32     # of one block across channels, as in lrn.cu
 SIDE = 16                  # of one block within a map, as in lrn.cu
+WINDOW = 5                 # the one for which there is a version 3
 
 
 def lrn_forward(x, n, k, alpha, beta, groups=1):
@@ -12,8 +13,7 @@ def lrn_forward(x, n, k, alpha, beta, groups=1):
     N, C, H, W = lrn_shape("lrn_forward", x.shape, n, groups)
     x, = require_arrays("lrn_forward", x=x)
     y, scale = new_like(x), new_like(x)
-    _across("lrn_forward", n, x, y, scale, C, C // groups, H * W,
-            n, float(k), float(alpha), float(beta))
+    _across("lrn_forward", (x, y, scale), groups, n, float(k), float(alpha), float(beta))
     return y, scale
 
 
@@ -22,8 +22,7 @@ def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
     N, C, H, W = lrn_shape("lrn_backward", x.shape, n, groups)
     dy, x, y, scale = _arrays("lrn_backward", dy, x, y, scale)
     dx = new_like(x)
-    _across("lrn_backward", n, dy, x, y, scale, dx, C, C // groups, H * W,
-            n, float(alpha), float(beta))
+    _across("lrn_backward", (dy, x, y, scale, dx), groups, n, float(alpha), float(beta))
     return dx
 
 
@@ -51,19 +50,25 @@ def _arrays(where, dy, x, y, scale):
     return require_arrays(where, dy=dy, x=x, y=y, scale=scale)
 
 
-def _across(kernel, n, x, *arguments):
-    N, C, H, W = x.shape
-    blocks = N * ceil_div(C, CHANNELS) * ceil_div(H * W, PIXELS)
-    _launch(kernel, x, blocks, (PIXELS, 8), (CHANNELS + n - 1) * PIXELS, arguments)
+def _across(kernel, arrays, groups, n, *settings):
+    N, C, H, W = arrays[0].shape
+    CG, HW = C // groups, H * W
+    if n == WINDOW:
+        threads = N * groups * ceil_div(CG, CHANNELS) * HW
+        launch_each("lrn", f"{kernel}_3", threads, *arrays, C, CG, HW, *settings)
+    else:
+        blocks = N * ceil_div(C, CHANNELS) * ceil_div(HW, PIXELS)
+        _launch(kernel, blocks, (PIXELS, 8), (CHANNELS + n - 1) * PIXELS,
+                *arrays, C, CG, HW, n, *settings)
 
 
 def _within(kernel, n, x, *arguments):
     N, C, H, W = x.shape
     blocks = N * C * ceil_div(H, SIDE) * ceil_div(W, SIDE)
-    _launch(kernel, x, blocks, (SIDE, SIDE), (SIDE + n - 1)**2, arguments)
+    _launch(kernel, blocks, (SIDE, SIDE), (SIDE + n - 1)**2, x, *arguments)
 
 
-def _launch(kernel, x, blocks, block, terms, arguments):
+def _launch(kernel, blocks, block, terms, x, *arguments):
     """Launch version 2 of a kernel, or version 1 where its terms do not fit into shared memory."""
     shared = terms * x.itemsize
     if shared > SHARED_LIMIT:

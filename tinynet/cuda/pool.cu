@@ -14,6 +14,11 @@
 //            the threads share the windows, or the pixels, among themselves. A pixel that two or
 //            four overlapping windows see is read from memory once. And an int is enough to number
 //            the pixels of a map, even where the whole array needs 64 bits.
+// Version 3  Max-pooling with the windows of AlexNet, 3 x 3 pixels, 2 apart, not padded. A GPU has
+//            no instruction that divides integers: it takes some twenty. Version 2 divides up to
+//            ten times for a pixel, which costs more than to read and write it. Here the window is
+//            known when the kernel is compiled, so that half a row is a shift; and the threads of a
+//            block are a square, so that each knows its row and column.
 //
 // real: float or double.  position: the smallest unsigned type that can number a window's pixels.
 // index_t: int, or long long for an array of more than 2^30 elements.
@@ -172,4 +177,45 @@ extern "C" __global__ void avgpool_backward_2(const real* dy, real* dx, int H, i
     for (int p = threadIdx.x; p < H * W; p += blockDim.x)
         to[p] = share_of_pixel(gradients, p / W + PH, p % W + PW,
                                H, W, OH, OW, KH, KW, SH, SW, PH, PW);
+}
+
+// ---- version 3 ---------------------------------------------------------------------------------
+#define WINDOW 3
+#define STRIDE 2
+
+extern "C" __global__ void maxpool_forward_3(const real* __restrict__ x, real* __restrict__ y,
+                                             position* __restrict__ argmax,
+                                             int H, int W, int OH, int OW) {
+    extern __shared__ real map[];  // (H, W)
+    const real* from = x + (index_t)blockIdx.x * H * W;
+    index_t to = (index_t)blockIdx.x * OH * OW;
+    int thread = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.x * blockDim.y;
+    #pragma unroll 4
+    for (int p = thread; p < H * W; p += threads) map[p] = from[p];
+    __syncthreads();  // the map is complete
+    for (int i = threadIdx.y; i < OH; i += blockDim.y)
+        for (int j = threadIdx.x; j < OW; j += blockDim.x)
+            largest_of_window(map, y + to + i * OW + j, argmax + to + i * OW + j, i, j,
+                              H, W, WINDOW, WINDOW, STRIDE, STRIDE, 0, 0);
+}
+
+extern "C" __global__ void maxpool_backward_3(const real* __restrict__ dy,
+                                              const position* __restrict__ argmax,
+                                              real* __restrict__ dx,
+                                              int H, int W, int OH, int OW) {
+    extern __shared__ real gradients[];                    // (OH, OW)
+    position* winners = (position*)(gradients + OH * OW);  // (OH, OW), stored after the gradients
+    index_t from = (index_t)blockIdx.x * OH * OW;
+    int thread = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.x * blockDim.y;
+    #pragma unroll 4
+    for (int o = thread; o < OH * OW; o += threads) {
+        gradients[o] = dy[from + o];
+        winners[o] = argmax[from + o];
+    }
+    __syncthreads();
+    real* to = dx + (index_t)blockIdx.x * H * W;
+    for (int row = threadIdx.y; row < H; row += blockDim.y)
+        for (int column = threadIdx.x; column < W; column += blockDim.x)
+            to[row * W + column] = gradient_of_pixel(gradients, winners, row, column,
+                                                     OH, OW, WINDOW, WINDOW, STRIDE, STRIDE);
 }

@@ -16,6 +16,8 @@ from tinynet.ops.pool import argmax_dtype
 from tinynet.shapes import pair, pool_shape, require_shape
 
 BYTE = np.dtype(np.uint8)  # the smallest type of an argmax; average pooling has none
+ALEXNET = 3, 3, 2, 2, 0, 0  # KH, KW, SH, SW, PH, PW for which there is a version 3 of max-pooling
+SQUARE = 16, 16             # threads of a block of version 3
 
 
 def maxpool_forward(x, size, stride, pad=0, ceil=False):
@@ -73,12 +75,17 @@ def _sizes(x_shape, y_shape, size, stride, pad):
 
 
 def _launch(kernel, x_shape, result, shared, *arguments, position=BYTE):
-    """Launch version 2 of a kernel, or version 1 where a map does not fit into shared memory."""
-    position = _C_NAMES[position]
+    """Launch version 3 of a kernel where it has one for this window, else version 2, or version 1
+    where a map does not fit into shared memory.
+    """
+    position, maps = _C_NAMES[position], x_shape[0] * x_shape[1]
     if shared > SHARED_LIMIT:
         launch_each("pool", f"{kernel}_1", result.size, *arguments, position=position)
+    elif kernel.startswith("max") and arguments[-6:] == ALEXNET:
+        launch_blocks("pool", f"{kernel}_3", maps, SQUARE, *arguments[:-6],
+                      shared=shared, position=position)
     else:
-        launch_blocks("pool", f"{kernel}_2", x_shape[0] * x_shape[1], THREADS, *arguments,
+        launch_blocks("pool", f"{kernel}_2", maps, THREADS, *arguments,
                       shared=shared, position=position)
 
 

@@ -179,7 +179,7 @@ def _signatures(text):
 
 def _parameter(text, types):
     pointer, const = "*" in text, "const " in text
-    *c_type, name = text.replace("const ", "").replace("*", " ").split()
+    *c_type, name = re.sub(r"\bconst\b|\b__restrict__\b|\*", " ", text).split()
     c_type = " ".join(c_type)
     return types.get(c_type, c_type), pointer, const, name
 
