@@ -10,16 +10,20 @@ neither the network nor its initial weights: this is the authors' small network 
 its normalisation, with the initial weights of section 5.
 
 First a sweep: one seed of each unit at each rate. The rate that reaches 25 % in the fewest epochs
-is then used with `--seeds` seeds. Everything is done twice: with pixels as in the paper, from which
-the mean is subtracted, and with these pixels divided by 64. A run whose rows are in the file is not
-made again, so after a stop the same command continues.
+is then used with `--seeds` seeds; a run of the sweep stops when it can no longer be the best.
+Everything is done twice: with pixels as in the paper, from which the mean is subtracted, and with
+these pixels divided by 64. A run whose rows are in the file is not made again, so after a stop the
+same command continues.
 """
 
 import argparse
 import csv
+import functools
+import itertools
 import multiprocessing
 import pathlib
 import signal
+import warnings
 
 import numpy as np
 
@@ -52,10 +56,11 @@ def network(unit, divided_by, classes, rng):
     ], (3, SIZE, SIZE), rng)
 
 
-def training_errors(x, labels, pixels, unit, lr, seed, epochs, device):
+def training_errors(x, labels, pixels, unit, lr, seed, device, may_go_on):
     """Train one network until its training error, counted during an epoch, is 25 %.
 
-    Args     x (N, 3, 32, 32) float32, the mean subtracted; labels (N,)
+    Args     x (N, 3, 32, 32) float32, the mean subtracted; labels (N,); may_go_on(epochs): called
+             after each epoch with the number of epochs done
     Returns  the training error of each epoch in per cent; the last one is nan if the loss became
              infinite or not a number
     """
@@ -64,7 +69,7 @@ def training_errors(x, labels, pixels, unit, lr, seed, epochs, device):
     net.to(device)
     loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net, lr, momentum=0.9, weight_decay=0)
     errors = []
-    while len(errors) < epochs and (not errors or errors[-1] > GOAL):
+    while not errors or (errors[-1] > GOAL and may_go_on(len(errors))):
         wrong = 0
         order = rng.permutation(len(labels))
         for batch in np.split(order, range(BATCH, len(order), BATCH)):
@@ -95,24 +100,28 @@ def best_rate(runs, pixels, unit):
 
 def main():
     args = parse_arguments()
-    device, why = backend.choose_device(args.device)
+    args.device, why = backend.choose_device(args.device)
     data.open_source(args.data, SIZE, 0, args.quiet)  # a mistake is found before workers start
     if not args.quiet:
-        print(f"device: {device} ({why})")
-    runs, task = read_rows(args.out), (args.data, args.pictures, device, args.epochs)
-    with multiprocessing.get_context("spawn").Pool(args.workers, prepare, task) as pool:
+        print(f"device: {args.device} ({why})")
+    runs, context = read_rows(args.out), multiprocessing.get_context("spawn")
+    fewest = {kind: context.Value("i", args.epochs) for kind in itertools.product(PIXELS, UNITS)}
+    for job, errors in runs.items():
+        note(fewest, job, errors)
+    with context.Pool(args.workers, prepare, [fewest]) as pool:
         for pixels in PIXELS:
-            train_all([(pixels, unit, lr, 0) for lr in args.rates for unit in UNITS],
-                      runs, pool, args)
-            train_all([(pixels, unit, best_rate(runs, pixels, unit), seed)
-                       for seed in range(args.seeds) for unit in UNITS], runs, pool, args)
+            sweep = [(pixels, unit, lr, 0) for lr in args.rates for unit in UNITS]
+            train_all(sweep, True, runs, pool, args)
+            seeds = [(pixels, unit, best_rate(runs, pixels, unit), seed)
+                     for seed in range(args.seeds) for unit in UNITS]
+            train_all(seeds, False, runs, pool, args)
     print(*summary(runs, args.seeds), sep="\n")
     print(f"{args.out} has the training error of every epoch")
 
 
-def train_all(jobs, runs, pool, args):
+def train_all(jobs, sweep, runs, pool, args):
     """Make the runs (pixels, unit, lr, seed) that are missing, and write their rows."""
-    missing = [job for job in jobs if job not in runs]
+    missing = [(job, sweep, args) for job in jobs if job not in runs]
     with console.Progress(len(missing), "training", "runs", args.quiet) as progress:
         for job, errors in pool.imap_unordered(train_one, missing):
             runs[job] = errors
@@ -123,20 +132,40 @@ def train_all(jobs, runs, pool, args):
             progress.update(1)
 
 
-def prepare(path, count, device, epochs):
-    """Read the training pictures into this worker's memory. Ctrl-C ends it with the main process."""
+def prepare(fewest):
+    """Give a worker the shared numbers of epochs. Ctrl-C ends it together with the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore", RuntimeWarning)  # a loss that is not finite has its own row
+    train_one.fewest = fewest
+
+
+def train_one(task):
+    """Return a run and its training errors. In the sweep it stops when another rate has won."""
+    job, sweep, args = task
+    best = train_one.fewest[job[:2]]
+    errors = training_errors(*read_pictures(args.data, args.pictures), *job, args.device,
+                             lambda done: done < (best.value if sweep else args.epochs))
+    if sweep:
+        note(train_one.fewest, job, errors)
+    return job, errors
+
+
+@functools.cache
+def read_pictures(path, count):
+    """Return x float32 (N, 3, 32, 32), the mean subtracted, and labels (N,), of every class."""
     source = data.open_source(path, SIZE, 0, quiet=True)
     total = len(source.train)
-    chosen = np.linspace(0, total - 1, min(count, total)).astype(int)  # of every class
+    chosen = np.linspace(0, total - 1, min(count, total)).astype(int)
     pictures, readable = source.train.read(chosen)
     mean = data.compute_statistics(source.train, quiet=True).mean
-    train_one.task = pictures - mean, source.train.labels[chosen[readable]], device, epochs
+    return pictures - mean, source.train.labels[chosen[readable]]
 
 
-def train_one(job):
-    x, labels, device, epochs = train_one.task
-    return job, training_errors(x, labels, *job, epochs, device)
+def note(fewest, job, errors):
+    """Note the epochs of a run that reached 25 %, if no run of its kind needed fewer."""
+    shared = fewest[job[:2]]
+    with shared.get_lock():
+        shared.value = int(min(shared.value, epochs_to_goal(errors)))
 
 
 def summary(runs, seeds):
