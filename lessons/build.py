@@ -253,8 +253,37 @@ def codes_of(notebook):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
+def words_in(output):
+    """The words of a figure, which its PNG file holds as text."""
+    import base64
+    import io
+
+    from PIL import Image
+    if "image/png" not in output.get("data", {}):
+        return []
+    png = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"])))
+    return png.text["Description"].split(" | ") if png.text.get("Description") else []
+
+
+def untranslated(notebook):
+    """The words of its figures that have no translation: English ones, from three letters, that no translation has."""
+    from tinynet import language
+    language.use("zh")
+    known = set(re.findall(r"[A-Za-z]+", " ".join(language.entries("zh").values())))
+    words = [word for cell in codes_of(notebook) for output in cell["outputs"] for word in words_in(output)]
+    said = {word: re.sub(r"\$[^$]*\$|\S*[\d_]\S*", " ", language.translate(word)) for word in words}
+    language.use("")
+    return [word for word, text in said.items() if set(re.findall(r"[A-Za-z]{3,}", text)) - known]
+
+
 def translation_difference(english, chinese):
     """The first thing in which code and outputs of two notebooks differ by more than their language, or None."""
+    from tinynet import language
+
+    def words(notebook, translate=str):
+        return [[translate(word) for output in cell["outputs"] for word in words_in(output)]
+                for cell in codes_of(notebook)]
+
     def numbers(cell):
         return [sorted(map(float, NUMBER.findall(text_of(output)))) for output in cell["outputs"]]
     if ["".join(cell["source"]) for cell in codes_of(english)] != ["".join(cell["source"]) for cell in codes_of(chinese)]:
@@ -263,7 +292,13 @@ def translation_difference(english, chinese):
         said, says = numbers(one), numbers(other)
         if list(map(len, said)) != list(map(len, says)) or not all(
                 math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-6) for a, b in zip(sum(said, []), sum(says, []))):
-            return f"cell {one['id']} has the numbers {said} in English, {says} in Chinese"
+            return f"{one['id']} has the numbers {said} in English, {says} in Chinese"
+    language.use("zh")
+    expected = words(english, language.translate)
+    language.use("")
+    for cell, said, says in zip(codes_of(english), expected, words(chinese)):
+        if set(said) - set(says):
+            return f"the figure of {cell['id']} does not say {', '.join(sorted(set(said) - set(says)))}"
     return None
 
 
@@ -306,6 +341,9 @@ def build(source, check):
     if not check:
         target.write_text(to_text(fresh), encoding="utf-8")
         return
+    words = untranslated(fresh)
+    if words:
+        raise LessonError(f"{target.name}: words of its figures are not in tinynet/language/zh.po: {' | '.join(words)}")
     wrong = difference(json.loads(target.read_text(encoding="utf-8")), fresh)
     if wrong:
         raise LessonError(f"{target.name}: {wrong}; python lessons/build.py {source.stem[:2]}")

@@ -48,10 +48,12 @@ ARROWS = {
     "evaluation": {"backend", "metrics"},
     "parallel": MIDDLE,
     "gradcheck": MIDDLE,
-    "trace": MIDDLE,
+    "language": set(),
+    "language command line": {"language", "console"},
+    "trace": MIDDLE | {"language"},
     "emulator": set(),
-    "exercises": MIDDLE | {"gradcheck", "emulator"},
-    "figures": MIDDLE,
+    "exercises": MIDDLE | {"gradcheck", "emulator", "language"},
+    "figures": MIDDLE | {"language"},
     "figures command line": {"figures", "console", "runs"},
     "weights": MIDDLE | {"runs"},
     "weights command line": {"weights", "runs", "checkpoint", "console"},
@@ -63,6 +65,7 @@ ARROWS = {
 OUTSIDE = {  # what a room may import from outside the standard library
     "backend": {"numpy", "cupy"}, "cpu": {"numpy", "threadpoolctl"},
     "data": {"numpy", "PIL", "tqdm", "scipy"}, "console": {"numpy", "tqdm"}, "figures": {"numpy", "matplotlib"},
+    "language": {"babel"}, "language command line": {"fontTools"},
     "weights": {"numpy", "onnx", "google"}, "parallel": {"numpy", "cupy", "mpi4py"},
 }
 

@@ -15,6 +15,7 @@ import traceback
 import numpy as np
 
 from tinynet.gradcheck import numeric_gradient
+from tinynet.language import translate
 
 SECONDS = 10  # after this time a call is stopped
 
@@ -63,7 +64,7 @@ def judge(function, cases, mistakes):
     names = list(cases[0].arguments)
     objection = _objection_to_call(function, names)
     if objection:
-        return Verdict(False, f"Not yet: {objection}.")
+        return Verdict(False, translate(f"Not yet: {objection}."))
     results = []
     for case in cases:
         given = copy.deepcopy(case.arguments)
@@ -71,8 +72,8 @@ def judge(function, cases, mistakes):
         if trouble:
             return _wrong(trouble, case)
         if result is None or result is NotImplemented or result is ...:
-            return Verdict(False, "Not yet: your function returns nothing. Fill it in, and end it "
-                                  "with return.")
+            return Verdict(False, translate("Not yet: your function returns nothing. Fill it in, "
+                                            "and end it with return."))
         if any(not np.array_equal(given[name], value) for name, value in case.arguments.items()):
             return _wrong("your function changed its arguments; work on a copy", case)
         results.append(result)
@@ -81,7 +82,7 @@ def judge(function, cases, mistakes):
             if not _agrees(result, case.expected, case):
                 objection = _hint(function, cases, results, mistakes) or objection
             return _wrong(objection, case)
-    return Verdict(True, f"Right: {len(cases)} of {len(cases)} cases.")
+    return Verdict(True, translate(f"Right: {len(cases)} of {len(cases)} cases."))
 
 
 def slope_of(f, array, dy):
@@ -93,7 +94,8 @@ def slope_of(f, array, dy):
 
 def _wrong(what, case):
     arguments = ", ".join(f"{name}={_short(value)}" for name, value in case.arguments.items())
-    return Verdict(False, f"Not yet: {what}.\n(Case: {case.says}, {arguments})")
+    says = translate(case.says)
+    return Verdict(False, translate(f"Not yet: {what}.\n(Case: {says}, {arguments})"))
 
 
 # ---- the call ------------------------------------------------------------------------------------

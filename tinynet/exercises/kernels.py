@@ -12,6 +12,7 @@ import numpy as np
 
 from tinynet import emulator
 from tinynet.exercises.check import Verdict
+from tinynet.language import translate
 
 STEPS = 1_000_000  # of one launch, after which the emulator takes a loop for endless
 LAUNCHES = 3  # of each case, each with its threads in another order
@@ -126,20 +127,20 @@ def _judge(source, name, parameters, cases, habits=lambda case, traffic, source:
     at its traffic.
     """
     if emulator.why_not():
-        return Verdict(False, f"The kernel was not run: {emulator.why_not()}.")
+        return Verdict(False, translate(f"The kernel was not run: {emulator.why_not()}."))
     source = source.lstrip("\n")  # so that line 1 is the kernel's first
     head = f'extern "C" __global__ void {name}({parameters})'
     if "..." in re.sub(r"//[^\n]*", "", source):
-        return Verdict(False, "Not yet: replace the ... by your kernel.")
+        return Verdict(False, translate("Not yet: replace the ... by your kernel."))
     try:
         kernel = emulator.Module(source, steps=STEPS).kernels.get(name)
     except emulator.Misstep as error:
         found = re.search(r"\.cpp:(\d+):\d+: (?:fatal )?error: (.*)", str(error))
         said = f"g++ finds an error in line {found[1]}: {found[2]}." if found else f"{error}"
-        return Verdict(False, f"Not yet: {said}")
+        return Verdict(False, translate(f"Not yet: {said}"))
     if kernel is None or [p[:3] for p in kernel.parameters] != [p[:3]
                                                                 for p in _parameters(parameters)]:
-        return Verdict(False, f"Not yet: the kernel has to begin with\n{head}")
+        return Verdict(False, translate(f"Not yet: the kernel has to begin with\n{head}"))
     for case in cases:
         for _ in range(LAUNCHES):
             case.result[...] = np.nan
@@ -151,8 +152,9 @@ def _judge(source, name, parameters, cases, habits=lambda case, traffic, source:
             if objection:
                 return _wrong(objection, case)
     objection = habits(case, traffic, source) or _uncoalesced(traffic)
-    return _wrong(objection, case) if objection else Verdict(True, f"Right: {len(cases)} of "
-                                                                   f"{len(cases)} cases.")
+    if objection:
+        return _wrong(objection, case)
+    return Verdict(True, translate(f"Right: {len(cases)} of {len(cases)} cases."))
 
 
 def _parameters(text):
@@ -161,15 +163,18 @@ def _parameters(text):
 
 def _wrong(what, case):
     threads = " x ".join(map(str, case.threads))
-    blocks = "1 block" if case.blocks == 1 else f"{case.blocks} blocks"
-    end = "" if what.endswith("?") else "."
-    return Verdict(False, f"Not yet: {what}{end}\n(Case: {case.says}, {blocks} of {threads} "
-                          f"threads)")
+    blocks = translate("1 block" if case.blocks == 1 else f"{case.blocks} blocks")
+    what = translate(what)
+    if what[-1] not in "?？":
+        what += translate(".")
+    return Verdict(False, translate(f"Not yet: {what}\n"
+                                    f"(Case: {case.says}, {blocks} of {threads} threads)"))
 
 
 def _explained(said):
     said = said.partition(": ")[2]
-    return next((f"{said}. {advice}" for part, advice in ADVICE if part in said), said)
+    advice = next((advice for part, advice in ADVICE if part in said), None)
+    return translate(f"{translate(said)}. {translate(advice)}") if advice else said
 
 
 def _objection(result, expected, parameters):

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from tinynet.checkpoint import atomic_write
+from tinynet.figures.words import translate_words, words_of
 from tinynet.shapes import ceil_div
 
 WINDOW, PADDING, INK = "#00a651", "#d9d9d9", "#333333"
@@ -18,8 +19,11 @@ class Drawing(Figure):
     """A matplotlib figure that a notebook shows as it is, without pyplot."""
 
     def _repr_png_(self):
+        """Return the figure as a PNG file, in which its words also stand as text."""
+        translate_words(self)
         file = io.BytesIO()
-        self.savefig(file, format="png", dpi=100, metadata={"Software": None})
+        self.savefig(file, format="png", dpi=100,
+                     metadata={"Software": None, "Description": " | ".join(words_of(self))})
         return file.getvalue()
 
 
@@ -34,6 +38,7 @@ def done(figure, path):
     The file is written whole or not at all.
     """
     if path is not None:
+        translate_words(figure)
         with atomic_write(path) as file, warnings.catch_warnings():
             # class names may be in a script that no font has
             warnings.filterwarnings("ignore", "Glyph .* missing from")

@@ -5,12 +5,13 @@ Each function takes a path to save at, or None, and returns a Drawing, which a n
 
 import math
 import pathlib
-import textwrap
 
 import matplotlib
 import numpy as np
 
 from tinynet.figures.canvas import INK, PADDING, WINDOW, Drawing, bare, done, outline
+from tinynet.figures.words import wrapped
+from tinynet.language import translate
 from tinynet.shapes import ceil_div
 
 ACTIVATIONS, WEIGHTS = "RdBu_r", "PuOr_r"  # both white at 0
@@ -109,10 +110,10 @@ def draw_explanation(explanation, path=None):
     else:
         figure = _draw_one_term(explanation)
     characters = int(12 * figure.get_figwidth())
-    figure.suptitle(textwrap.fill(f"{explanation.name}: {explanation.where}", characters),
-                    fontsize=11)
-    steps = [f"{text}: {number + 0.0:.5g}" for text, number in explanation.lines]
-    figure.supxlabel(textwrap.fill(",   ".join(steps), characters), fontsize=10)
+    where = f"{explanation.name}: {translate(explanation.where)}"
+    figure.suptitle(wrapped(where, characters), fontsize=11)
+    steps = [f"{translate(text)}: {number + 0.0:.5g}" for text, number in explanation.lines]
+    figure.supxlabel(wrapped(",   ".join(steps), characters), fontsize=10)
     return done(figure, path)
 
 

@@ -23,7 +23,8 @@ def y(step, index):
     where = (f"kernel {o} over {span('channel', channel, CG)}, {span('row', top, KH)}, "
              f"{span('column', left, KW)} of x[{n}]")
     if not inside.all():
-        where += f"; {np.sum(~inside[0])} of its {KH * KW} pixels lie past the edge and are 0"
+        outside = np.sum(~inside[0])
+        where = f"{where}; {outside} of its {KH * KW} pixels lie past the edge and are 0"
     sources = {"x": ("x", (n, *np.ix_(*places))),
                "w": ("w", (o, *np.ix_(*map(np.arange, w.shape)))),
                f"bias b[{o}]": ("b", (o,))}

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from tinynet.backend import to_numpy
+from tinynet.language import pad, translate
 
 ROWS = 30  # of a table; where there are more terms, the largest are shown
 
@@ -95,9 +96,10 @@ class Explanation:
         return array, tuple(int(np.broadcast_to(i, shape)[place]) for i in indices)
 
     def __str__(self):
-        head = [f"{self.name}: {self.where}"]
-        foot = [f"{text:<44} {number + 0.0:>13.6g}" for text, number in self.lines]
-        own = f"{'the layer has':<44} {self.actual:>13.6g}   (within {self.tolerance:.1e})"
+        head = [f"{self.name}: {translate(self.where)}"]
+        foot = [f"{pad(text, 44)} {number + 0.0:>13.6g}" for text, number in self.lines]
+        own = f"{pad('the layer has', 44)} {self.actual:>13.6g}   " + translate(
+            f"(within {self.tolerance:.1e})")
         return "\n".join([*head, *self._table(), *foot, own])
 
     __repr__ = __str__
@@ -109,19 +111,19 @@ class Explanation:
         if last.size > ROWS:
             shown = np.sort(np.argsort(-abs(last), kind="stable")[:ROWS])
         if last.size:
-            heads = [f"{axis:>8}" for axis in self.axes] + [f"{name:>13}" for name in columns]
+            heads = [pad(axis, -8) for axis in self.axes] + [pad(name, -13) for name in columns]
             yield " ".join(heads).rstrip()
         for flat in shown:
             place = np.array(np.unravel_index(flat, shape), int) + self.start
             cells = [f"{index:>8}" for index in place]
             cells += [f"{array[flat] + 0.0:>13.6g}" for array in columns.values()]
             if self.inside is not None and not self.inside.ravel()[flat]:
-                cells.append("  padding")
+                cells.append("  " + translate("padding"))
             if self.picked is not None and self.picked.ravel()[flat]:
                 cells.append("  <-")
             yield " ".join(cells)
         if last.size > ROWS:
-            yield f"... and {last.size - ROWS:,} smaller ones"
+            yield translate(f"... and {last.size - ROWS:,} smaller ones")
 
 
 def explanation(where, axes, start, terms, lines, sources, **rest):
@@ -155,7 +157,8 @@ def span(name, start, size):
 
 def added_up(products, what="products"):
     """Return a line: the sum of the products, and how many they are."""
-    return f"sum of {products.size:,} {what if products.size != 1 else what[:-1]}", products.sum()
+    one = what.removesuffix("es" if what.endswith("sses") else "s")
+    return f"sum of {products.size:,} {one if products.size == 1 else what}", products.sum()
 
 
 def windows_with(pixel, size, stride, count):

@@ -36,7 +36,7 @@ def y(step, index):
     row, column = np.argwhere(first)[0] + start
     ties = int(np.sum(x == x.max()))
     if ties > 1:
-        where += f"; {ties} are equally large, the first in reading order wins"
+        where = f"{where}; {ties} are equally large, the first in reading order wins"
     return explanation(where, ("row", "column"), start, {"x": x},
                        [(f"largest, at row {row}, column {column}", x.max())], sources,
                        picked=first)

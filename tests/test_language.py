@@ -1,0 +1,140 @@
+"""Other languages: every sentence of the rooms that speak to a reader is translated, and every figure can show it."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_house import ROOT
+
+from tinynet import figures, language
+from tinynet.exercises import check_relu_gradient
+from tinynet.figures.words import words_of
+
+NOT_SHOWN = {  # texts of these rooms that no reader sees in a figure, a verdict or an explanation
+    "axes fraction", "offset points", "Glyph .* missing from", "python -m tinynet.figures", "the folder of a run",
+    "past the end of the array", "past the end of", "before the start of", "shared memory that another thread",
+    "shared memory that nobody wrote", "which another thread", "threads of its block ended",
+    "another thread at that of line", "which is const", "is still running", "const float* x, float* y, int n",
+    "const float* x, float* cols, int H, int W, int K", "const float* a, const float* b, float* c, int M, int N, int K",
+    "Trace: {0} of {1} steps done", "{0} {1} {2}   not reached yet", " in line {0}",
+    "the network",
+}
+KNOWN = language.entries("zh")
+ROOMS = [path for room in ("exercises", "figures", "trace") for path in sorted((ROOT / room).glob("*.py"))]
+
+
+@pytest.fixture
+def chinese():
+    language.use("zh")
+    yield
+    language.use("")
+
+
+def sentences(path):
+    """(line, text) of every text with two words in a row that is no docstring, and not in a raise statement.
+
+    What an f-string puts in is {0}, {1} ..., as in a .po file.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    out_of_it = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise):
+            out_of_it.update(map(id, ast.walk(node)))
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            out_of_it.add(id(node.value))
+        elif isinstance(node, ast.JoinedStr):
+            out_of_it.update(map(id, node.values))
+    for node in ast.walk(tree):
+        text = ""
+        if isinstance(node, ast.JoinedStr):
+            for part in node.values:
+                count = len(re.findall(r"\{\d\}", text))
+                text += part.value if isinstance(part, ast.Constant) else f"{{{count}}}"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        words = re.search(r"[a-z]+ [a-z]+", re.sub(r"\$.*\$", "", text))
+        if words and id(node) not in out_of_it and text not in NOT_SHOWN:
+            yield node.lineno, text
+
+
+def test_texts_of_a_file(tmp_path):
+    path = tmp_path / "file.py"
+    path.write_text('"""A doc string."""\nx = f"sum of {n:,} numbers" + "two words"\nraise ValueError("not this")\n')
+    assert list(sentences(path)) == [(2, "sum of {0} numbers"), (2, "two words")]
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_sentence_has_a_translation(path):
+    for line, text in sentences(path):
+        assert text in KNOWN, f"{path.name}, line {line}: {text!r} is not in tinynet/language/zh.po"
+
+
+@pytest.mark.parametrize("code", language.LANGUAGES)
+def test_a_translation_puts_in_what_its_text_has(code):
+    for text, said in language.entries(code).items():
+        assert set(re.findall(r"\{\d\}", said)) <= set(re.findall(r"\{\d\}", text)), text
+
+
+def test_the_font_has_every_character_of_the_translations():
+    from fontTools.ttLib import TTFont
+
+    from tinynet.language.__main__ import characters
+    missing = set(characters()) - set(map(chr, TTFont(language.FONT).getBestCmap()))
+    assert not missing, f"python -m tinynet.language makes the font again; it lacks {''.join(sorted(missing))}"
+    assert language.FONT.stat().st_size < 300_000
+
+
+def test_texts_are_found_by_what_stays_the_same(chinese):
+    assert language.translate("product") == "乘积"
+    assert language.translate("sum of 363 products") == "363 个乘积之和"
+    assert language.translate("kernel 2 over channels 0 to 2, row 4, columns 5 to 6 of x[0]") == (
+        "卷积核 2 盖在 x[0] 的通道 0 至 2、行 4、列 5 至 6 上")  # what is put in is translated too
+    assert language.translate("no such text") == "no such text"
+    assert [len(language.pad(text, 8)) for text in ("abc", "product")] == [8, 6]
+    assert language.pad("product", -8) == "    乘积"
+
+
+def test_english_is_as_it_is_in_the_code():
+    assert not language.in_use() and language.translate("product") == "product"
+    assert f"{language.pad('product', 9)}|{language.pad('x', -3)}" == "product  |  x"
+
+
+def test_a_language_that_does_not_exist_gets_a_line():
+    with pytest.raises(ValueError, match="^there is no language 'xx', but zh$"):
+        language.use("xx")
+
+
+def test_the_environment_chooses_and_english_imports_nothing():
+    for chosen, says in (("", "product False"), ("zh", "乘积 True")):
+        code = ("import sys; from tinynet import language, trace, exercises, figures;"
+                "print(language.translate('product'), 'babel' in sys.modules)")
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+                             env={**__import__("os").environ, "TINYNET_LANG": chosen, "PYTHONIOENCODING": "utf-8"})
+        assert ran.stdout.strip() == says, ran.stderr
+
+
+def test_a_figure_speaks_chinese(chinese, recwarn):
+    figure = figures.draw_bars({"error (%)": {"guessing": 90, "CIFAR-10, all": 1}}, unit=" %")
+    assert words_of(figure) == ["guessing", "CIFAR-10, all", "error (%)"]
+    figure._repr_png_()
+    assert words_of(figure) == ["乱猜", "CIFAR-10 全部", "错误率（%）"]
+    figure._repr_png_()  # again: nothing is lost
+    assert words_of(figure) == ["乱猜", "CIFAR-10 全部", "错误率（%）"] and not recwarn.list  # no glyph is missing
+
+
+def test_a_figure_in_english_stays_as_it_is(tmp_path):
+    from PIL import Image
+    figure = figures.draw_lines({"a photo": {"loss": np.arange(3.0)}}, "step", path=tmp_path / "a.png")
+    assert words_of(figure) == ["step", "a photo"]
+    (tmp_path / "b.png").write_bytes(figure._repr_png_())
+    assert Image.open(tmp_path / "b.png").text == {"Description": "step | a photo"}
+
+
+def test_verdicts_speak_chinese(chinese):
+    assert repr(check_relu_gradient(lambda x, dy: np.where(x > 0, dy, 0))).startswith("对了：")
+    assert repr(check_relu_gradient(lambda x, dy: None)).startswith("还没有完成：你的函数什么也没有返回。")
+    said = repr(check_relu_gradient(lambda x, dy: dy * x))
+    assert said.startswith("还不对：") and not re.search(r"[a-z]+ [a-z]+ [a-z]+", said)
