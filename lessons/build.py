@@ -175,7 +175,7 @@ def first_words(text):
 def skeleton(text):
     """What a translation must keep: the levels of headings, the links, the formulas."""
     return (re.findall(r"^#+(?= )", text, re.MULTILINE), sorted(re.findall(r"\]\(([^)\s]+)\)", text)),
-            sorted(re.findall(r"\$[^$]+\$", text)))
+            sorted(re.findall(r"\$\$[^$]+\$\$|\$[^$]+\$", text)))
 
 
 def terms_of(glossary):
