@@ -555,6 +555,15 @@ def test_the_exported_page_is_walked_through(exported):
     exported.quiet()
 
 
+def test_the_page_among_the_lessons_has_the_scripts_of_today():
+    text = (ROOT / "lessons" / "microscope.html").read_text(encoding="utf-8")
+    folder = ROOT / "tinynet" / "microscope" / "page"
+    old = [name for name in export.MODULES
+           if export.enclosed(name, (folder / f"{name}.js").read_text(encoding="utf-8")) not in text]
+    assert not old and (folder / "style.css").read_text(encoding="utf-8") in text, \
+        f"{old}: write lessons/microscope.html again with python -m tinynet.microscope export"
+
+
 def test_the_page_among_the_lessons_opens(driver):
     path = ROOT / "lessons" / "microscope.html"
     assert path.stat().st_size <= 5e6

@@ -52,6 +52,17 @@ def run_of(recipe, epochs, lr=0.01):
     return seen, drops, schedule
 
 
+def test_no_epoch_ends_a_freeze():
+    sgd = tinynet.SGD(two_layers(), lr=0.01)
+    schedule = tinynet.SCHEDULES["code-2012"](sgd, 91)
+    sgd.freeze("fc8")
+    schedule.end_epoch()
+    assert rates(sgd) == {"conv1.w": 0.01, "conv1.b": 0.02, "fc8.w": 0, "fc8.b": 0}
+    sgd.unfreeze("fc8")
+    schedule.end_epoch()
+    assert rates(sgd)["fc8.b"] == 0.02
+
+
 def column(seen, name):
     return [row[name] for row in seen]
 

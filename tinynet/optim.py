@@ -60,7 +60,7 @@ class SGD:
     def freeze(self, *names):
         """Set the rate of parameters to 0: of one ("conv1.w"), or of a whole layer ("conv1").
 
-        Do it before a schedule is made: some schedules set all rates from those that they found.
+        A schedule does not change it; unfreeze does.
 
         Raises   KeyError for a name that the network does not have
         """

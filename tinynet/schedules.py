@@ -105,6 +105,8 @@ class Timetable(Schedule):
         before, now = _fraction(self.weights, self.epoch - 1), _fraction(self.weights, self.epoch)
         self.sgd.lr = self.lr * now
         for name in self.sgd.velocity:
+            if self.sgd.lr_mult.get(name, 1) == 0:  # frozen; a schedule never ends that
+                continue
             stages = self.own.get(name, self.biases if name.endswith(".b") else self.weights)
             fraction = _fraction(stages, self.epoch) / now  # of sgd.lr
             self.sgd.lr_mult[name] = self.lr_mult.get(name, 1) * fraction
