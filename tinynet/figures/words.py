@@ -37,7 +37,10 @@ def _translate_texts(figure):
     for text in figure.findobj(Text):
         said = language.translate(text.get_text())
         if not said.isascii():  # the subset has one weight
-            text.set(text=said, fontweight="normal", fontfamily=[*text.get_fontfamily(), _family()])
+            families = [*text.get_fontfamily(), _family()]
+            if "$" in said:  # mathtext knows only the first family
+                families.reverse()
+            text.set(text=said, fontweight="normal", fontfamily=families)
 
 
 def wrapped(text, width):
