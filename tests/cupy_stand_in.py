@@ -18,9 +18,9 @@ import numpy
 
 from tinynet import emulator
 
-__all__ = ["RawModule", "arange", "asarray", "ascontiguousarray", "copyto", "cuda", "empty", "exp", "full",
-           "get_default_memory_pool", "get_default_pinned_memory_pool", "isnan", "log", "matmul", "maximum", "moveaxis",
-           "ndarray", "ones", "shares_memory", "tanh", "where", "zeros", "zeros_like"]
+__all__ = ["RawModule", "arange", "asarray", "ascontiguousarray", "copyto", "cuda", "empty", "empty_like", "exp",
+           "full", "get_default_memory_pool", "get_default_pinned_memory_pool", "isnan", "log", "matmul", "maximum",
+           "moveaxis", "ndarray", "ones", "shares_memory", "tanh", "where", "zeros", "zeros_like"]
 
 
 @dataclasses.dataclass
@@ -79,6 +79,7 @@ class ndarray:
     nbytes = property(lambda self: self._memory.nbytes)
     itemsize = property(lambda self: self._memory.itemsize)
     strides = property(lambda self: self._memory.strides)
+    data = property(lambda self: types.SimpleNamespace(ptr=self._memory.ctypes.data))
     flags = property(lambda self: self._memory.flags)
     T = property(lambda self: ndarray(self._memory.T))
 
@@ -173,8 +174,8 @@ def _from_numpy(name):
     return on_device
 
 
-arange, empty, exp, full, isnan, log, matmul = map(
-    _from_numpy, ("arange", "empty", "exp", "full", "isnan", "log", "matmul"))
+arange, empty, empty_like, exp, full, isnan, log, matmul = map(
+    _from_numpy, ("arange", "empty", "empty_like", "exp", "full", "isnan", "log", "matmul"))
 maximum, moveaxis, ones, tanh, where, zeros, zeros_like = map(
     _from_numpy, ("maximum", "moveaxis", "ones", "tanh", "where", "zeros", "zeros_like"))
 
@@ -214,6 +215,9 @@ def get_default_pinned_memory_pool():
 __version__ = "stand-in"
 
 
+_emulating = threading.Lock()  # the emulator runs one kernel at a time, and ranks may be threads
+
+
 class RawModule:
     """CUDA source, compiled for the emulator at the first call of get_function."""
 
@@ -222,8 +226,9 @@ class RawModule:
         self._module = None
 
     def get_function(self, name):
-        if self._module is None:
-            self._module = emulator.Module(self._code, self._options)
+        with _emulating:
+            if self._module is None:
+                self._module = emulator.Module(self._code, self._options)
         return RawKernel(self._module.kernels[name], name)
 
 
@@ -239,7 +244,8 @@ class RawKernel:
         devices = {argument._device for argument in args if isinstance(argument, ndarray)}
         if devices - {cuda.Device().id}:
             raise RuntimeError(f"arrays of devices {devices} for a kernel on device {cuda.Device().id}")
-        self._kernel.launch(grid, block, _plain(args), shared_mem)
+        with _emulating:
+            self._kernel.launch(grid, block, _plain(args), shared_mem)
 
 
 class _Stream:
@@ -247,6 +253,7 @@ class _Stream:
 
     def __init__(self, *, non_blocking=False):
         self._before, self._device = [], cuda.Device().id if non_blocking else None
+        self.ptr = id(self)
 
     def __enter__(self):
         if self._device != cuda.Device().id:
@@ -285,6 +292,7 @@ class _Device:
     """A device, one in use in each thread; with `mem_info` (bytes free, bytes in all)."""
 
     mem_info = (8 << 30, 16 << 30)
+    pci_bus_id = property(lambda self: f"0000:0{self.id}:00.0")
     compute_capability = "00"
 
     def __init__(self, device=None):

@@ -4,7 +4,9 @@ This is the only module that imports cupy, and it does so only when a GPU is ask
 usual convention, the name `xp` means "numpy or cupy".
 """
 
+import importlib
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -159,6 +161,35 @@ def _why_too_small(number, needed_bytes):
 def _free_and_total(number):
     free, total = _cupy().cuda.Device(number).mem_info
     return f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB"
+
+
+def gpu_count():
+    """Return how many GPUs there are: 0 where CuPy cannot be imported or CUDA finds none."""
+    try:
+        return _cupy().cuda.runtime.getDeviceCount()
+    except Exception:  # of CuPy, CUDA or the system: choose_device says what is wrong
+        return 0
+
+
+def gpu_bus_id():
+    """Return the address of the GPU in use, which no other GPU of this machine has."""
+    return _cupy().cuda.Device().pci_bus_id
+
+
+def cuda_and_nccl():
+    """Return cupy.cuda, and cupy.cuda.nccl, which carries arrays between GPUs of processes.
+
+    Raises   DeviceError, with the remedy, if there is no NCCL
+    """
+    cupy = _cupy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # CuPy's warning that there is none takes eight lines
+        nccl = importlib.import_module("cupy.cuda.nccl")
+    if not nccl.available:
+        version = cupy.cuda.runtime.runtimeGetVersion() // 1000
+        raise DeviceError("NCCL, which connects GPUs, cannot be loaded; install it with: "
+                          f"pip install nvidia-nccl-cu{version}")
+    return cupy.cuda, nccl
 
 
 def available_bytes():

@@ -3,6 +3,7 @@
     communicator.py  what ranks can do together: exchange, all_reduce, all_gather, ..., alone or not
     threads.py       an engine: ranks that are threads of one process, for lessons and tests
     mpi.py           an engine: processes that mpiexec starts
+    nccl.py          an engine: such processes with a GPU each
     data.py          DataParallel: every rank has the whole network, and a part of each batch
     columns.py       Columns: each of two ranks has half of every layer, and the whole batch
 """
@@ -11,6 +12,7 @@ from tinynet.parallel.columns import Columns, ColumnSGD
 from tinynet.parallel.communicator import Communicator, ParallelError
 from tinynet.parallel.data import Batches, DataParallel, own_shards, require_shards
 from tinynet.parallel.mpi import connect, execute
+from tinynet.parallel.nccl import Nccl, choose_device
 
-__all__ = ["Batches", "ColumnSGD", "Columns", "Communicator", "DataParallel", "ParallelError",
-           "connect", "execute", "own_shards", "require_shards"]
+__all__ = ["Batches", "ColumnSGD", "Columns", "Communicator", "DataParallel", "Nccl",
+           "ParallelError", "choose_device", "connect", "execute", "own_shards", "require_shards"]

@@ -134,8 +134,8 @@ class DataParallel:
             x = Part(x[rows[0].start:rows[-1].stop], rows, ends)
         N, self._passes = x.ends[-1], []
         masks = self._draw_masks(N) if self.net.training else {}
-        logits = backend.to_device(np.empty(
-            self.net.output_shape((N, *self.net.in_shape)), self.net.dtype), self.net.device)
+        logits = backend.array_module(x.x).empty(
+            self.net.output_shape((N, *self.net.in_shape)), self.net.dtype)
         for rows, pictures in x.shards():
             if len(pictures):
                 for layer, mask in masks.items():

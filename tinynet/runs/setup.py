@@ -77,7 +77,7 @@ def parse(parser):
         files.require_unused(args.out)
         args.shards = args.shards or (1 if args.parallel == "columns" else communicator.size)
     parallel.require_shards(args.shards, communicator.size, args.parallel)
-    backend.choose_device(args.device)
+    parallel.choose_device(communicator, args.device)
     threads.default_thread_count()
     return args
 
@@ -105,15 +105,18 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
     Raises   MISTAKES, each with one line for the user
     """
     communicator = parallel.connect(args.parallel)
-    first = communicator.rank == 0
+    first, split = communicator.rank == 0, args.parallel == "columns"
     say = (lambda line: None) if args.quiet else print
-    summary, size, split = net.summary(), net.in_shape[-1], args.parallel == "columns"
+    summary, size = net.summary(), net.in_shape[-1]
     weights = {"weights": {"digest": digest(net)}} if mean is not None else {}
+    needed_bytes = summary.training_bytes(args.batch_size) // (2 if split else 1)
+    device, why = parallel.choose_device(communicator, args.device, needed_bytes)
+    say(f"device: {device} ({why})")
+    if device == "gpu" and communicator.size > 1:
+        communicator = parallel.Nccl(communicator)
     if split:
         net = parallel.Columns(net, communicator)
         sgd = parallel.ColumnSGD(sgd, net)
-    device, why = backend.choose_device(args.device, net.summary().training_bytes(args.batch_size))
-    say(f"device: {device} ({why})")
     net.to(device)
     say(f"{network}{f' {args.recipe}' if 'recipe' in args else ''} at {size} pixels: "
         f"{summary.params:,} parameters")
