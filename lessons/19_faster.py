@@ -110,18 +110,19 @@ assert 60 < moved_each < 120
 # ## Rung 3: pieces that stay in the cache, and all cores
 #
 # A core reads its own cache (缓存) many times faster than main memory, but the cache holds only a megabyte or so. `cpu`
-# does the same additions on one piece of the picture at a time, some pixels with all their channels. So all arrays in
-# between stay in the cache. Pieces are independent, so several cores can work: each takes the next free piece.
+# does the same additions on one piece of the picture at a time, some channels with all their pixels, which lie side by
+# side in memory. So all arrays in between stay in the cache. Two channels on either side of a piece are squared twice, but
+# pieces are independent, so several cores can work: each takes the next free piece.
 
 # %%
 print(inspect.getsource(cpu.lrn_forward))
 
 # %%
-pieces = parallel.chunks(55 * 55, 96 * 4, cpu.lrn.PIECE_BYTES)
-longest = max(p.stop - p.start for p in pieces)
-assert 5 * longest * 96 * 4 <= 5 * 2**18                   # five arrays of a piece are in use at a time: 1.25 MiB
+pieces = cpu.lrn._pieces(x.reshape(1, 96, 55 * 55), paper["n"])
+longest = max(channels.stop - channels.start for _, channels in pieces)
+assert 5 * longest * 55 * 55 * 4 <= 5 * 2**17              # five arrays of a piece are in use at a time: 640 KiB
 fast, _ = cpu.lrn_forward(x, **paper)
-print(f"{len(pieces)} pieces of at most {longest} pixels for each picture")
+print(f"{len(pieces)} pieces of at most {longest} channels for each picture")
 assert np.allclose(fast, whole, rtol=1e-5)                 # rung 3 agrees with rung 2
 
 # %% [markdown]

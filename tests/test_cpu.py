@@ -44,7 +44,7 @@ def arrays(seed=0, dtype="float32"):
 
 def everything(a, rung=cpu):
     """Every op that works on several cores, once: a list of arrays."""
-    y, scale = rung.lrn_forward(a["x"], 5, 2.0, 0.1, 0.75, 2)
+    y, scale = rung.lrn_forward(a["dy"], 5, 2.0, 0.1, 0.75, 2)
     pooled, argmax = rung.maxpool_forward(a["x"], 3, 2)
     w, v = rung.sgd_step(a["units"], a["units"][::-1].copy(), a["units"] * 2, 0.1, 0.9, 0.01)
     picture = rung.conv2d_forward(a["picture"], a["first"], a["b"][:8], 4, 0, 1)
@@ -58,7 +58,7 @@ def everything(a, rung=cpu):
         rung.conv2d_forward(a["x"], a["wide"], a["b"], 1, 2, 1),
         *rung.conv2d_backward(a["dy"], a["x"], a["wide"], 1, 2, 1),
         *rung.conv2d_backward(a["dmany"], a["many"], a["few_kernels"], 1, 0, 1),
-        rung.lrn_backward(a["x"][::-1], a["x"], y, scale, 5, 0.1, 0.75, 2),
+        rung.lrn_backward(a["dy"][::-1], a["dy"], y, scale, 5, 0.1, 0.75, 2),
         rung.maxpool_backward(pooled, argmax, a["x"].shape, 3, 2),
         rung.avgpool_forward(a["x"], 3, 2, ceil=True), rung.avgpool_backward(pooled, a["x"].shape, 3, 2),
         rung.relu_forward(a["x"]), rung.relu_backward(a["x"][::-1], a["x"]), rung.tanh_forward(a["x"]),

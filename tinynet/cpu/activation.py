@@ -1,34 +1,31 @@
 """Non-linearities on CPU cores: the formulas of `ops`, applied block by block.
 
-Why it is fast:
-- All cores work, each on a block so small that the temporary arrays stay in its cache.
-- Results are written directly to their final place.
-- ReLU takes the maximum of x and an array of zeros. For two arrays NumPy's maximum has a vectorised
-  loop; for an array and the number 0 it has not.
+Why it is fast: all cores work, each on a block so small that the temporary arrays stay in its
+cache. The two functions of ReLU write to their final place at once, and so come close to the speed
+of a copy.
 """
 
 import numpy as np
 
 from tinynet.cpu.memory import empty
-from tinynet.cpu.parallel import BLOCK, for_each_block
+from tinynet.cpu.parallel import for_each_block
 from tinynet.ops import activation as ops
 from tinynet.shapes import require_shape
-
-ZEROS = {dtype: np.zeros(BLOCK, dtype) for dtype in (np.dtype("float32"), np.dtype("float64"))}
 
 
 def relu_forward(x):
     """Compute ops.relu_forward block by block on all cores."""
-    zeros = ZEROS.get(x.dtype)
-    if zeros is None:
-        return ops.relu_forward(x)
-    return _by_blocks(lambda x: np.maximum(x, zeros[:x.size]), x)
+    y = empty(x.shape, x.dtype)
+    for_each_block(lambda y, x: np.maximum(x, 0, out=y), y, x)
+    return y
 
 
 def relu_backward(dy, y):
     """Compute ops.relu_backward block by block on all cores."""
     require_shape("relu_backward", "dy", dy.shape, y.shape)
-    return _by_blocks(ops.relu_backward, dy, y)
+    dx = empty(y.shape, dy.dtype)
+    for_each_block(lambda dx, dy, y: np.multiply(dy, y > 0, out=dx), dx, dy, y)
+    return dx
 
 
 def leaky_relu_forward(x, slope):

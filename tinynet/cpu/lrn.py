@@ -1,18 +1,17 @@
 """Local response normalisation on CPU cores: the sums of `ops`, on pieces that stay in cache.
 
 Why it is faster than `ops/lrn.py`:
-- A piece is some pixels of one image with all their channels. All intermediate results of a piece
-  stay in the cache of one core.
-- A few channels of zeros before and after the channels allow every shifted addition to cover all
-  channels. The sum of two neighbours is computed once for all windows that contain both, so a
-  window of 5 takes 3 additions.
+- A piece is some channels of one image. All intermediate results of a piece stay in the cache of
+  one core. The n // 2 channels on either side of it are read and squared twice; in return a piece
+  is one run of adjacent numbers in memory.
+- The terms of the sums have zeros where there are no more channels. So every shifted addition
+  covers all channels. The sum of two neighbours is computed once for all windows that contain both,
+  so a window of 5 takes 3 additions.
 - scale^-0.75 is computed as 1 / (s * sqrt(s)) with s = sqrt(scale). The processor has an
   instruction for square roots, but none for powers.
 
-    N images  C channels  P pixels of a piece  |  G groups
+    N images  G groups  |  C channels of a piece  P pixels of an image
 """
-
-import math
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from tinynet.cpu.parallel import chunks, for_each
 from tinynet.ops import lrn as ops
 from tinynet.shapes import lrn_shape, require_shape
 
-PIECE_BYTES = 1 << 18  # of each array of a piece; five arrays are in use at a time
+PIECE_BYTES = 1 << 17  # of each array of a piece; about five arrays are in use at a time
 
 
 def lrn_forward(x, n, k, alpha, beta, groups=1):
@@ -30,18 +29,18 @@ def lrn_forward(x, n, k, alpha, beta, groups=1):
     Memory   y and scale
     """
     lrn_shape("lrn_forward", x.shape, n, groups)
-    x, y, scale = _flat(x), empty(x.shape, x.dtype), empty(x.shape, x.dtype)
-    y_flat, scale_flat = _flat(y), _flat(scale)
+    y, scale = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
+    x_groups, y_groups, scale_groups = (_by_group(a, groups) for a in (x, y, scale))
 
     def work(piece):
-        xs, scales = x[piece], scale_flat[piece]                          # (C, P)
-        terms, inner = _terms(xs.shape, n, groups, xs.dtype)
-        np.multiply(_by_group(xs, groups), _by_group(xs, groups), out=inner)
-        np.multiply(_window_sum(terms, n), alpha, out=_by_group(scales, groups))
-        scales += k
-        np.multiply(xs, _power(scales, -beta), out=y_flat[piece])
+        terms, inside, reach = _terms(x_groups.shape, piece, n, x.dtype)
+        np.square(x_groups[reach], out=inside)
+        total = _window_sum(terms, n)                                     # (C, P)
+        total *= alpha
+        scales = np.add(total, k, out=scale_groups[piece])
+        np.multiply(x_groups[piece], _power(scales, -beta), out=y_groups[piece])
 
-    for_each(work, _pieces(x))
+    for_each(work, _pieces(x_groups, n))
     return y, scale
 
 
@@ -54,20 +53,20 @@ def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
     for name, array in (("dy", dy), ("y", y), ("scale", scale)):
         require_shape("lrn_backward", name, array.shape, x.shape)
     dx = empty(x.shape, x.dtype)
-    dy, x, y, scale, dx_flat = _flat(dy), _flat(x), _flat(y), _flat(scale), _flat(dx)
+    dy, x, y, scale, dx_groups = (_by_group(a, groups) for a in (dy, x, y, scale, dx))
 
     def work(piece):
-        dys, dxs = dy[piece], dx_flat[piece]                              # (C, P)
-        terms, inner = _terms(dys.shape, n, groups, dys.dtype)
-        np.multiply(_by_group(dys, groups), _by_group(y[piece], groups), out=inner)
-        inner /= _by_group(scale[piece], groups)
-        cross = _window_sum(terms, n)                                     # (G, C/G, P)
+        terms, inside, reach = _terms(x.shape, piece, n, x.dtype)
+        np.multiply(dy[reach], y[reach], out=inside)
+        inside /= scale[reach]
+        cross = _window_sum(terms, n)                                     # (C, P)
         cross *= 2 * alpha * beta
-        cross *= _by_group(x[piece], groups)
-        np.multiply(dys, _power(scale[piece], -beta), out=dxs)
-        dxs -= cross.reshape(dxs.shape)
+        cross *= x[piece]
+        power = _power(scale[piece], -beta)
+        power *= dy[piece]
+        np.subtract(power, cross, out=dx_groups[piece])
 
-    for_each(work, _pieces(x))
+    for_each(work, _pieces(x, n))
     return dx
 
 
@@ -98,31 +97,35 @@ def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
     return dx
 
 
-def _terms(shape, n, groups, dtype):
-    """Return scratch memory for the terms of a sum over channels, and a view of its inside.
+def _terms(shape, piece, n, dtype):
+    """Return scratch memory for the terms of the sums over channels in a piece.
 
-    The inside, (G, C/G, P), is for the channels; before and after each group there are n // 2
-    channels of zeros.
+    Args     shape: of the array that the piece is cut from, (N*G, C/G, P)
+    Returns  terms (C + n - 1, P), zero where there are no channels; inside: the other rows, a view;
+             reach: the index of their channels, those of the piece and n // 2 on either side
     """
-    (C, P), h = shape, n // 2
-    terms = scratch("terms", (groups, C // groups + 2 * h, P), dtype)
-    terms[:, :h] = 0
-    terms[:, h + C // groups:] = 0
-    return terms, terms[:, h:h + C // groups]
+    (group, channels), (_, CG, P), h = piece, shape, n // 2
+    before, after = channels.start - h, channels.stop + h
+    reach = slice(max(0, before), min(CG, after))
+    terms = scratch("terms", (after - before, P), dtype)
+    inside = terms[reach.start - before:reach.stop - before]
+    terms[:reach.start - before] = 0
+    terms[reach.stop - before:] = 0
+    return terms, inside, (group, reach)
 
 
 def _window_sum(terms, n):
-    """Sum every n adjacent channels: (G, C/G + n - 1, P) -> (G, C/G, P), in scratch memory."""
-    G, CG, P = terms.shape[0], terms.shape[1] - n + 1, terms.shape[2]
-    total = scratch("total", (G, CG, P), terms.dtype)
+    """Sum every n adjacent channels: (C + n - 1, P) -> (C, P), in scratch memory."""
+    C, P = len(terms) - n + 1, terms.shape[1]
+    total = scratch("total", (C, P), terms.dtype)
     if n == 1:
         total[...] = terms
         return total
-    pairs = scratch("pairs", (G, CG + n - 2, P), terms.dtype)
-    np.add(terms[:, :-1], terms[:, 1:], out=pairs)                        # each with its neighbour
-    np.add(pairs[:, :CG], terms[:, n - 1:], out=total)
+    pairs = scratch("pairs", (C + n - 2, P), terms.dtype)
+    np.add(terms[:-1], terms[1:], out=pairs)                              # each with its neighbour
+    np.add(pairs[:C], terms[n - 1:], out=total)
     for step in range(2, n - 1, 2):
-        total += pairs[:, step:step + CG]
+        total += pairs[step:step + C]
     return total
 
 
@@ -137,18 +140,14 @@ def _power(scale, exponent):
     return np.reciprocal(power, out=power)
 
 
-def _flat(a):
-    """Reshape (N, C, H, W) to (N, C, H*W)."""
-    return a.reshape(*a.shape[:2], math.prod(a.shape[2:]))  # not -1: the batch may be empty
-
-
 def _by_group(a, groups):
-    """Return (C, P) as (G, C/G, P), a view."""
-    return a.reshape(groups, a.shape[0] // groups, a.shape[1])
+    """Reshape (N, C, H, W) to (N*G, C/G, H*W)."""
+    N, C, H, W = a.shape  # not -1: the batch may be empty
+    return a.reshape(N * groups, C // groups, H * W)
 
 
-def _pieces(x):
-    """Return the index (image, all channels, some pixels) of every piece of x (N, C, H*W)."""
-    N, C, pixels = x.shape
-    slices = chunks(pixels, C * x.dtype.itemsize, PIECE_BYTES)
-    return [(image, slice(None), piece) for image in range(N) for piece in slices]
+def _pieces(x, n):
+    """Return the index (group, channels) of every piece of x (N*G, C/G, P)."""
+    bytes_each = x.shape[2] * x.dtype.itemsize
+    channels = chunks(x.shape[1], bytes_each, max(PIECE_BYTES, n * bytes_each))
+    return [(group, piece) for group in range(len(x)) for piece in channels]

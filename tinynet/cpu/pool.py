@@ -1,28 +1,30 @@
-"""Overlapping pooling on CPU cores: arrays are compared or added as in `ops`, but without gaps.
+"""Overlapping pooling on CPU cores: first down, then across, a few maps at a time.
 
 Why it is faster than `ops/pool.py`:
-- With a stride of 2, `ops` compares every second number of every second row. Here the maps are
-  first sorted into 2 x 2 phases: pixel (2p + a, 2q + b) goes to place (p, q) of phase (a, b). Then
-  pixel (i, j) of all windows is phase (i % 2, j % 2), shifted by (i // 2, j // 2), and is read as
-  one run of adjacent numbers from the first map to the last. At the end of a row or a map, such a
-  run also compares pixels that are in no window; their results are not copied to the output.
-- argmax needs no np.where: position * (candidate > largest so far) is 0 or the position,
-  and the positions increase, so the largest of these numbers is the last position where a new
-  largest pixel was found.
-- Backward works in the same way: it adds dy to the phases, and then sorts them back.
+- The largest of KH x KW pixels is the largest of KW columns of KH pixels, and neighbouring windows
+  share columns. So a window takes KH + KW comparisons instead of KH * KW. Sums are shared in the
+  same way.
+- Across, there is a window at every pixel, not only at every second one. Then pixel j of all
+  windows is one run of adjacent numbers, from the first map to the last. The windows that are not
+  asked for, and those torn between two rows, are left out when y is written.
+- argmax needs no np.where, but integer arithmetic on bytes. mask * KW * i is 0 or the position of
+  row i; the last row where a new largest pixel was found has the largest number. Across, the first
+  of equal columns has the smallest position, if those of other columns are raised to 255.
+- Backward computes the address of the pixel that receives dy, and adds dy there.
 
     N images  C channels  H W  |  KH KW window  |  OH OW output  |  M maps of a piece
-    QH QW phase
 """
+
+import math
 
 import numpy as np
 
 from tinynet.cpu.memory import empty, scratch
 from tinynet.cpu.parallel import chunks, for_each
 from tinynet.ops.pool import argmax_dtype, first_positions, window_counts
-from tinynet.shapes import ceil_div, pair, pool_shape, require_shape
+from tinynet.shapes import pair, pool_shape, require_shape
 
-PIECE_BYTES = 1 << 20  # bytes of the maps of a piece
+PIECE_BYTES = 1 << 19# bytes of the maps of a piece
 
 
 def maxpool_forward(x, size, stride, pad=0, ceil=False):
@@ -31,38 +33,41 @@ def maxpool_forward(x, size, stride, pad=0, ceil=False):
     Memory   y and argmax
     """
     y_shape = pool_shape("maxpool_forward", x.shape, size, stride, pad, ceil)
-    OH, OW = y_shape[2:]
+    (KH, KW), (SH, SW), (OH, OW) = pair(size), pair(stride), y_shape[2:]
     y, argmax = empty(y_shape, x.dtype), empty(y_shape, argmax_dtype(size))
-    first = first_positions(np, y_shape, size, stride, pad)               # (OH, OW)
+    first = first_positions(np, y_shape, size, stride, pad).astype(argmax.dtype)  # (OH, OW)
+    highest = argmax.dtype.type(np.iinfo(argmax.dtype).max)
     x_maps, y_maps, argmax_maps = _maps(x), _maps(y), _maps(argmax)
 
     def work(piece):
-        maps = x_maps[piece]
-        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride, pad), x.dtype)
-        if phases.size > maps.size:
-            phases[...] = -np.inf  # padding and pixels past the end are never the largest
-        for pixels, sorted_pixels in _phase_by_phase(maps, phases, pad):
-            sorted_pixels[...] = pixels
-        largest = scratch("largest", phases.shape[2:], x.dtype)           # (M, QH, QW)
-        won = scratch("won", phases.shape[2:], argmax.dtype)
-        larger = scratch("larger", (largest.size,), bool)
-        position_won = scratch("now", (won.size,), won.dtype)
-        largest_flat, won_flat = largest.reshape(-1), won.reshape(-1)
-        largest_flat[...] = phases[0, 0].reshape(-1)
-        won_flat[...] = 0
-        won[:, :OH, :OW] = first
-        for position, candidate in _windows(phases, size, stride):
-            if position > 0:
-                so_far, n = largest_flat[:candidate.size], candidate.size
-                np.greater(candidate, so_far, out=larger[:n])
-                np.maximum(candidate, so_far, out=so_far)
-                np.multiply(larger[:n], won.dtype.type(position), out=position_won[:n])
-                np.maximum(won_flat[:n], position_won[:n], out=won_flat[:n])
-        if np.isnan(largest).any():  # np.greater is False for NaN: find the last NaN of each window
-            for position, candidate in _windows(phases, size, stride):
-                won_flat[:candidate.size][np.isnan(candidate)] = position
-        y_maps[piece] = largest[:, :OH, :OW]
-        argmax_maps[piece] = won[:, :OH, :OW]
+        maps = _padded(x_maps[piece], (OH, OW), size, stride, pad, -np.inf)
+        down = scratch("down", (len(maps), OH, maps.shape[2]), x.dtype)   # (M, OH, W)
+        row, mask = scratch("row", down.shape, argmax.dtype), scratch("mask", down.shape, bool)
+        down[...], row[...] = maps[:, :SH * OH:SH], 0
+        for i in range(1, KH):
+            pixels = maps[:, i:i + SH * OH:SH]
+            np.greater(pixels, down, out=mask)
+            np.maximum(pixels, down, out=down)
+            np.maximum(row, mask.view(np.uint8) * row.dtype.type(KW * i), out=row)
+        across = scratch("across", down.shape, x.dtype)                   # (M, OH, W)
+        won = scratch("won", down.shape, argmax.dtype)
+        largest, position, mask = (_shifted(a, KW)[0] for a in (across, won, mask))
+        columns, rows = _shifted(down, KW), _shifted(row, KW)
+        np.maximum(columns[0], columns[-1], out=largest)
+        for column in columns[1:-1]:
+            np.maximum(column, largest, out=largest)
+        position[...] = highest
+        for j in range(KW):
+            np.not_equal(columns[j], largest, out=mask)
+            np.minimum(position, mask.view(np.uint8) * highest | rows[j] + j, out=position)
+        y_maps[piece] = across[:, :, :SW * OW:SW]
+        argmax_maps[piece] = won[:, :, :SW * OW:SW]
+        if any(pair(pad)):  # where all pixels are -inf, the first of them may be padding
+            np.copyto(argmax_maps[piece], first, where=y_maps[piece] == -np.inf)
+        if np.isnan(y_maps[piece]).any():  # NaN equals nothing: find the last NaN of each window
+            for i, j in np.ndindex(KH, KW):
+                pixels = maps[:, i:i + SH * OH:SH, j:j + SW * OW:SW]
+                argmax_maps[piece][np.isnan(pixels)] = KW * i + j
 
     for_each(work, _pieces(x_maps))
     return y, argmax
@@ -72,35 +77,25 @@ def maxpool_backward(dy, argmax, in_shape, size, stride, pad=0, ceil=False):
     """Compute ops.maxpool_backward for a few maps at a time, on all cores.
 
     Memory   dx
-    Differs  an inf in dy gives NaN for the other pixels of its window
     """
     y_shape = pool_shape("maxpool_backward", in_shape, size, stride, pad, ceil)
     require_shape("maxpool_backward", "dy", dy.shape, y_shape)
     require_shape("maxpool_backward", "argmax", argmax.shape, y_shape)
-    OH, OW = y_shape[2:]
+    (H, W), (OH, OW), (KH, KW) = in_shape[2:], y_shape[2:], pair(size)
+    (SH, SW), (PH, PW) = pair(stride), pair(pad)
     dx = empty(in_shape, dy.dtype)
     dx_maps, dy_maps, argmax_maps = _maps(dx), _maps(dy), _maps(argmax)
+    corners = (np.arange(OH)[:, None] * SH - PH) * W + np.arange(OW) * SW - PW  # (OH, OW)
+    steps = (np.arange(KH)[:, None] * W + np.arange(KW)).reshape(-1)      # (KH*KW,)
 
     def work(piece):
         maps = dx_maps[piece]
-        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride, pad), dy.dtype)
-        phases[...] = 0
-        gradient = scratch("largest", phases.shape[2:], dy.dtype)         # (M, QH, QW)
-        won = scratch("won", phases.shape[2:], argmax.dtype)
-        gradient[...] = 0  # where there is no window
-        gradient[:, :OH, :OW] = dy_maps[piece]
-        won[:, :OH, :OW] = argmax_maps[piece]
-        here, share = scratch("larger", (won.size,), bool), scratch("share", (won.size,), dy.dtype)
-        gradient, won = gradient.reshape(-1), won.reshape(-1)
-        for position, receiver in _windows(phases, size, stride):
-            n = receiver.size
-            np.equal(won[:n], won.dtype.type(position), out=here[:n])
-            share[:n] = here[:n]
-            share[:n] *= gradient[:n]
-            receiver += share[:n]
-        maps[...] = 0  # for pixels that are in no window
-        for pixels, sorted_pixels in _phase_by_phase(maps, phases, pad):
-            pixels[...] = sorted_pixels
+        maps[...] = 0
+        address = scratch("address", (len(maps), OH, OW), np.intp)        # in the flattened maps
+        np.take(steps, argmax_maps[piece], out=address, mode="clip")      # "raise" copies address
+        address += corners + H * W * np.arange(len(maps))[:, None, None]
+        # From the last window to the first, a pixel gets its gradients in the same order as in ops.
+        np.add.at(maps.reshape(-1), address.reshape(-1)[::-1], dy_maps[piece].reshape(-1)[::-1])
 
     for_each(work, _pieces(dx_maps))
     return dx
@@ -112,23 +107,23 @@ def avgpool_forward(x, size, stride, pad=0, ceil=False):
     Memory   y
     """
     y_shape = pool_shape("avgpool_forward", x.shape, size, stride, pad, ceil)
-    OH, OW = y_shape[2:]
+    (KH, KW), (SH, SW), (OH, OW) = pair(size), pair(stride), y_shape[2:]
     y = empty(y_shape, x.dtype)
     counts = window_counts(np, x.shape, y_shape, size, stride, pad).astype(x.dtype)
     x_maps, y_maps = _maps(x), _maps(y)
 
     def work(piece):
-        maps = x_maps[piece]
-        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride, pad), x.dtype)
-        phases[...] = 0
-        for pixels, sorted_pixels in _phase_by_phase(maps, phases, pad):
-            sorted_pixels[...] = pixels
-        total = scratch("largest", phases.shape[2:], x.dtype)             # (M, QH, QW)
-        total[...] = 0
-        total_flat = total.reshape(-1)
-        for _, candidate in _windows(phases, size, stride):
-            total_flat[:candidate.size] += candidate
-        np.divide(total[:, :OH, :OW], counts, out=y_maps[piece])
+        maps = _padded(x_maps[piece], (OH, OW), size, stride, pad, 0)
+        down = scratch("down", (len(maps), OH, maps.shape[2]), x.dtype)   # (M, OH, W)
+        down[...] = maps[:, :SH * OH:SH]
+        for i in range(1, KH):
+            down += maps[:, i:i + SH * OH:SH]
+        across = scratch("across", down.shape, x.dtype)                   # (M, OH, W)
+        total, columns = _shifted(across, KW)[0], _shifted(down, KW)
+        total[...] = columns[0]
+        for column in columns[1:]:
+            total += column
+        np.divide(across[:, :, :SW * OW:SW], counts, out=y_maps[piece])
 
     for_each(work, _pieces(x_maps))
     return y
@@ -141,66 +136,56 @@ def avgpool_backward(dy, in_shape, size, stride, pad=0, ceil=False):
     """
     y_shape = pool_shape("avgpool_backward", in_shape, size, stride, pad, ceil)
     require_shape("avgpool_backward", "dy", dy.shape, y_shape)
-    OH, OW = y_shape[2:]
+    (KH, KW), (SH, SW), (PH, PW), (OH, OW) = pair(size), pair(stride), pair(pad), y_shape[2:]
     counts = window_counts(np, in_shape, y_shape, size, stride, pad).astype(dy.dtype)
     dx = empty(in_shape, dy.dtype)
     dx_maps, dy_maps = _maps(dx), _maps(dy)
 
     def work(piece):
         maps = dx_maps[piece]
-        phases = scratch("phases", _phases_shape(maps.shape, (OH, OW), size, stride, pad), dy.dtype)
-        phases[...] = 0
-        share = scratch("largest", phases.shape[2:], dy.dtype)            # (M, QH, QW)
-        share[...] = 0  # where there is no window
-        np.divide(dy_maps[piece], counts, out=share[:, :OH, :OW])
-        share = share.reshape(-1)
-        for _, receiver in _windows(phases, size, stride):
-            receiver += share[:receiver.size]
-        maps[...] = 0  # for pixels that are in no window
-        for pixels, sorted_pixels in _phase_by_phase(maps, phases, pad):
-            pixels[...] = sorted_pixels
+        share = dy_maps[piece] / counts                                   # (M, OH, OW)
+        height, width = _padded_size(maps.shape, (OH, OW), size, stride, pad)
+        across = scratch("across", (len(maps), OH, width), dy.dtype)
+        across[...] = 0
+        for j in range(KW):
+            across[:, :, j:j + SW * OW:SW] += share
+        padded = scratch("padded", (len(maps), height, width), dy.dtype)
+        padded[...] = 0
+        for i in range(KH):
+            padded[:, i:i + SH * OH:SH] += across
+        maps[...] = padded[:, PH:PH + maps.shape[1], PW:PW + maps.shape[2]]
 
     for_each(work, _pieces(dx_maps))
     return dx
 
 
-def _windows(phases, size, stride):
-    """Yield the position and the pixels of each place in the window, in row-major order.
-
-    The position is KW * i + j; the pixels, of all windows at once, are a flat view of a phase.
-    """
-    (KH, KW), (SH, SW), QW = pair(size), pair(stride), phases.shape[4]
-    for i in range(KH):
-        for j in range(KW):
-            yield i * KW + j, phases[i % SH, j % SW].reshape(-1)[i // SH * QW + j // SW:]
+def _shifted(a, count):
+    """Return `count` flat views of a, each one number further, all of the same length."""
+    flat, length = a.reshape(-1), max(0, a.size - count + 1)
+    return [flat[j:j + length] for j in range(count)]
 
 
-def _phases_shape(maps_shape, output, size, stride, pad):
-    """Return (SH, SW, M, QH, QW), the shape of the phases.
+def _padded(maps, output, size, stride, pad, padding):
+    """Return the maps with `padding` where windows reach past an edge, in scratch memory."""
+    (M, H, W), (PH, PW) = maps.shape, pair(pad)
+    height, width = _padded_size(maps.shape, output, size, stride, pad)
+    if (height, width) == (H, W):
+        return maps
+    padded = scratch("padded", (M, height, width), maps.dtype)
+    padded[...] = padding
+    padded[:, PH:PH + H, PW:PW + W] = maps
+    return padded
 
-    They hold the maps, the padding before them, and what the last window reads past their end.
-    """
-    (M, H, W), (OH, OW) = maps_shape, output
-    (KH, KW), (SH, SW), (PH, PW) = pair(size), pair(stride), pair(pad)
-    QH = max(ceil_div(PH + H, SH), OH + (KH - 1) // SH)
-    QW = max(ceil_div(PW + W, SW), OW + (KW - 1) // SW)
-    return SH, SW, M, QH, QW
 
-
-def _phase_by_phase(maps, phases, pad):
-    """Yield, phase by phase, pixels of the maps and their places in phases."""
-    (SH, SW), (PH, PW) = phases.shape[:2], pair(pad)
-    for a in range(SH):
-        for b in range(SW):
-            top, left = (a - PH) % SH, (b - PW) % SW  # the first pixel of this phase
-            pixels = maps[:, top::SH, left::SW]
-            p, q = (top + PH) // SH, (left + PW) // SW
-            yield pixels, phases[a, b, :, p:p + pixels.shape[1], q:q + pixels.shape[2]]
+def _padded_size(maps_shape, output, size, stride, pad):
+    """Return height and width of maps with their padding and what the last window reaches."""
+    return [max(p + length, (count - 1) * s + k) for length, count, k, s, p in zip(
+        maps_shape[1:], output, pair(size), pair(stride), pair(pad))]
 
 
 def _maps(a):
     """Reshape (N, C, H, W) to (N*C, H, W)."""
-    return a.reshape(-1, *a.shape[2:])
+    return a.reshape(math.prod(a.shape[:2]), *a.shape[2:])  # not -1: the batch may be empty
 
 
 def _pieces(maps):
