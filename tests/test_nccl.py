@@ -196,7 +196,7 @@ def test_the_real_nccl_takes_these_arguments(nccl):
     """The stand-in, which has seen all calls, has the names and the order of CuPy's arguments."""
     assert nccl.NCCL_UINT8 == nccl_stand_in.NCCL_UINT8 and issubclass(nccl.NcclError, RuntimeError)
     cupy = importlib.import_module("cupy")
-    assert all(hasattr(*each) for each in ((cupy.cuda.get_current_stream(), "ptr"), (cupy.cuda.MemoryPointer, "ptr"),
+    assert all(hasattr(*each) for each in ((cupy.cuda.Stream.null, "ptr"), (cupy.cuda.MemoryPointer, "ptr"),
                                            (cupy.ndarray, "data"), (cupy.cuda.Device, "pci_bus_id")))
     assert len(nccl.get_unique_id()) == len(nccl_stand_in.get_unique_id()) and callable(nccl.groupEnd)
     kind = nccl.NcclCommunicator
