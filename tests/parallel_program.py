@@ -31,7 +31,7 @@ def main():
     for name in ("fail", "die", "hang", "mistake", "defect"):
         parser.add_argument(f"--{name}", type=int)
     args = parser.parse_args()
-    mpi.SILENCE = 5.0
+    mpi.SILENCE, mpi.STARTING = 5.0, 5.0
     communicator = parallel.connect(args.parallel)
     if args.mistake in (communicator.rank, -1):
         raise Mistake("a mistake")

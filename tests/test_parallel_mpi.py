@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("mpi4py") if not os.environ.get("TINYNET_REQUIRE_MPI") else None
 
@@ -100,3 +102,64 @@ def test_without_mpi4py(tmp_path):
     ran = program(0, tmp_path / "run", 5, "--parallel", "data", env=env)
     assert ran.returncode == 2
     assert "needs mpi4py" in ran.stderr and ran.stderr.endswith("pip install -e '.[mpi]'\n")
+
+
+# ---- ranks that do not fit together ----------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Pictures; pictures of the same names with other pixels; a picture more; a tinynet of another version."""
+    root = tmp_path_factory.mktemp("folders")
+    for name, seed, count in (("mine", 0, 10), ("repainted", 1, 10), ("longer", 0, 11)):
+        rng = np.random.default_rng(seed)
+        for kind in ("cat", "dog"):
+            (root / name / kind).mkdir(parents=True)
+            for i in range(count):
+                picture = Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8))
+                picture.save(root / name / kind / f"{i}.png")
+    (root / "newer").mkdir()
+    (root / "newer" / "sitecustomize.py").write_text("import tinynet\ntinynet.__version__ = '9.9'\n")
+    return root
+
+
+@pytest.mark.parametrize("first, second, line", [
+    ("--data mine", "--data repainted", r"pixels digest is \w{16} on rank 0, \w{16} on rank 1"),
+    ("--data mine", "--data longer", r"data train is 16 on rank 0, 18 on rank 1"),
+    ("--data mine --shards 2", "--data mine --shards 4", "options shards is 2 on rank 0, 4 on rank 1"),
+    ("--data mine", "--data mine --newer", r"versions tinynet is [\d.]+ on rank 0, 9.9 on rank 1")])
+def test_ranks_must_train_the_same(folders, tmp_path, first, second, line):
+    ran = trained(folders, tmp_path, first, second)
+    assert ran.returncode == 2
+    assert re.fullmatch(f"train_cifar10.py: the ranks do not train the same: {line}\n", ran.stderr), ran.stderr
+    assert not list(tmp_path.glob("checkpoint*"))
+
+
+@pytest.mark.parametrize("options, line", [
+    ("--shards 1", "--shards 1 cannot be divided among 2 ranks: start 1 or fewer"),
+    ("--data none", "none: there is no such folder; the data is a folder with one sub-folder for each class, or "
+                    "'embedded'")])
+def test_mistakes_that_all_ranks_make(folders, tmp_path, options, line):
+    ran = trained(folders, tmp_path, options, options)
+    assert (ran.returncode, ran.stderr) == (2, f"train_cifar10.py: {line}\n")
+
+
+def trained(folders, out, *options):
+    """Start train_cifar10.py as ranks with options of their own, and return how it ended."""
+    script = [sys.executable, HERE.parent / "examples" / "train_cifar10.py", "--parallel", "data", "--epochs", "1",
+              "--batch-size", "8", "--out", out]
+    words = [MPIEXEC]
+    for one in options:
+        path = f"{folders / 'newer'}:{HERE.parent}" if "--newer" in one else HERE.parent
+        words += ["-n", "1", "env", f"PYTHONPATH={path}", *script, *one.replace("--newer", "").split(), ":"]
+    return subprocess.run(list(map(str, words[:-1])), capture_output=True, text=True, timeout=60, env=ENVIRONMENT,
+                          cwd=folders)
+
+
+def test_a_rank_that_fails_before_mpi_has_started(tmp_path):
+    """MPI_Init waits for all ranks, here for one that has stumbled over its options."""
+    alone = command(0, tmp_path, 5, "--parallel", "data")
+    began = time.monotonic()
+    ran = subprocess.run([str(MPIEXEC), "-n", "1", *alone, ":", "-n", "1", *alone, "--unknown"], capture_output=True,
+                         text=True, timeout=60, env=ENVIRONMENT)
+    assert ran.returncode and time.monotonic() - began < 40
+    assert ran.stderr == ("parallel_program.py: MPI has not started within 5 s; a rank hangs, or has failed before\n")

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +14,16 @@ from tinynet import console
 from tinynet.parallel.communicator import Communicator, ParallelError
 
 BEAT, SILENCE = 0.5, 10.0  # seconds: between two signs of life, and until a rank counts as lost
+STARTING = 60.0  # seconds that MPI may take to start, which it does when all ranks have come
+WATCHER = """
+import os, signal, sys, time
+rank, end = os.getppid(), time.monotonic() + float(sys.argv[1])
+while os.getppid() == rank:
+    if time.monotonic() > end:
+        print(sys.argv[2], file=sys.stderr, flush=True)
+        os.kill(rank, signal.SIGKILL)
+    time.sleep(0.1)
+"""
 NUMBERS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")  # in which mpiexec tells the rank
 
 
@@ -29,7 +40,8 @@ def connect(kind):
                                 "train by itself")
         return Communicator()
     try:
-        from mpi4py import MPI
+        with _within(STARTING):
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise ParallelError(f"--parallel {kind} needs mpi4py ({str(error).splitlines()[0]}): "
                             "pip install -e '.[mpi]'") from None
@@ -46,7 +58,25 @@ def connect(kind):
 @functools.cache
 def _processes():
     from mpi4py import MPI
-    return Processes(MPI)
+    with _within(STARTING):
+        return Processes(MPI)
+
+
+@contextlib.contextmanager
+def _within(seconds):
+    """End this rank with a line if the block takes longer, in which MPI waits for all ranks.
+
+    MPI_Init lets no other thread of this process run, so another process has to watch it.
+    """
+    seconds += _started_rank() or 0  # so that one rank speaks, and not all of them at once
+    line = (f"{os.path.basename(sys.argv[0])}: MPI has not started within {seconds:.0f} s; a rank "
+            "hangs, or has failed before")
+    watcher = subprocess.Popen([sys.executable, "-I", "-c", WATCHER, str(seconds), line])
+    try:
+        yield
+    finally:
+        watcher.kill()
+        watcher.wait()
 
 
 def execute(main, mistakes):
@@ -130,6 +160,16 @@ class Processes(Communicator):
         self.barrier()
         self._closing.set()
         self._heart.join()
+        self.barrier()  # no more signs of life will come: MPI warns of messages that nobody read
+        self._read_beats()
+
+    def _read_beats(self):
+        """Read the signs of life of the rank before this one; return whether there was any."""
+        before, any_came = (self.rank - 1) % self.size, False
+        while self._beats.Iprobe(before):
+            self._beats.Recv([bytearray(), self._MPI.BYTE], before)
+            any_came = True
+        return any_came
 
     def _watch(self):
         before, after = (self.rank - 1) % self.size, (self.rank + 1) % self.size
@@ -137,8 +177,7 @@ class Processes(Communicator):
         while not self._closing.wait(BEAT):
             sent = [beat for beat in sent if not beat.Test()]
             sent.append(self._beats.Isend([b"", self._MPI.BYTE], after))
-            while self._beats.Iprobe(before):
-                self._beats.Recv([bytearray(), self._MPI.BYTE], before)
+            if self._read_beats():
                 heard = time.monotonic()
             if time.monotonic() - heard > SILENCE:
                 print(f"{os.path.basename(sys.argv[0])}: rank {before} has given no sign of life "

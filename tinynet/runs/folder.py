@@ -118,15 +118,25 @@ def require_resumable(folder):
         raise RunError(f"{folder}: the run is finished, there is nothing to continue")
 
 
-def require_same(path, kept, wanted, where=""):
+def require_same(path, kept, wanted):
     """Raise RunError with the first entry in which two nested dicts differ."""
-    for key in [*kept, *wanted]:
-        before, now = kept.get(key), wanted.get(key)
-        if isinstance(before, dict) and isinstance(now, dict):
-            require_same(path, before, now, f"{where}{key} ")
-        elif before != now:
-            raise RunError(f"{path}: made by another run: {where}{key} was {before}, "
-                           f"now it is {now}")
+    if found := difference(kept, wanted):
+        where, before, now = found
+        raise RunError(f"{path}: made by another run: {where} was {before}, now it is {now}")
+
+
+def difference(first, second, where=""):
+    """Return the first entry in which two nested dicts differ, (name, value, other value), or
+    None.
+    """
+    for key in [*first, *second]:
+        a, b = first.get(key), second.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            if found := difference(a, b, f"{where}{key} "):
+                return found
+        elif a != b:
+            return f"{where}{key}", a, b
+    return None
 
 
 def read_config(folder):

@@ -157,7 +157,7 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
               hint=hint or StallHint(len(source.class_names)), minutes=args.checkpoint_minutes,
               keep_checkpoints=args.keep_checkpoints, quiet=args.quiet, communicator=communicator,
               split=split)
-    require_same_on_all(communicator, run.identity)
+    require_same_on_all(communicator, run.identity, source.train)
     if args.resume:
         say(f"continuing from {run.resume()}: step {run.step} of {steps}")
         return run
@@ -167,16 +167,24 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
     return run
 
 
-def require_same_on_all(communicator, own):
-    """Raise ParallelError with the first entry in which two ranks differ."""
+def require_same_on_all(communicator, own, train):
+    """Raise ParallelError with the first entry in which a rank differs from rank 0.
+
+    Args     own: the identity of the run on this rank; train: the training pictures, of which up
+             to 64 are compared
+    """
+    if communicator.size == 1:
+        return
     versions = {"tinynet": __version__, "numpy": np.__version__,
                 "python": platform.python_version()}
-    shared = communicator.share({"versions": versions, **own})
+    some = np.linspace(0, len(train) - 1, min(64, len(train))).astype(int)
+    pixels = hashlib.sha256(train.read(some)[0].tobytes()).hexdigest()[:16]
+    shared = communicator.share({"versions": versions, **own, "pixels": {"digest": pixels}})
     for rank, other in enumerate(shared):
-        try:
-            files.require_same(f"rank {rank}", shared[0], other)
-        except files.RunError as error:
-            raise parallel.ParallelError(f"the ranks do not train the same: {error}") from None
+        if difference := files.difference(shared[0], other):
+            where, first, its = difference
+            raise parallel.ParallelError(f"the ranks do not train the same: {where} is {first} on "
+                                         f"rank 0, {its} on rank {rank}")
 
 
 def identity(args, summary, source, statistics):
