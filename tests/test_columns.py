@@ -1,18 +1,27 @@
 """Two ranks with a column each compute what one process computes, and send each other what figure 2 shows."""
 
 import hashlib
+import importlib.util
+import json
 import os
+import pathlib
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from test_parallel import make_run, train
-from test_parallel_mpi import digests, program
+from test_train_script import FILES, SCRIPT, make_colours, options
 
 import tinynet
 from tinynet.checkpoint import load_arrays
 from tinynet.layers import Conv2d, Flatten, Linear, ReLU
 from tinynet.parallel import Columns, ColumnSGD, DataParallel, ParallelError, columns, require_shards, threads
 
+needs_mpi = pytest.mark.skipif(not (os.environ.get("TINYNET_REQUIRE_MPI") or importlib.util.find_spec("mpi4py")),
+                               reason="mpi4py is not installed: pip install -e '.[mpi]'")
+HERE = pathlib.Path(__file__).parent
 RECIPES = ["paper", "code-2012", "caffe"]
 N, SIZE, CLASSES = 4, 67, 5  # an odd number of classes: the last layer has 2 and 3 units
 
@@ -255,9 +264,16 @@ def test_predictions_are_those_of_the_whole_network():
         assert np.allclose(found, wanted, rtol=1e-12)
 
 
-def test_processes_give_the_bits_of_threads(tmp_path):
-    pytest.importorskip("mpi4py") if not os.environ.get("TINYNET_REQUIRE_MPI") else None
+def program(size, path, *arguments, cwd=None):
+    """A program on `size` ranks, or alone."""
+    mpiexec = [pathlib.Path(sys.executable).with_name("mpiexec"), "-n", size] if size > 1 else []
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "TINYNET_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.run([str(word) for word in (*mpiexec, sys.executable, path, *arguments)],
+                          cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
+
+@needs_mpi
+def test_processes_give_the_bits_of_threads(tmp_path):
     def work(communicator):
         run = make_run(communicator, tmp_path / "threads", 5, columns=True)
         run.begin({})
@@ -266,7 +282,38 @@ def test_processes_give_the_bits_of_threads(tmp_path):
             sha.update(results[name].tobytes())
         return sha.hexdigest()
 
-    assert digests(program(2, tmp_path / "columns", 5, "--parallel", "columns")) == set(threads.run(2, work))
+    ran = program(2, HERE / "parallel_program.py", tmp_path / "columns", 5, "--parallel", "columns")
+    assert set(re.findall("[0-9a-f]{64}", ran.stdout)) == set(threads.run(2, work)), ran.stderr
+
+
+@needs_mpi
+def test_the_script_trains_columns(tmp_path):
+    make_colours(tmp_path / "colours", train=6, test=2)
+    settings = {"batch-size": 8, "recipe": "paper"}
+    one = program(1, SCRIPT, *options("colours", "one", **settings), cwd=tmp_path)
+    two = program(2, SCRIPT, *options("colours", "two", **settings), "--parallel", "columns", cwd=tmp_path)
+    assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
+    assert re.search(r"rank 0 of 2 sent [\d.]+ MB in a step, .*: fc7 0.131, fc8 0.131, conv3 0.0737, lrn1 ", two.stdout)
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == FILES
+    summary = json.loads((tmp_path / "two" / "summary.json").read_text())
+    pictures = summary["images"] / summary["steps"]
+    assert summary["bytes_sent_per_step"]["fc7"] == summary["bytes_received_per_step"]["fc7"] == pictures * 2 * 8192
+    weights = [load_arrays(tmp_path / out / "weights.npz") for out in ("one", "two")]
+    assert difference(*weights)[0] < 1e-5
+    assert json.loads((tmp_path / "two" / "config.json").read_text())["shards"] == 1
+
+
+@needs_mpi
+@pytest.mark.parametrize("size, more, line", [
+    (2, ["--recipe", "owt"], "--parallel columns needs a network whose kernels are in groups, as in the recipes paper, "
+                             "code-2012 and caffe"),
+    (2, ["--shards", "4"], "--parallel columns trains whole batches, not --shards 4"),
+    (3, [], "--parallel columns needs 2 ranks, not 3: put mpiexec -n 2 before the command")])
+def test_mistakes_are_one_line_and_code_2(tmp_path, size, more, line):
+    make_colours(tmp_path / "colours", train=2, test=1)
+    ran = program(size, SCRIPT, *options("colours", "out"), "--quiet", "--parallel", "columns", *more, cwd=tmp_path)
+    assert (ran.returncode, ran.stderr) == (2, f"train_alexnet.py: {line}\n")
+    assert not (tmp_path / "out").exists()
 
 
 # ------------------------------------------------------------------------------------------------------ mistakes

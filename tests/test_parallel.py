@@ -230,7 +230,7 @@ def test_a_rank_that_fails_ends_the_others():
 
 @pytest.mark.parametrize("shards, size, message", [
     (6, 2, "--shards 6: must be a power of 2"),
-    (4, 8, "--shards 4 cannot be divided among 8 ranks: start 4 or fewer")])
+    (4, 8, "a run of --shards 4 cannot be divided among 8 ranks: start 4 or fewer")])
 def test_shards_that_do_not_fit(shards, size, message):
     with pytest.raises(ParallelError, match=message):
         require_shards(shards, size)

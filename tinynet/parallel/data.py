@@ -39,8 +39,8 @@ def require_shards(shards, size, kind="data"):
     if shards & (shards - 1):
         raise ParallelError(f"--shards {shards}: must be a power of 2")
     if shards % size:
-        raise ParallelError(f"--shards {shards} cannot be divided among {size} ranks: start "
-                            f"{shards} or fewer")
+        raise ParallelError(f"a run of --shards {shards} cannot be divided among {size} ranks: "
+                            f"start {shards} or fewer")
 
 
 def own_shards(communicator, shards):
