@@ -3,11 +3,10 @@
 #
 # *35 minutes. Before it: 13, the whole network. Beside it: the paper, section 6.1, with its figures 3 and 4.*
 #
-# After this lesson you can say what a layer of a trained network has learned without reading a single error rate: by
-# its kernels, by what lights up on a photo, by which pictures it takes to be alike, and by what it gets wrong. The
-# notes end just here; their sentence is that the two GPUs turned out to look at different things.
+# After this lesson you can describe what a trained network has learned without error rates: by its kernels, by its
+# activations on a photo, by the pictures that it treats as similar, and by its mistakes.
 #
-# **In a sentence:** train a small AlexNet, then redo the paper's two figures with it, and measure what they show.
+# **In a sentence:** train a small AlexNet, repeat the paper's two figures with it, and measure what they show.
 
 # %%
 import numpy as np
@@ -20,10 +19,10 @@ from tinynet.evaluation import evaluate, predict
 # %% [markdown]
 # ## A network to look into
 #
-# AlexNet's eight layers, narrow, for pictures of 67 pixels: 32 kernels in conv1 instead of 96, 16 for each of the two
-# groups. (Without dropout, which takes about twice as many steps; section 4.2. The weights start with a spread of
-# sqrt(2 / fan-in), so that a short training need not wait for them to grow; those of conv1 start small, so that one
-# sees what was learned and not where they began.)
+# It has AlexNet's eight layers, but they are narrower, for pictures of 67 pixels: 32 kernels in conv1 instead of 96, 16
+# in each of the two groups. (There is no dropout, which would take about twice as many steps, section 4.2. The weights
+# start with a standard deviation of sqrt(2 / inputs), so that a short training is enough. The weights of conv1 start
+# small, so that the learned part of them can be seen.)
 
 # %%
 def spread(fan_in):
@@ -50,8 +49,8 @@ net = tinynet.Sequential(table(), (3, 67, 67), np.random.default_rng(SEED))
 fresh = {name: w.copy() for name, w in net.named_params().items()}
 
 # %% [markdown]
-# The pictures are the library's own, drawn from a seed: ten figures of any colour, size and place. 2,000 to learn from,
-# 500 test pictures. The first of each class, every second pixel of it:
+# The pictures are drawn by the library: ten kinds of figures with random colours, sizes and places. There are 2,000
+# training pictures and 500 test pictures. Here is the first of each class, with every second pixel:
 
 # %%
 source = EmbeddedSource(75, quiet=True, counts=(2000, 500))
@@ -62,8 +61,7 @@ train_labels, test_labels = source.train.labels, source.test.labels
 figures.draw_rows({"": list(train_pictures[:10, :, ::2, ::2])}, titles=names)
 
 # %% [markdown]
-# Five times through the training pictures, with random crops of 67 pixels and mirror images; the last time at a tenth
-# of the rate:
+# Train for five epochs, with random crops of 67 pixels and mirror images; the last epoch has a tenth of the rate:
 
 # %%
 statistics = data.compute_statistics(source.train, quiet=True)
@@ -79,25 +77,29 @@ for step in range(STEPS):
     sgd.step()
 
 # %% [markdown]
-# It has learned: guessing one of ten is wrong nine times of ten.
+# What has it learned? (The top-1 error of guessing is 90 %, the top-5 error 50 %.)
 
 # %%
 def prepared(pictures):
-    """What the network is fed of pictures (N, 3, 75, 75): their middle, less the mean, over 64."""
+    """The input of the network for pictures (N, 3, 75, 75): their middle, minus the mean, divided by 64."""
     return (data.center_crop(pictures, 67) - data.center_crop(statistics.mean, 67)) / 64
 
 
 measured = evaluate(net, loss, [(prepared(test_pictures), test_labels)])
+print(f"top-1 error {measured.top1_error:.0%}, top-5 error {measured.top5_error:.0%}")
 assert measured.top1_error < 0.55 and measured.top5_error < 0.2
 
 # %% [markdown]
 # ## The kernels of conv1
 #
-# The paper's figure 3 shows its 96 kernels as small colour pictures: 48 of GPU 1 above, 48 of GPU 2 below. Those above
-# were mostly grey, stripes of one direction and width each; those below mostly blobs of colour. It came out so in every
-# run, says section 6.1, whatever the initial weights, except that the GPUs could change places.
+# The paper's figure 3 shows its 96 kernels as small colour pictures: 48 of GPU 1 above, 48 of GPU 2 below. The kernels
+# above were mostly grey stripes of different directions and widths; those below were mostly blobs of colour. Section
+# 6.1 says that this happened in every run, with any initial weights, except that the GPUs could be exchanged.
 #
-# Ours, drawn as the authors' program draws: one scale for all, the least weight black, the largest white.
+# Here are the kernels of our network, drawn as the authors' program draws them: one scale for all, the smallest weight
+# black, the largest white.
+#
+# **Predict:** after five epochs on drawn pictures, will one group be grey and the other coloured?
 
 # %%
 def as_pictures(w):
@@ -106,11 +108,11 @@ def as_pictures(w):
 
 
 before, after = as_pictures(fresh["conv1.w"]), as_pictures(net["conv1"].params["w"])
-figures.draw_rows({"fresh, group 1": before[:16], "fresh, group 2": before[16:],
+figures.draw_rows({"untrained, group 1": before[:16], "untrained, group 2": before[16:],
                    "trained, group 1": after[:16], "trained, group 2": after[16:]})
 
 # %% [markdown]
-# The training has made them larger, and smoother: a weight is like the weight to its right.
+# Training has made them larger and smoother: a weight is similar to the weight to its right.
 
 # %%
 def likeness(w):
@@ -118,14 +120,18 @@ def likeness(w):
     return np.corrcoef(w[..., :-1].ravel(), w[..., 1:].ravel())[0, 1]
 
 
+print(f"correlation with the weight to the right: {likeness(fresh['conv1.w']):.2f} before training, "
+      f"{likeness(net['conv1'].params['w']):.2f} after it")
 assert abs(likeness(fresh["conv1.w"])) < 0.05 and likeness(net["conv1"].params["w"]) > 0.3
 assert net["conv1"].params["w"].std() > 1.2 * fresh["conv1.w"].std()
 
 # %% [markdown]
-# And colour? Let us measure instead of looking. Of each kernel take
-# the part that is the same in red, green and blue, its grey part; what is left is colour. The **colourfulness** is the
-# share of the squared weights that is colour: 0 for a grey kernel, 1 for one whose three channels add up to 0
-# everywhere. By hand, for a kernel of a single pixel:
+# Colour can be measured, too. The grey part of a kernel is the part that is the same in red, green and blue; the rest
+# is colour. The **colourfulness** is the share of the squared weights that is colour: 0 for a grey kernel, 1 for one
+# whose three channels add up to 0 everywhere.
+#
+# **Predict:** the colourfulness of kernels of a single pixel, with red, green and blue of (3, 3, 3), (3, 0, 0) and
+# (1, -1, 0).
 
 # %%
 def colourfulness(w):
@@ -135,36 +141,42 @@ def colourfulness(w):
 
 
 pixel = np.array([[3, 3, 3], [3, 0, 0], [1, -1, 0]], float).reshape(3, 3, 1, 1)
-assert np.allclose(colourfulness(pixel), [0, 2 / 3, 1])    # (2, -1, -1) is left of (3, 0, 0): 6 of 9
+print("colourfulness:", colourfulness(pixel).round(3))
+assert np.allclose(colourfulness(pixel), [0, 2 / 3, 1])    # the colour of (3, 0, 0) is (2, -1, -1): 6 of 9
 
 # %% [markdown]
-# Three numbers drawn at random have one direction of grey and two of colour, so fresh kernels lie near 2/3. And the
+# Three random numbers have one direction of grey and two of colour, so untrained kernels are near 2/3. What about the
 # trained ones, group by group?
 
 # %%
-colour = {"fresh": colourfulness(fresh["conv1.w"]), "trained": colourfulness(net["conv1"].params["w"])}
+colour = {"untrained": colourfulness(fresh["conv1.w"]), "trained": colourfulness(net["conv1"].params["w"])}
 means = {f"{when}, group {g + 1}": float(half.mean()) for when, each in colour.items()
          for g, half in enumerate(np.split(each, 2))}
-assert abs(means["fresh, group 1"] - 2 / 3) < 0.05 and abs(means["fresh, group 2"] - 2 / 3) < 0.05
+assert abs(means["untrained, group 1"] - 2 / 3) < 0.05 and abs(means["untrained, group 2"] - 2 / 3) < 0.05
 
 figures.draw_bars({"mean colourfulness of conv1's kernels": means})
 
 # %% [markdown]
-# The stripes are in colour, and both groups are where they began: no division of work here. That is no surprise. In
-# these pictures a figure of any class may have any colour, so no kernel has reason to care for one, and the training
-# was 315 steps long where the paper's was about 900,000. Single kernels do differ, and these numbers would show it if
-# the two groups did:
+# The stripes are coloured, and both groups have about the same colourfulness as before: the groups do not differ here.
+# There are two likely reasons. In these pictures a figure of any class may have any colour, so colour is not useful.
+# And this training has 315 steps, the paper's had about 900,000. Single kernels do differ, so the measure could show a
+# difference between the groups:
 
 # %%
 trained = colour["trained"]
+print(f"group 1: {trained[:16].mean():.2f}, group 2: {trained[16:].mean():.2f}; "
+      f"single kernels from {trained.min():.2f} to {trained.max():.2f}")
 assert abs(trained[:16].mean() - trained[16:].mean()) < 0.2 and abs(trained.mean() - 2 / 3) < 0.15
 assert trained.max() - trained.min() > 0.2
 
 # %% [markdown]
 # ## On the photo
 #
-# What lights up? The kernels were learned on pictures of 67 pixels, but a convolution does not care how large a picture
-# is: the same weights on a photo of 227 make maps of 55, 27 and 13 pixels, as in the real AlexNet.
+# Which activations are large on a photo? The kernels were learned on pictures of 67 pixels, but a convolution can be
+# applied to a picture of any size: on a photo of 227 pixels it makes maps of 55, 27 and 13 pixels, as in the real
+# AlexNet.
+#
+# **Predict:** what do the strongest maps of conv1, conv2 and conv5 look like?
 
 # %%
 large = tinynet.Sequential(table()[:15], (3, 227, 227), np.random.default_rng(SEED))   # up to pool5
@@ -178,26 +190,28 @@ for layer in large.layers:
 assert [seen[name].shape[1:] for name in ("relu1", "relu2", "relu5")] == [(32, 55, 55), (64, 27, 27), (64, 13, 13)]
 
 
-def loudest(name, count=8):
+def strongest(name, count=8):
     """The maps with the most energy."""
     order = np.argsort(-(seen[name][0]**2).sum(axis=(1, 2)), kind="stable")[:count]
     return seen[name][0, order], [f"{name}, map {k}" for k in order]
 
 
-figures.draw_maps(*loudest("relu1"), columns=4)
+figures.draw_maps(*strongest("relu1"), columns=4)
 
 # %% [markdown]
-# conv1: edges and areas, in the right place. Two layers on, the maps are coarser, and each answers in fewer places:
+# The maps of conv1 show edges and areas in their places. The maps of conv2 are coarser:
 
 # %%
-figures.draw_maps(*loudest("relu2", 4), columns=4)
+figures.draw_maps(*strongest("relu2", 4), columns=4)
 
 # %%
-figures.draw_maps(*loudest("relu5", 4), columns=4)
+figures.draw_maps(*strongest("relu5", 4), columns=4)
 
 # %% [markdown]
-# In conv5 a map of 13 x 13 pixels says only roughly where something is. What it says cannot be read off a portrait:
-# this network knows rings and stars. How many of the activations are 0?
+# A map of conv5 has only 13 x 13 pixels, so it shows only roughly where something is. What its kernels detect cannot be
+# seen on a portrait: this network was trained on rings and stars.
+#
+# **Predict:** what share of the activations is 0?
 
 # %%
 silent = {name: 100 * float((seen[name] == 0).mean()) for name in ("relu1", "relu2", "relu3", "relu4", "relu5")}
@@ -208,13 +222,15 @@ figures.draw_bars({"% of activations that are 0, on the photo": silent})
 # %% [markdown]
 # ## Which pictures are alike?
 #
-# The right half of the paper's figure 4: take a test picture, take what the last hidden layer says of it (there 4,096
-# numbers, here 128), and look for the six training pictures for which it says nearly the same, in Euclidean distance.
-# Do the same with the pixels, for comparison.
+# The right half of the paper's figure 4 shows, for a test picture, the six training pictures whose activations in the
+# last hidden layer (4,096 numbers there, 128 here) are nearest, in Euclidean distance. Find them here, and also the six
+# pictures that are nearest in their pixels.
+#
+# **Predict:** what do neighbours in pixels have in common?
 
 # %%
 def features(net, pictures):
-    """{layer: (N, numbers)}: what the layers say of pictures, each flattened to a row; and the pixels."""
+    """{layer: (N, numbers)}: the pixels and the activations of some layers, a row for each picture."""
     net.eval()
     x = prepared(pictures)
     kept = {"pixels": x}
@@ -226,7 +242,7 @@ def features(net, pictures):
 
 
 def squared_distances(a, b):
-    """(M, N) between the rows of a (M, D) and of b (N, D), without M * N * D numbers in memory."""
+    """(M, N): between the rows of a (M, D) and of b (N, D), without M * N * D numbers in memory."""
     return (a * a).sum(axis=1)[:, None] - 2 * a @ b.T + (b * b).sum(axis=1)
 
 
@@ -247,9 +263,11 @@ for i in shown:
 figures.draw_rows(rows, titles=["test", "nearest", "2nd", "3rd", "4th", "5th", "6th"], marked=same)
 
 # %% [markdown]
-# Green: of the same class. By pixels a picture's neighbours are those with the same colours in the same places. By fc7
-# colours and places may differ as they like. As a number, over all 500 test pictures: what share of the six neighbours
-# is of the same class? Chance is a tenth. And layer by layer, from the pixels up?
+# A green frame means the same class. Neighbours in pixels have the same colours in the same places. Neighbours in fc7
+# may have different colours and places.
+#
+# **Predict:** for all 500 test pictures, what share of the six neighbours has the same class, in pixels and in each
+# layer? (By chance it would be a tenth.)
 
 # %%
 def share_of_same(nearest):
@@ -260,40 +278,50 @@ shares = {name: share_of_same(nearest[name]) for name in nearest}
 assert shares["relu7"] > 2 * shares["pixels"] and shares["pixels"] < 0.3
 assert shares["relu7"] > shares["pool1"] + 0.05 and abs(shares["relu7"] - shares["pool2"]) < 0.1
 
-figures.draw_bars({"% of the six nearest that are of the same class": {name: 100 * s for name, s in shares.items()}})
+figures.draw_bars({"% of the six nearest with the same class": {name: 100 * s for name, s in shares.items()}})
 
 # %% [markdown]
-# Most of the way is made in two layers. From pool2 on, neighbours hardly get any better: ten outlines are not a
-# thousand kinds of things, and for these two trained convolutions almost do. What the layers above still do is say it
-# shorter, pool2 in 576 numbers, fc7 in 128.
+# Two layers are almost enough: after pool2 the share hardly grows. Ten outlines are much easier than the thousand
+# classes of ImageNet. But the layers above need fewer numbers for the same result:
 
 # %%
+print({name: known[name].shape[1] for name in ("pixels", "pool2", "relu7")})
 assert known["pool2"].shape[1] == 576 and known["relu7"].shape[1] == 128
 
 # %% [markdown]
-# Is it the training, or would any network of this form do? The same with the weights as they were before the first
-# step:
+# Is this the result of training, or would any network of this form do it? Here are the neighbours with the weights from
+# before the first step.
+#
+# **Predict:** what share has the same class?
 
 # %%
 untrained = tinynet.Sequential(table(), (3, 67, 67), np.random.default_rng(SEED))
 assert all((w == fresh[name]).all() for name, w in untrained.named_params().items())
 asked_fresh, known_fresh = features(untrained, test_pictures), features(untrained, train_pictures)
 by_chance = squared_distances(asked_fresh["relu7"], known_fresh["relu7"])
-assert share_of_same(np.argsort(by_chance, axis=1, kind="stable")[:, :6]) < 0.6 * shares["relu7"]
+share_untrained = share_of_same(np.argsort(by_chance, axis=1, kind="stable")[:, :6])
+print(f"the same class, in fc7: {share_untrained:.0%} untrained, {shares['relu7']:.0%} trained")
+assert share_untrained < 0.6 * shares["relu7"]
 
 # %% [markdown]
-# ## The same picture, moved
+# ## The same picture, moved, mirrored, in another light
 #
-# Move a picture by four pixels, or take its mirror image: to the eye it stays what it is. How far does it move in
-# pixels, and how far in fc7? Measured in units of the distance to another picture, whichever:
+# Move a picture by four pixels, mirror it, or change the colour of the light: for us it shows the same object. How far
+# is it from the original, in pixels and in fc7? As a unit, take the median distance to the training pictures. (Moves
+# and mirror images were part of this training. Changes of light were not: there were no colour shifts. Lesson 12
+# explains why the paper has them: illumination invariance, 光照不变性.)
+#
+# **Predict:** which of the three changes is the largest in fc7?
 
 # %%
 def middle(distances):
     return float(np.median(np.sqrt(np.maximum(distances, 0))))
 
 
+warm = np.array([1.15, 1, 0.7]).reshape(3, 1, 1)           # more red, less blue
 moved = {"4 pixels up and left": np.roll(test_pictures, (-4, -4), axis=(2, 3)),
-         "mirror image": np.ascontiguousarray(test_pictures[..., ::-1])}
+         "mirror image": np.ascontiguousarray(test_pictures[..., ::-1]),
+         "warmer light": (test_pictures * warm).clip(0, 255).astype(np.uint8)}
 far = {"pixels": {}, "relu7": {}}
 for how, pictures in moved.items():
     there = features(net, pictures)
@@ -303,16 +331,19 @@ for how, pictures in moved.items():
         far[name][how] = middle(to_itself) / middle(to_others)
 assert all(far["relu7"][how] < 0.6 * far["pixels"][how] for how in moved)
 
-figures.draw_bars({"distance; another picture: 1": {
+figures.draw_bars({"distance / distance to others": {
     f"{how}, {'in fc7' if name == 'relu7' else 'in pixels'}": far[name][how] for how in moved for name in far}})
 
 # %% [markdown]
-# (The middle of 67 is cut out of 75 pixels, so what `np.roll` carries round the edge stays outside.)
+# (The crop of 67 pixels does not contain the pixels that `np.roll` moves from one edge to the other.) All three changes
+# are much smaller in fc7 than in pixels. The light matters little to this network even without colour shifts, because
+# the classes of these pictures do not depend on colour. In photographs colours are useful, so there the network has to
+# learn it from shifted colours.
 #
-# ## What it gets wrong
+# ## Mistakes
 #
-# The left half of figure 4: test pictures with the five most probable classes. First four as they come, then the four
-# worst, those to whose right class, in red, the network gave the least:
+# The left half of figure 4 shows test pictures with the five most probable classes. Here are the first four test
+# pictures, and the four for which the probability of the right class (red) is smallest:
 
 # %%
 probs = predict(net, prepared(test_pictures))
@@ -324,20 +355,26 @@ figures.draw_guesses(None, test_pictures[eight], probs[eight], names, [names[k] 
                      test_labels[eight])
 
 # %% [markdown]
-# Look at the worst: can you tell why? Does the network know when it does not know? Where it is wrong, its largest
-# probability is smaller than where it is right: on average. There are mistakes of which it is quite sure.
+# Look at the four worst: can you explain them?
+#
+# **Predict:** is the network less sure where it is wrong? Compare its largest probability for right and for wrong
+# answers.
 
 # %%
 right = probs.argmax(axis=1) == test_labels
+print(f"largest probability, mean: {probs[right].max(axis=1).mean():.2f} where right, "
+      f"{probs[~right].max(axis=1).mean():.2f} where wrong; the surest mistake: {probs[~right].max():.2f}")
 assert probs[right].max(axis=1).mean() > probs[~right].max(axis=1).mean() + 0.05
 assert probs[~right].max() > 0.5
 
 # %% [markdown]
+# On average it is less sure where it is wrong, but it makes some mistakes with a large probability.
+#
 # ## Exercises
 #
 # Replace the `...`, run the cell, read what the check says. [Solutions](solutions/15_looking_inside.py).
 #
-# **1.** What share of one kernel `w` (3, KH, KW) is grey? The other side of colourfulness: 1 for a grey kernel.
+# **1.** The greyness of one kernel `w` (3, KH, KW) is 1 minus its colourfulness: 1 for a grey kernel.
 
 # %%
 import numpy as np
@@ -370,9 +407,9 @@ exercises.check_nearest_rows(nearest_rows)
 # %% [markdown]
 # ## What to remember
 #
-# - Kernels can be looked at in conv1 only; further up, look at what they do.
-# - Neighbours in fc7 share a class, neighbours in pixels share colours; the training has made the difference.
-# - Whether two groups divide the work between them is a question to be measured, with a number per group, not to be
-#   read off a figure.
+# - Only the kernels of conv1 can be understood by looking at them; in later layers, look at their activations.
+# - Neighbours in fc7 have the same class, neighbours in pixels have the same colours; this is the result of training.
+# - Whether two groups learn different things can be measured, with a number for each group.
 #
-# Read next: [evaluation.py](../tinynet/evaluation.py), where `predict` and `evaluate` are.
+# Next: [16, results](16_results.ipynb). Read next: [evaluation.py](../tinynet/evaluation.py), where `predict` and
+# `evaluate` are.

@@ -4,11 +4,11 @@
 # *35 minutes. Before it: 13, the whole network; 14, training. Beside it: the paper, sections 3, 4 and 6, and
 # `examples/ablations.py`.*
 #
-# After this lesson you know what the network reached, what each claim about a part of it really compared, and how
-# much of that a small network on a small machine can show (定量评估, quantitative evaluation).
+# After this lesson you know the results of the network, what each claim about a part of it really compared, and how
+# much of this a small network can show (定量评估, quantitative evaluation).
 #
-# **In a sentence:** the network was far better than everything before it; how much each of its parts contributed is
-# known much less well than is usually said.
+# **In a sentence:** the network was far better than all earlier systems; how much each of its parts contributed is less
+# certain than most texts say.
 
 # %%
 import csv
@@ -30,15 +30,15 @@ MEASURED = pathlib.Path("measured")                        # runs that take too 
 # **ILSVRC-2010**, test set: 150,000 pictures, 1,000 classes, labels public (the paper's table 1). The network
 # averages ten views of each picture. With the middle view alone it has 39.0 % and 18.3 % (a footnote in section 6).
 #
-# **Predict:** what share of the top-5 errors of the best earlier system is gone?
+# **Predict:** what share of the top-5 errors of the best earlier system did the network remove?
 
 # %%
 table_1 = {"sparse coding": (47.1, 28.2), "SIFT + FVs": (45.7, 25.7), "CNN, one view": (39.0, 18.3),
            "CNN, ten views": (37.5, 17.0)}
 top1, top5 = ({name: errors[i] for name, errors in table_1.items()} for i in (0, 1))
 assert round(top5["SIFT + FVs"] - top5["CNN, ten views"], 1) == 8.7
-print(f"gone: {1 - top5['CNN, ten views'] / top5['SIFT + FVs']:.0%} of the top-5 errors")
-assert 0.33 < 1 - top5["CNN, ten views"] / top5["SIFT + FVs"] < 0.35         # a third of the errors are gone
+print(f"removed: {1 - top5['CNN, ten views'] / top5['SIFT + FVs']:.0%} of the top-5 errors")
+assert 0.33 < 1 - top5["CNN, ten views"] / top5["SIFT + FVs"] < 0.35         # a third of the errors
 
 figures.draw_bars({"top-1 error, %": top1, "top-5 error, %": top5})
 
@@ -69,8 +69,8 @@ figures.draw_bars({"top-5 error, %": {**{f"{name} (validation)": error for name,
 # **ImageNet, fall 2009**: 10,184 classes and 8.9 million pictures, half for training and half for testing; with the
 # sixth convolutional layer.
 #
-# And **later programs** that train the same network or one close to it, on the validation set of 2012, with the
-# middle view only. Most report accuracies; here are errors, 100 % less the accuracy:
+# Also, here are **later programs** that train the same or a similar network, on the validation set of 2012, with the
+# middle view only. Most report accuracies; the table has errors, 100 % minus the accuracy:
 #
 # | program | top-1 error | top-5 error | source |
 # |---|---|---|---|
@@ -99,7 +99,7 @@ figures.draw_bars({title: {name: pair[i] for name, pair in later.items()}
 # %% [markdown]
 # ## What each claim compared
 #
-# The authors' files end with the errors that they reached, to six digits. Rounded, they are the paper's. So we know
+# Each of the authors' files ends with its errors, to six digits. Rounded, they are the numbers of the paper. So we know
 # which runs were compared:
 
 # %%
@@ -120,7 +120,7 @@ for name, (claim1, claim5, without, with_it) in claims.items():
     print(f"{name:<20} {gain1:.2f} points of top-1, {gain5:.2f} of top-5: {without} against {with_it}")
 
 # %% [markdown]
-# The arithmetic is right. But none of the three comparisons of networks changes one thing only:
+# The arithmetic is right. But each of the three comparisons of networks changes more than one thing:
 #
 # | claim | what else is different |
 # |---|---|
@@ -155,9 +155,9 @@ assert gains["overlapping pooling"] < 2 * math.sqrt(2) * alone < gains["LRN"]
 figures.draw_bars({"gain in top-1, points": {**gains, "standard error of a difference": math.sqrt(2) * alone}})
 
 # %% [markdown]
-# Two networks tested on the same pictures tend to be wrong on the same ones, so their difference varies less than
-# this. But a network trained again, with another seed, is another network, and nobody has measured that spread: one
-# run took five to six days. For a difference of 0.4 points it matters.
+# Two networks that are tested on the same pictures tend to be wrong on the same ones, so their difference varies less
+# than this. But a network that is trained again with another seed is another network. The paper does not measure this
+# spread: one run took five to six days. For a difference of 0.4 points it matters.
 
 # %% [markdown]
 # ## Figure 1 of the paper, small
@@ -167,7 +167,7 @@ figures.draw_bars({"gain in top-1, points": {**gains, "standard error of a diffe
 # six times faster.
 #
 # Here is the same question with 500 of the embedded pictures at 16 pixels: three convolutional layers and one fully
-# connected layer. The pixels are as in the paper, less the mean and not divided by anything.
+# connected layer. The pixels are as in the paper, minus the mean and not divided by anything.
 #
 # **Predict:** the ratio of the epochs that tanh and ReLU need to reach 25 %.
 
@@ -205,7 +205,7 @@ def training_errors(Kind, x, std1, lr, epochs):
 
 
 def best(Kind, x, std1, rates, epochs=36):
-    """A small search: the rate that comes to 25 % first, or comes nearest."""
+    """A small search: the curve of the rate that reaches 25 % first, or comes nearest to it."""
     tried = [training_errors(Kind, x, std1, lr, epochs) for lr in rates]
     return min(tried, key=lambda errors: (len(errors), errors[-1]))
 
@@ -214,7 +214,8 @@ as_2012 = {"ReLU": best(layers.ReLU, raw, 0.001, rates=(0.0003, 0.001)),
            "tanh": best(layers.Tanh, raw, 0.001, rates=(0.01, 0.03))}
 
 # %% [markdown]
-# And again with pixels divided by 64, so that they lie between -2 and 2, and with larger weights in conv1 in return.
+# Now repeat this with pixels divided by 64, so that they lie between -2 and 2, and with larger weights in conv1.
+#
 # **Predict** the ratio again.
 
 # %%
@@ -226,12 +227,12 @@ figures.draw_lines({title: {name: (np.arange(1, len(errors) + 1), errors) for na
                    "epochs", "training error (%)", levels={"25 %": 25})
 
 # %% [markdown]
-# On the left is the paper's experiment, small: tanh needs more than twice as many epochs as ReLU (the search stops
-# after 36). Six times was measured on CIFAR-10. With other pictures and another seed the ratio is another one, and
-# one seed is no measurement of it.
+# On the left is the paper's experiment at a small scale: tanh needs more than twice as many epochs as ReLU (the search
+# stops after 36). The factor of six was measured on CIFAR-10. The ratio depends on the pictures and on the seed, and
+# this is one seed only.
 #
-# On the right are the same pictures divided by 64, and the lead of ReLU is gone. So at this depth, ReLU is better
-# mainly where inputs and sums are **large**, where tanh is flat (lesson 03).
+# On the right are the same pictures divided by 64, and ReLU is no longer faster. So in this small network ReLU is
+# better mainly where inputs and sums are **large**, where tanh is flat (lesson 03).
 
 # %%
 epochs, epochs_divided = ({name: len(errors) for name, errors in curves.items()} for curves in (as_2012, divided))
@@ -266,22 +267,22 @@ assert sorted(learnt + stuck) == sorted(variants)
 figures.draw_dots({"test": test_error, "training": training}, "error, %")
 
 # %% [markdown]
-# Each dot is a run. The grey band is the range of base, from its best seed to its worst. Three variants are far
-# outside:
+# Each dot is a run. The grey band is the range of base, from its best seed to its worst. Three variants are far outside
+# this band:
 
 # %%
-print(stuck)
+print("far outside:", ", ".join(stuck))
 assert stuck == ["tanh for ReLU", "tanh, biases of 0", "std 0.01 in conv3 to conv5"]
 
 # %% [markdown]
-# - **std 0.01 in conv3 to conv5**, the paper's text, is still far behind after ten epochs, with every seed. Lesson 07
-#   says why; the authors' program has 0.03, which the text does not mention.
-# - **tanh** with biases of 1 learns nothing: these biases are there for ReLUs, and pixels of 0 to 255 saturate the
-#   first layer. With biases of 0 it learns slowly. All other settings were chosen for ReLU, so this is no measurement
-#   of the paper's "six times".
+# - **std 0.01 in conv3 to conv5**, the paper's text, still has a large error after ten epochs, with every seed. Lesson
+#   07 explains this; the authors' program has 0.03, which the text does not mention.
+# - **tanh** with biases of 1 learns nothing: these biases were chosen for ReLUs, and pixels of 0 to 255 saturate the
+#   first layer. With biases of 0 it learns slowly. All other settings were chosen for ReLU, so this does not measure
+#   the paper's "six times".
 #
-# The others are closer to base. Each error is measured on 1,000 test pictures, so each dot has a standard error of
-# its own:
+# The other variants are closer to base. Each error is measured on 1,000 test pictures, so each dot has a standard
+# error:
 
 # %%
 of_a_dot = 100 * standard_error(np.mean(test_error["base"]) / 100, 1000)
@@ -294,11 +295,10 @@ figures.draw_dots({"test": {v: test_error[v] for v in learnt}, "training": {v: t
 # %% [markdown]
 # ## A test by permutation
 #
-# When is a difference more than chance? **If a change had no effect**, the labels "base" and "variant" on the eight
-# runs would mean nothing, and any other way to call four of the eight runs "base" would be as good. There are 70
-# ways. The exact permutation test (置换检验) asks: in what share of them is the difference of the two means at least as
-# large as the one that was measured? This share is p. A common rule calls a difference decided where p is at most
-# 0.05.
+# When is a difference more than chance? **If a change had no effect**, the labels "base" and "variant" of the eight
+# runs would mean nothing, and any other choice of four of the eight runs as "base" would be equally good. There are 70
+# choices. The exact permutation test (置换检验) asks: in what share of them is the difference of the two means at least as
+# large as the one that was measured? This share is p. A common rule calls a difference decided where p is at most 0.05.
 #
 # Base and variant were trained with the same seeds. One may use this and exchange the labels only within a pair of
 # equal seeds. Then there are $2^4 = 16$ ways.
@@ -307,7 +307,7 @@ figures.draw_dots({"test": {v: test_error[v] for v in learnt}, "training": {v: t
 
 # %%
 def permutation_test(a, b):
-    """The share of all ways to call len(a) of the runs "a" with a difference of means at least as large."""
+    """The share of all choices of len(a) runs as "a" whose difference of means is at least as large."""
     everything = np.array([*a, *b])
     measured = abs(np.mean(a) - np.mean(b))
     ways = [np.isin(np.arange(len(everything)), chosen)
@@ -316,7 +316,7 @@ def permutation_test(a, b):
 
 
 def paired_test(a, b):
-    """The same, but labels are exchanged only within a pair: all signs of the differences."""
+    """The share of all signs of the paired differences whose mean is at least as large."""
     differences = np.subtract(a, b)
     signs = np.array(list(itertools.product((-1, 1), repeat=len(a))))   # (16, 4)
     return np.mean(abs((signs * differences).mean(axis=1)) >= abs(differences.mean()) - 1e-9)
@@ -338,18 +338,20 @@ print(f"chance of at least one false alarm in eight: {1 - (68 / 70)**8:.0%}")
 assert round(1 - (68 / 70)**8, 2) == 0.21
 
 # %% [markdown]
-# The paired test cannot decide anything here: with four seeds its p is never below 2 / 16 = 0.125. Six seeds would be
-# the least. The other test can go down to 2 / 70. By it, next to the three failures also *one group* instead of two
-# is decided, **for the worse**.
+# The paired test cannot decide anything here: with four seeds its p is never below 2 / 16 = 0.125. At least six seeds
+# would be needed. The other test can give 2 / 70. It decides the three failures, and also *one group* instead of two,
+# which is **worse**.
 #
-# A word of caution: these are eight comparisons. Even if no change had any effect, a p of 2 / 70 or less comes out
-# with a probability of 2 / 70 each time, so for one of eight with about 21 %. The usual remedy divides the limit by
-# the number of comparisons (0.05 / 8 = 0.006); then four seeds are too few to decide any of them by this test, even the
-# failures, which everybody can see. So read "decided" as "worth more runs", and plot every run.
+# Be careful: these are eight comparisons. Even if no change had any effect, each of them would give a p of 2 / 70 or
+# less with a probability of 2 / 70, so at least one of eight would with about 21 %. The usual correction divides the
+# limit by the number of comparisons (0.05 / 8 = 0.006). Then four seeds are too few for this test to decide any of
+# them, even the failures, which are obvious in the figure. So read "decided" as "worth more runs", and plot every run.
 #
-# LRN, overlapping pooling, dropout, augmentation: **not decided**. This does not say that they do nothing in the
-# large network. It says that four runs of a small one cannot tell. How many runs would be needed? The error of a mean
-# shrinks with the root of their number:
+# LRN, overlapping pooling, dropout and augmentation are **not decided**. This does not mean that they have no effect in
+# the large network. It means that four runs of a small one cannot show it. How many runs would be needed? The error of
+# a mean falls with the square root of their number.
+#
+# **Predict:** how many runs of each network are needed to see a gain of 0.4 points?
 
 # %%
 spread = np.std(test_error["base"], ddof=1)                  # of seeds
@@ -359,28 +361,31 @@ for gain, count in needed.items():
     print(f"a gain of {gain} points is twice its standard error with {count} runs of each network")
 
 # %% [markdown]
-# At last, overfitting: how much larger is the test error than the training error? Without dropout, or without crops,
-# mirror images and colour shifts, the gap should grow.
+# The last question is overfitting: how much larger is the test error than the training error?
+#
+# **Predict:** for which variants does this gap grow?
 
 # %%
 overfit = {v: [h - t for h, t in zip(test_error[v], training[v])] for v in learnt}
 means = {v: np.mean(overfit[v]) for v in learnt}
-print({v: f"{mean:.1f}" for v, mean in means.items()})
+print("\n".join(f"{v:<28} gap of {mean:.1f} points" for v, mean in means.items()))
 assert means["no crops, mirrors, colours"] > 2 * means["base"]
 assert min(overfit["no crops, mirrors, colours"]) < max(overfit["base"])     # the ranges overlap
-figures.draw_dots({"test less training error": overfit}, "points")
+figures.draw_dots({"test error minus training error": overfit}, "points")
 
 # %% [markdown]
 # Without crops, mirror images and colour shifts the gap is larger on average, though the ranges overlap. Ten epochs
-# on pictures that are drawn at random overfit little in any case. Sixty million parameters and ninety epochs are
-# another matter.
+# on pictures that are drawn at random overfit little in any case. This says little about sixty million parameters and
+# ninety epochs.
 #
 # ## CIFAR-10
 #
-# Photographs of 32 pixels, ten classes, 50,000 for training and 10,000 for testing. The authors' smallest network for
-# it (layers-80sec) has an error of 26 % in its file. Here are a network of that shape in this library, and all of
-# AlexNet on the same pictures (scaled up to 83 pixels), about an hour on two cores. The commands are in
-# [measured](measured/README.md). One run each.
+# CIFAR-10 has photographs of 32 pixels in ten classes, 50,000 for training and 10,000 for testing. The authors'
+# smallest network for it (layers-80sec) has an error of 26 % in its file. Here are a network of that shape in this
+# library, and AlexNet on the same pictures (scaled up to 83 pixels), one run each. The commands are in
+# [measured](measured/README.md).
+#
+# **Predict:** which of the two ends with the smaller error?
 
 # %%
 def read_log(path):
@@ -398,7 +403,7 @@ for name, log in logs.items():
     print(f"{name}: {curves[name][1][-1]:.1f} % in the end, after {int(log['epoch'][-1])} epochs")
 assert curves["AlexNet"][1][-1] < curves["80-second net"][1][-1] < 26
 figures.draw_lines({"CIFAR-10": curves}, "epoch", "test error, %",
-                   levels={"80 seconds, the authors': 26 %": 26})
+                   levels={"the authors' 80-second net": 26})
 
 # %% [markdown]
 # ## Exercises
@@ -421,9 +426,9 @@ def error_of_difference(p, n, q, m):
 exercises.check_error_of_difference(error_of_difference)
 
 # %% [markdown]
-# **2.** How far apart are two sets of runs? If one set lies wholly below the other: the distance between their
-# nearest runs. If they overlap: less than 0, the larger of the two differences (smallest of one set less largest of
-# the other).
+# **2.** How far apart are two sets of runs? Return the larger of two differences: the smallest of one set minus the
+# largest of the other, and the other way round. If one set lies completely below the other, this is the distance
+# between their nearest runs. If they overlap, it is negative.
 
 # %%
 import numpy as np
@@ -442,7 +447,7 @@ exercises.check_distance_between(distance_between)
 #
 # - 37.5 and 17.0 % on 2010 with ten views; 15.3 % on 2012 with seven networks; a single one has 18.2 % (validation).
 # - LRN's 1.4 and pooling's 0.4 points come from single runs that differ in more than one thing.
-# - Say how many runs, plot every one, and count the comparisons.
+# - Say how many runs there are, plot every run, and count the comparisons.
 #
 # Next: [17, the paper and the program](17_paper_and_program.ipynb). Read next:
-# [examples/ablations.py](../examples/ablations.py); change one thing of your own.
+# [examples/ablations.py](../examples/ablations.py); then change one setting and run it.

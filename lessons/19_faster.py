@@ -5,13 +5,14 @@
 # `cpu` and `cuda` of `tinynet`.*
 #
 # After this lesson you can read one formula on all four rungs (阶), say what each rung saves, count the bytes and the
-# multiplications of a layer, and tell from these counts whether it waits for memory or for arithmetic.
+# multiplications of a layer, and say from these counts whether the layer is limited by memory or by arithmetic.
 #
-# **In a sentence:** a program becomes fast when the processor gets long stretches of the same work, on numbers that are
-# already near it, and when work that is not needed is left out.
+# **In a sentence:** a program becomes fast when the processor does the same operation on many numbers at a time, when
+# these numbers are in a fast memory close to it, and when unnecessary work is left out.
 #
-# There is no timing in this lesson, because a time belongs to one machine. What is counted here is the same everywhere.
-# To measure your own machine, run `python examples/benchmark.py`.
+# There are no times in this lesson, because a time is valid for one machine only. The counts are the same everywhere.
+# Times that were measured, on CPU cores and on a GPU, are in [measured](measured/README.md). To measure your own
+# machine, run `python examples/benchmark.py`.
 
 # %%
 import inspect
@@ -29,7 +30,7 @@ rng = np.random.default_rng(0)
 photo = data.load_picture(figures.PHOTO, 227)              # uint8 (3, 227, 227)
 net = tinynet.AlexNet("paper", rng=rng)
 conv1 = net["conv1"].forward((photo - photo.mean()).astype(np.float32)[None])
-x = ops.relu_forward(conv1)                                # (1, 96, 55, 55): what the first LRN gets
+x = ops.relu_forward(conv1)                                # (1, 96, 55, 55): the input of the first LRN
 paper = {"n": 5, "k": 2, "alpha": 1e-4, "beta": 0.75}
 
 # %% [markdown]
@@ -39,15 +40,16 @@ paper = {"n": 5, "k": 2, "alpha": 1e-4, "beta": 0.75}
 #
 # $$y_c = x_c \, s_c^{-\beta}, \qquad s_c = k + \alpha \sum_{j \in W(c)} x_j^2$$
 #
-# It is the definition, and every other rung has to agree with it:
+# This rung is the definition. Every other rung is tested against it:
 
 # %%
 print(inspect.getsource(reference.lrn_forward))
 
 # %% [markdown]
-# How much does Python do for one number of the result? **Predict** it from the loop. The answer comes from an array that
-# counts: every index, and every computation of NumPy, is a step of Python. It also adds up the bytes that NumPy reads
-# and writes.
+# How much does Python do for one number of the result? The next cell counts with a special array: every index, and
+# every computation of NumPy, is a step of Python. It also adds up the bytes that NumPy reads and writes.
+#
+# **Predict** from the loop: how many look-ups in x does one number of y need?
 
 # %%
 class Counted(np.ndarray):
@@ -83,8 +85,10 @@ assert steps / y.size == neighbours + 1                    # each neighbour is l
 # %% [markdown]
 # ## Rung 2: whole arrays
 #
-# The sum over five neighbours is the same sum for all activations, so it can be five additions of whole arrays, each
-# shifted by a channel:
+# All activations have a sum over five neighbours, so it can be computed by five additions of whole arrays, each shifted
+# by one more channel.
+#
+# **Predict:** how does the number of Python's steps grow with the number of activations?
 
 # %%
 print(inspect.getsource(ops.lrn_forward))
@@ -98,21 +102,23 @@ assert np.allclose(small, y, rtol=1e-5)                    # rung 2 agrees with 
 assert steps == steps_small < 30                           # the same for 432 numbers and for 290,400
 
 # %% [markdown]
-# Python no longer counts. Now the program waits for memory: each of these operations reads whole arrays and writes one.
-# An activation has 4 bytes. **Predict:** how many bytes are moved for each activation, at least and in fact?
+# The steps of Python no longer matter. Now the program waits for memory: each of these operations reads whole arrays
+# and writes one. An activation has 4 bytes.
+#
+# **Predict:** how many bytes must be moved for each activation at least, and how many are moved here?
 
 # %%
 moved_each = moved / x.size
-print(f"at least 12, to read x and write y and scale; in fact {moved_each:.0f}")
+print(f"at least 12, to read x and write y and scale; here {moved_each:.0f}")
 assert 60 < moved_each < 120
 
 # %% [markdown]
 # ## Rung 3: pieces that stay in the cache, and all cores
 #
-# A core reads its own cache (缓存) many times faster than main memory, but the cache holds only a megabyte or so. `cpu`
-# does the same additions on one piece of the picture at a time, some channels with all their pixels, which lie side by
-# side in memory. So all arrays in between stay in the cache. Two channels on either side of a piece are squared twice, but
-# pieces are independent, so several cores can work: each takes the next free piece.
+# A core reads its own cache (缓存) many times faster than main memory, but the cache holds only about a megabyte. `cpu`
+# does the same additions on one piece of the picture at a time, some channels with all their pixels, which are next to
+# each other in memory. So all intermediate arrays stay in the cache. Two channels on each side of a piece are squared
+# twice, but the pieces are independent, so several cores can work: each takes the next free piece.
 
 # %%
 print(inspect.getsource(cpu.lrn_forward))
@@ -126,8 +132,8 @@ print(f"{len(pieces)} pieces of at most {longest} channels for each picture")
 assert np.allclose(fast, whole, rtol=1e-5)                 # rung 3 agrees with rung 2
 
 # %% [markdown]
-# There is less arithmetic, too. A power takes a logarithm and an exponential. A square root is one instruction of the
-# processor, and two of them are enough here:
+# There is less arithmetic, too. A power needs a logarithm and an exponential. A square root is one instruction of the
+# processor, and two square roots are enough here:
 #
 # $$s^{-3/4} = \frac{1}{\sqrt{s} \, \sqrt{\sqrt{s}}}$$
 
@@ -139,16 +145,17 @@ assert np.allclose(cpu.lrn._power(s, -0.75), [1, 1 / 8, 1 / 27])
 
 # %% [markdown]
 # Do threads help in Python? Only one thread at a time may run Python code, because of a lock (GIL). But NumPy releases
-# that lock while it computes, and nearly all the time goes into NumPy. A queue and a loop share out the work:
+# that lock while it computes, and nearly all the time is spent in NumPy. A queue and a loop distribute the work:
 
 # %%
 print(inspect.getsource(parallel.for_each))
 
 # %% [markdown]
-# The order of additions matters: with floating-point numbers it changes the last digits of a sum, so gradients could
-# differ from run to run. **Predict** the two sums of the same three numbers in the next cell. Here gradients do not
-# differ: the parts are added in the order of the pieces, whichever core is ready first, and the result has the same bits
-# on one core and on three.
+# The order of additions changes the last digits of a sum of floating-point numbers. So with several cores gradients
+# could differ from run to run. In this library they do not: the parts are added in the order of the pieces, whichever
+# core is ready first, and the result has the same bits on one core and on three.
+#
+# **Predict** the two sums of the same three numbers in the next cell.
 
 # %%
 a, b, c = np.float32(1e8), np.float32(-1e8), np.float32(1)
@@ -169,9 +176,10 @@ assert (gradients[0] == gradients[1]).all()
 # %% [markdown]
 # ## Rung 4: a thread for each number
 #
-# A GPU has thousands of arithmetic units, and wants tens of thousands of threads. Here is the loop of rung 1 again,
-# without the loops over c, h and w: each thread finds out which number is its own. (The kernels are shown as text: this
-# lesson needs no GPU. `tests/test_cuda_emulated.py` runs them, on the CPU, against `reference`.)
+# A GPU has thousands of arithmetic units, and needs tens of thousands of threads to use them. Here is the loop of rung
+# 1 without the loops over c, h and w: each thread computes the index of its own number. (The kernels are shown as text:
+# this lesson needs no GPU. The tests compare them with `reference`, in an emulator on the CPU, and on a GPU where there
+# is one.)
 
 # %%
 def kernel(file, name):
@@ -182,9 +190,11 @@ def kernel(file, name):
 print(kernel("lrn", "lrn_forward_1"))
 
 # %% [markdown]
-# A thread reads five neighbours and its own number, and writes two. But channel 7 at this pixel is also a neighbour of
-# four other channels, whose threads read it again. In version 2 a block of threads copies 32 channels of 32 pixels, and
-# two channels on either side, into memory that the block shares (共享内存), and squares each number once:
+# A thread reads five neighbours and its own number, and writes two numbers. But each number is read by the threads of
+# its neighbours, too. In version 2 a block of threads copies 32 channels of 32 pixels, and two channels on each side,
+# into memory that the block shares (共享内存), and squares each number once.
+#
+# **Predict:** how many bytes does each version read and write for each activation?
 
 # %%
 print(kernel("lrn", "lrn_forward_2"))
@@ -192,12 +202,15 @@ version_1 = (5 + 1 + 2) * 4                                # bytes for each acti
 version_2 = (36 / 32 + 1 + 2) * 4                          # 36 rows for 32, itself, 2 out
 assert (version_1, version_2) == (32, 16.5)
 
-figures.draw_bars({"LRN: bytes for each activation": {
-    "ops: whole arrays": moved_each, "cpu: pieces in the cache": 12, "cuda, version 1": version_1,
-    "cuda, version 2": version_2}})
+figures.draw_bars({"CPU: bytes of main memory": {"ops: whole arrays": moved_each, "cpu: pieces in the cache": 12}})
+
+# %%
+figures.draw_bars({"GPU: bytes used by the threads": {"cuda, version 1": version_1, "cuda, version 2": version_2}})
 
 # %% [markdown]
-# (The cache of the GPU delivers a part of version 1's 32 bytes, so the ratio of times is smaller.)
+# These are two kinds of bytes, so there are two figures. The first counts what main memory has to move for each
+# activation. The second counts what the threads read and write; the cache of the GPU delivers a part of version 1's 32
+# bytes, so the ratio of the times is smaller.
 #
 # ## Convolution, rungs 1 and 2
 #
@@ -206,8 +219,10 @@ figures.draw_bars({"LRN: bytes for each activation": {
 # $$Y = W X_{\text{col}}, \qquad W: (K,\; C \cdot KH \cdot KW), \qquad X_{\text{col}}: (C \cdot KH \cdot KW,\;
 # OH \cdot OW)$$
 #
-# The gain: Python takes one step for a hundred million multiplications. The price: the columns (im2col) hold a copy of
-# each pixel for every window that contains it. **Predict** for which layer that is worst, from kernel and stride:
+# Advantage: Python makes one step for a hundred million multiplications. Disadvantage: the columns (im2col) hold a copy
+# of each pixel for every window that contains it.
+#
+# **Predict** from kernel and stride: for which layer is this worst?
 
 # %%
 print(inspect.getsource(ops.im2col))
@@ -227,34 +242,37 @@ growth = {name: columns[name] / inputs[name] for name in names}
 print({name: round(float(growth[name]), 2) for name in names})
 assert [round(growth[name], 2) for name in names] == [7.1, 25, 9, 9, 9]
 
-figures.draw_bars({"numbers in the columns, for each number of x": growth})
+figures.draw_bars({"numbers in the columns / in x": growth})
 
 # %% [markdown]
-# With stride 1 a pixel is in 25 windows of 5 x 5 or in 9 of 3 x 3. The windows of conv1 are four pixels apart, so its
-# 121 pixels make only seven copies: $KH \cdot KW / S^2 = 121 / 16 \approx 7.6$, a little fewer at the edges. For a batch
-# of 128, all columns kept until the backward pass would take 2.1 GiB. `ops` makes them for a few pictures at a time, and
-# once more in the backward pass:
+# With stride 1 a pixel is in 25 windows of 5 x 5 or in 9 of 3 x 3. The windows of conv1 are four pixels apart, so there
+# are only about seven copies of each pixel: $KH \cdot KW / S^2 = 121 / 16 \approx 7.6$, a little fewer at the edges.
+# For a batch of 128, all columns together would take 2.1 GiB until the backward pass. `ops` makes them for a few
+# pictures at a time, and once more in the backward pass:
 
 # %%
 kept = 128 * 4 * sum(columns.values())
-print(f"kept: {kept / 2**30:.1f} GiB; of one piece: {ops.conv.COLUMN_BYTES / 2**20:.0f} MiB at most, or one picture")
+print(f"all columns: {kept / 2**20:,.0f} MiB; of one piece: at most {ops.conv.COLUMN_BYTES / 2**20:.0f} MiB (or 1 picture)")
 assert round(kept / 2**30, 1) == 2.1
 
 # %% [markdown]
 # ## Which layers wait for memory?
 #
-# Divide the operations of a layer by the bytes that it has to move, its input, weights and output once each. That is its
-# arithmetic intensity (计算强度) $I$, in operations per byte. A machine that can do $F$ operations and move $B$ bytes in
-# a second needs $F / B$ operations for each byte to be busy. A layer with a smaller intensity waits for memory:
+# Divide the operations of a layer by the bytes that it has to move: its input, weights and output, once each. This is
+# its arithmetic intensity (计算强度) $I$, in operations per byte. A machine that can do $F$ operations and move $B$ bytes
+# in a second needs $F / B$ operations for each byte to be busy all the time. A layer with a smaller intensity waits for
+# memory:
 #
 # $$\text{operations per second} \le \min(F,\; I \cdot B)$$
 #
-# For a fully connected layer with $N$ pictures, for example,
-# $I = \dfrac{2 \, N \cdot IN \cdot OUT}{4 \, (N \cdot IN + IN \cdot OUT + N \cdot OUT)}$, which is about $N / 2$ as long
-# as $N$ is small beside $IN$ and $OUT$. **Predict:** which layers wait for memory, with one picture and with 128?
+# For a fully connected layer with $N$ pictures, for example, $I = \dfrac{2 \, N \cdot IN \cdot OUT}{4 \, (N \cdot IN +
+# IN \cdot OUT + N \cdot OUT)}$, which is about $N / 2$ as long as $N$ is small compared with $IN$ and $OUT$.
 #
-# NVIDIA gives for the authors' GTX 580 512 units at 1.544 GHz, each with a multiplication and an addition, and 192.4
-# GB/s: 8 operations a byte. For an H100 (SXM) it gives 67 TFLOP/s in float32 and 3.35 TB/s: 20 a byte.
+# By NVIDIA's data the authors' GTX 580 has 512 units at 1.544 GHz, each with a multiplication and an addition at a
+# time, and 192.4 GB/s: 8 operations per byte. An H100 (SXM) has 67 TFLOP/s in float32 and 3.35 TB/s: 20 operations per
+# byte.
+#
+# **Predict:** which layers wait for memory, with one picture and with 128?
 
 # %%
 def intensities(N):
@@ -277,7 +295,7 @@ def intensities(N):
 shown = ["conv1", "conv2", "conv3", "conv5", "fc6", "fc8", "relu1", "lrn1", "pool1"]
 one, many = ({name: intensities(N)[name] for name in shown} for N in (1, 128))
 gtx_580 = 512 * 2 * 1.544e9 / 192.4e9
-print(f"GTX 580: {gtx_580:.1f} operations a byte; H100: {67e12 / 3.35e12:.0f}")
+print(f"GTX 580: {gtx_580:.1f} operations per byte; H100: {67e12 / 3.35e12:.0f}")
 assert round(gtx_580, 1) == 8.2 and 67e12 / 3.35e12 == 20
 assert all(many[name] > 60 for name in names if name in many)
 assert all(many[name] < 3 for name in ("relu1", "lrn1", "pool1"))
@@ -288,8 +306,8 @@ figures.draw_bars({"operations per byte, 1 picture": one, "a batch of 128": many
 # %% [markdown]
 # (The two panels have different scales: look at the numbers.) Convolutions are limited by arithmetic; ReLU, LRN and
 # pooling by memory. With one picture the fully connected layers are limited by memory, too: each weight is read for one
-# multiplication. That is why one computes batches: 128 pictures use each weight 128 times. Here are the limit of the GTX
-# 580, called its roof, and four layers under it:
+# multiplication. In a batch of 128 pictures each weight is used 128 times. Here are the limit of the GTX 580, called
+# its roof, and four layers under it:
 
 # %%
 F, B = 512 * 2 * 1.544e9, 192.4e9
@@ -302,9 +320,9 @@ figures.draw_lines({"at most, on a GTX 580": {"the roof": (axis, np.minimum(F, a
 # %% [markdown]
 # ## Convolution, rung 3: bands that fit into the cache
 #
-# A core reaches the roof only if the numbers of the product come from near by. `cpu` divides the columns into bands of
-# output rows that fit into the second-level cache. It makes a band, multiplies it, and uses the same memory for the next
-# band, so the columns never exist as a whole.
+# A core reaches the roof only if the numbers of the product come from a cache. `cpu` divides the columns into bands of
+# output rows that fit into the second-level cache. It makes a band, multiplies it, and uses the same memory for the
+# next band, so the columns never exist as a whole.
 
 # %%
 print(inspect.getsource(cpu.conv.conv2d_forward))
@@ -324,18 +342,19 @@ figures.draw_maps([result[0, 0] for result in results], ["reference", "ops", "cp
 # %% [markdown]
 # ## Fewer multiplications
 #
-# Two neighbouring outputs of a kernel of three weights take six multiplications. Winograd's method (1980) takes four,
-# since part of the work is the same for both outputs. For pixels $d_0, \ldots, d_3$ and weights $g_0, g_1, g_2$:
+# Two neighbouring outputs of a kernel of three weights need six multiplications. Winograd's method (1980) needs four,
+# because part of the work is the same for both outputs. For pixels $d_0, \ldots, d_3$ and weights $g_0, g_1, g_2$:
 #
 # $$y_0 = d_0 g_0 + d_1 g_1 + d_2 g_2 = m_0 + m_1 + m_2, \qquad y_1 = d_1 g_0 + d_2 g_1 + d_3 g_2 = m_1 - m_2 + m_3$$
 #
 # $$m_0 = (d_0 - d_2) \, g_0, \quad m_1 = (d_1 + d_2) \, \frac{g_0 + g_1 + g_2}{2}, \quad
 # m_2 = (d_2 - d_1) \, \frac{g_0 - g_1 + g_2}{2}, \quad m_3 = (d_3 - d_1) \, g_2$$
 #
-# To check it, multiply out: $m_1 + m_2 = d_1 g_1 + d_2 g_0 + d_2 g_2$, and adding $m_0$ replaces $d_2 g_0$ by $d_0 g_0$.
-# The same way $m_1 - m_2 = d_2 g_1 + d_1 g_0 + d_1 g_2$, and adding $m_3$ replaces $d_1 g_2$ by $d_3 g_2$. The factors
-# with $g$ are the same in every window, so they are computed once for each kernel. With pixels 1, 2, 0, 3 and weights 2,
-# 1, -1:
+# To check this, multiply out: $m_1 + m_2 = d_1 g_1 + d_2 g_0 + d_2 g_2$, and adding $m_0$ replaces $d_2 g_0$ by $d_0
+# g_0$. In the same way $m_1 - m_2 = d_2 g_1 + d_1 g_0 + d_1 g_2$, and adding $m_3$ replaces $d_1 g_2$ by $d_3 g_2$. The
+# factors with $g$ are the same in every window, so they are computed once for each kernel.
+#
+# **Predict** the two outputs for the pixels 1, 2, 0, 3 and the weights 2, 1, -1.
 
 # %%
 print(inspect.getdoc(winograd).split("which is y")[0])
@@ -353,12 +372,14 @@ assert np.allclose(A.T @ ((G @ g) * (B_.T @ d)), direct)   # the same, as three 
 figures.draw_numbers({"B^T, for pixels": B_.T, "w: G, for weights": G, "A^T, for results": A.T})
 
 # %% [markdown]
-# In two dimensions the same is done down and across: a tile of 2 x 2 outputs takes 4 * 4 = 16 multiplications instead of
-# 4 * 9 = 36. With matrices $A$, $B$ and $G$ for the three steps, and $\odot$ for the product number by number:
+# In two dimensions the method is applied down and across: a tile of 2 x 2 outputs needs 4 * 4 = 16 multiplications
+# instead of 4 * 9 = 36. With matrices $A$, $B$ and $G$ for the three steps, and $\odot$ for the product number by
+# number:
 #
 # $$Y = A^T \left[ (G g G^T) \odot (B^T d B) \right] A$$
 #
-# Here it is for a tile of the photo, and for the layers of AlexNet. conv1 has stride 4, so it keeps the direct sum:
+# Here it is for a tile of the photo, and the number of multiplications for the layers of AlexNet. (conv1 has stride 4,
+# so it uses the direct sum.)
 
 # %%
 tile, sobel = photo.mean(axis=0)[100:104, 60:64], np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
@@ -381,9 +402,10 @@ for name in names[1:]:
 figures.draw_bars({"multiplications, millions": bars})
 
 # %% [markdown]
-# There is a price: larger tiles add and subtract larger numbers, and rounding errors grow. **Predict** for which kernel
-# size the error is larger. Compared with float64, here are the direct sum and Winograd's method, both in float32, on a
-# layer of 64 channels:
+# The disadvantage: larger tiles add and subtract larger numbers, so rounding errors grow. The next cell compares the
+# direct sum and Winograd's method, both in float32, with float64, on a layer of 64 channels.
+#
+# **Predict:** for which kernel size is the error larger?
 
 # %%
 wide = rng.standard_normal((4, 64, 12, 12))
@@ -397,14 +419,15 @@ for size in (3, 5):
         off = rung.conv2d_forward(*low, 1, 0, 1) - exact
         error[rung, size] = np.linalg.norm(off) / np.linalg.norm(exact)
 print("relative errors below 1e-5:", max(error.values()) < 1e-5)
-print("5 x 5 kernels, tiles more than 3 times as wrong as the direct sum:", error[cpu, 5] > 3 * error[ops, 5])
+print("5 x 5 kernels: error of tiles more than 3 times that of the direct sum:", error[cpu, 5] > 3 * error[ops, 5])
 assert max(error.values()) < 1e-5 and error[cpu, 5] > 3 * error[ops, 5]
 
 # %% [markdown]
 # ## Rung 4: the ladder of conv.cu
 #
-# There are three versions. The first is the loop again, with one thread for each output. The second multiplies in tiles.
-# The third writes columns and leaves the product to cuBLAS, NVIDIA's library. The comments say what each one changes:
+# There are three versions. The first is the loop again, with one thread for each output. The second multiplies in
+# tiles. The third writes columns and leaves the product to cuBLAS, NVIDIA's library. The comments say what each one
+# changes:
 
 # %%
 print(kernels.source("conv").split("//\n//            The kernels that move")[0])
@@ -413,6 +436,8 @@ print(kernels.source("conv").split("//\n//            The kernels that move")[0]
 print(kernel("conv", "conv2d_forward_2"))
 
 # %% [markdown]
+# **Predict:** how many times fewer numbers does version 2 read than version 1?
+#
 # Count for one tile of conv2: 16 kernels by 16 positions, so 256 threads. A column of conv2 has R = 48 * 5 * 5 = 1,200
 # numbers. Version 1 reads a weight and a pixel for every product, $2 \cdot T^2 \cdot R$ numbers for a tile of side $T$.
 # Version 2 reads, in $R / T = 75$ rounds, a tile of 16 x 16 weights and one of 16 x 16 pixels, together
@@ -425,9 +450,9 @@ print(reads)
 assert reads == {"version 1": 614_400, "version 2": 38_400} and reads["version 1"] == TILE * reads["version 2"]
 
 # %% [markdown]
-# Memory does not deliver single numbers but sectors of 32 bytes, 8 neighbouring numbers. The 32 threads of a warp ask at
-# the same time. The next cell counts the sectors that they need, from the addresses that the kernels compute, in the
-# first tile; for version 1 in the 25 products of the first channel:
+# Memory does not deliver single numbers but sectors of 32 bytes, 8 neighbouring numbers. The 32 threads of a warp read
+# at the same time. The next cell counts the sectors that they need, from the addresses that the kernels compute, in the
+# first tile (for version 1 only for the 25 products of the first channel).
 
 # %%
 def sectors(addresses):
@@ -460,20 +485,21 @@ figures.draw_bars({"numbers read, thousands": {name: reads[name] / 1000 for name
                    "sectors for each product of a warp": each})
 
 # %% [markdown]
-# In version 1 the 32 outputs of a warp lie side by side, and so do its pixels: its access is coalesced (合并访问). Without
-# that it would be worse. **Predict** how many sectors the 32 pixels of a warp in conv1 lie in, where windows are 4 pixels
-# apart:
+# In version 1 the 32 outputs of a warp are neighbours, and so are its pixels: its access is coalesced (合并访问).
+# Otherwise more sectors would be needed.
+#
+# **Predict:** in conv1, where windows are 4 pixels apart, in how many sectors are the 32 pixels of a warp?
 
 # %%
 print("side by side:", sectors(n for n in warp), "sectors; 4 apart:", sectors(4 * n for n in warp))
 assert sectors(4 * n for n in warp) == 16 and sectors(n for n in warp) == 4
 
 # %% [markdown]
-# Three quarters of what those 16 sectors hold are not used.
+# Three quarters of the numbers in those 16 sectors are not used.
 #
-# Version 3 goes back to the columns, which are 25 times as large as the input of conv2. It moves more, and has a product
-# in which NVIDIA's engineers have tuned every register. Which of the two counts more, only a measurement on your GPU can
-# tell: `python examples/benchmark.py --device gpu`.
+# Version 3 uses columns again, which are 25 times as large as the input of conv2. It moves more bytes, but its product
+# is the optimised one of NVIDIA's library. Only a measurement on a GPU can show which effect is larger; measure yours
+# with `python examples/benchmark.py --device gpu`.
 
 # %% [markdown]
 # ## Exercises
@@ -496,8 +522,8 @@ def column_bytes(N, C, size, kernel, stride, pad):
 exercises.check_column_bytes(column_bytes)
 
 # %% [markdown]
-# **2.** Operations per byte of a fully connected layer in float32, forward: N pictures, IN units in, OUT units out. A
-# multiplication and an addition are two operations; x and w are read once, y is written once, the bias left out.
+# **2.** Operations per byte of a fully connected layer in float32, forward: N pictures, IN inputs, OUT units. A
+# multiplication and an addition are two operations; x and w are read once, y is written once; ignore the bias.
 
 # %%
 import numpy as np
@@ -531,9 +557,10 @@ exercises.check_tile_reads(tile_reads)
 # ## What to remember
 #
 # - Whole arrays save steps of Python; pieces save memory traffic; threads use all cores.
-# - Convolutions are limited by arithmetic, everything else by memory; in a batch each weight is used many times.
-# - im2col costs 7 to 25 times the numbers; Winograd's method saves multiplications and costs the last digits.
+# - Convolutions are limited by arithmetic, ReLU, LRN and pooling by memory; in a batch each weight is used many times.
+# - im2col makes 7 to 25 copies of each number; Winograd's method saves multiplications and has larger rounding errors.
 # - The first version of a kernel is the loop of `reference`; a tile of T x T reads each number once for T results.
 #
-# Read next: [cpu/conv.py](../tinynet/cpu/conv.py), [cuda/conv.cu](../tinynet/cuda/conv.cu), and
-# [examples/benchmark.py](../examples/benchmark.py), which says what your machine makes of all this.
+# Next: [20, your own kernel](20_your_own_kernel.ipynb). Read next: [cpu/conv.py](../tinynet/cpu/conv.py),
+# [cuda/conv.cu](../tinynet/cuda/conv.cu), and [examples/benchmark.py](../examples/benchmark.py), which measures your
+# machine.

@@ -3,15 +3,16 @@
 #
 # *60 minutes. Before it: 08, convolution, and 19, faster. Beside it: the folder `tinynet/cuda`.*
 #
-# In this lesson you write CUDA kernels as text, and run them without a GPU. An emulator runs the threads of your kernel
-# one after another, in a shuffled order, and watches every access to memory. It names what a real GPU would hide: an
-# index past the end of an array, two threads that need a barrier, an access that is not coalesced.
+# After this lesson you can write CUDA kernels, and find and mend their three most common mistakes. You write them as
+# text and run them without a GPU. An emulator runs the threads of your kernel one after another, in a random order, and
+# checks every access to memory. It reports mistakes that a real GPU would not show: an index past the end of an array,
+# two threads that need a barrier, an access that is not coalesced.
 #
-# **In a sentence:** a kernel is the body of a loop; thousands of threads run it at the same time, in no order, and each
-# finds its own index.
+# **In a sentence:** a kernel is the body of a loop; thousands of threads run it at the same time, in any order, and
+# each computes its own index.
 #
-# The word *kernel* means two things. Here it is a function that runs on a GPU. In the other lessons it is the weights of
-# one output map.
+# The word *kernel* has two meanings. Here it is a function that runs on a GPU. In the other lessons it means the
+# weights of one output map.
 
 # %%
 import re
@@ -23,13 +24,14 @@ from tinynet.cuda import kernels as ours
 from tinynet.exercises import kernels
 
 ready = emulator.why_not() is None
-print("g++ is here: kernels can run." if ready else f"Kernels cannot run: {emulator.why_not()}.")
+print("g++ was found: kernels can run." if ready else f"Kernels cannot run: {emulator.why_not()}.")
 
 # %% [markdown]
 # ## Threads and blocks
 #
-# On a CPU, ReLU is a loop: `for i in range(n): y[i] = max(x[i], 0)`. A GPU has no loop. It starts one thread for each
-# `i`, in **blocks** of equal size, and each thread computes its own index from two numbers that it is given:
+# On a CPU, ReLU is a loop: `for i in range(n): y[i] = max(x[i], 0)`. On a GPU there is no loop. It starts one thread
+# for each `i`, in **blocks** of equal size, and each thread computes its own index from its block and its place in the
+# block:
 #
 # $$ i = \text{blockIdx.x} \cdot \text{blockDim.x} + \text{threadIdx.x} $$
 #
@@ -40,7 +42,7 @@ figures.draw_threads(20, block=8)
 
 # %% [markdown]
 # The number of blocks is n divided by the size of a block, rounded up. So the last block may have threads without a
-# number, grey in the figure. They run too, and have to be sent home. This is the library's own kernel:
+# number, grey in the figure. They run, too, so they have to stop at once. This is the library's own kernel:
 
 # %%
 text = ours.source("activation")
@@ -63,10 +65,10 @@ verdict
 
 # %% [markdown]
 # With 64 and 128 numbers every thread has work. With 100, threads 36 to 63 of block 1 have none. On a GPU this kernel
-# may seem to work: it reads and writes whatever lies behind the arrays.
+# may seem to work: it reads and writes memory after the end of the arrays.
 #
-# The emulator names only the first thread that does it, and threads run in a shuffled order. So the number it names may
-# be any of the 28.
+# The emulator names only the first thread that makes the mistake, and threads run in a random order. So it may name any
+# of the 28.
 #
 # ## Two threads, one place
 #
@@ -84,21 +86,21 @@ assert not ready or "which another thread wrote" in repr(verdict)
 verdict
 
 # %% [markdown]
-# Every block computes the first 64 numbers, and nobody computes the others. That two threads write to the same place is
-# a **race**: the result depends on which of them is last. Here both write the same number, but the emulator does not
-# wait until they differ.
+# Every block computes the first 64 numbers, and no block computes the others. If two threads write to the same place,
+# it is a **race**: the result depends on which of them is last. Here both write the same number, but the emulator
+# reports the race anyway.
 #
 # ## A sum, and the barrier
 #
-# In a sum, threads need each other's numbers. Those of one block can share them: `__shared__ float part[128];` is memory
-# that all threads of a block see (shared memory, 共享内存). A block adds up its numbers in a tree. In each step half of
-# the threads add a number of the other half to their own:
+# To compute a sum, threads need numbers of other threads. The threads of one block can share numbers:
+# `__shared__ float part[128];` is memory that all threads of a block can read and write (shared memory, 共享内存). A block
+# adds up its numbers in a tree. In each step half of the threads add a number of the other half to their own:
 
 # %%
 figures.draw_reduction([3, 1, 4, 1, 5, 9, 2, 6])
 
 # %% [markdown]
-# So $n$ numbers take $\log_2 n$ steps instead of $n - 1$:
+# So $n$ numbers need $\log_2 n$ steps instead of $n - 1$:
 #
 # $$ p_t \leftarrow p_t + p_{t + h}, \quad t < h, \qquad h = \tfrac{n}{2}, \tfrac{n}{4}, \dots, 1 $$
 
@@ -111,9 +113,10 @@ print(f"128 numbers, {steps} steps, the sum is {part[0]}")
 assert steps == 7 and part[0] == 128 * 129 // 2
 
 # %% [markdown]
-# In NumPy a line is finished before the next one begins. In a kernel it is not: one thread may be in step 3 while
-# another has not begun step 1. `__syncthreads()` is a **barrier**: no thread of the block goes on until all of them have
-# arrived. It belongs between a write and the access of another thread to the same place, the dashed lines of the figure.
+# In NumPy a line is finished before the next one begins. In a kernel this is not so: one thread may be in step 3 while
+# another has not begun step 1. `__syncthreads()` is a **barrier**: no thread of the block goes on until all of them
+# have reached it. It is needed between a write and another thread's access to the same place (dashed lines in the
+# figure).
 #
 # **Predict:** this kernel has no barrier inside its loop. What does the emulator say?
 
@@ -133,10 +136,11 @@ assert not ready or "with no barrier between" in repr(verdict)
 verdict
 
 # %% [markdown]
-# Such a kernel may pass a hundred tests on a GPU, and fail on another GPU, whose threads run in another order. The
-# emulator needs no luck: it notes for every place who wrote it, and whether there was a barrier since.
+# Such a kernel may pass a hundred tests on one GPU and fail on another, whose threads run in another order. The
+# emulator always finds the mistake: for every place it stores which thread wrote it, and whether there was a barrier
+# since.
 #
-# A barrier inside an `if` is the opposite mistake. Some threads wait for others that never come:
+# A barrier inside an `if` is the opposite mistake. Some threads wait for others that never reach it:
 
 # %%
 verdict = kernels.check_sum(r"""
@@ -157,7 +161,7 @@ assert not ready or "waits at the barrier" in repr(verdict)
 verdict
 
 # %% [markdown]
-# ## Who reads next to whom
+# ## Neighbouring threads, neighbouring numbers
 #
 # A GPU runs 32 threads together, a **warp**, and reads memory in **sectors** of 32 bytes, eight numbers of float32. If
 # the threads of a warp read neighbouring numbers, four sectors are enough. This is a coalesced access (合并访问):
@@ -170,10 +174,10 @@ verdict
 figures.draw_access({"x[i]": range(32), "x[4 * i]": range(0, 128, 4)})
 
 # %% [markdown]
-# In the second row the same 32 numbers cost 16 sectors: four times the traffic, and the program is as slow as if it read
-# four times as much. With a stride of 8 or more, each thread reads a sector of its own.
+# In the second row the 32 numbers are in 16 sectors: memory moves four times as many bytes. With a stride of 8 or more,
+# each thread reads a sector of its own. The emulator counts the sectors.
 #
-# The emulator counts the sectors. **Predict** the number for strides of 1, 2, 8 and 32, with 64 threads:
+# **Predict** the number for strides of 1, 2, 8 and 32, with 64 threads.
 
 # %%
 def sectors(stride):
@@ -204,19 +208,21 @@ assert not ready or "the access to x is not coalesced" in repr(verdict)
 verdict
 
 # %% [markdown]
-# Neighbouring threads are `gridDim.x` numbers apart, here two, because the index counts blocks first and threads second.
+# Neighbouring threads are `gridDim.x` numbers apart, here two, because the index counts blocks first and threads
+# second.
 #
 # ## Read once, use sixteen times
 #
-# A product of matrices (M, K) and (K, N) needs every number of the first N times, and every number of the second M
-# times. If each thread reads for itself, that is $2MNK$ reads of memory. A block that makes a tile of 16 x 16 results
-# loads 16 x 16 numbers of each matrix into shared memory, and each of them then serves 16 threads:
+# A product of matrices (M, K) and (K, N) uses every number of the first matrix N times, and every number of the second
+# M times. If each thread reads its own numbers, there are $2MNK$ reads of memory. A block that computes a tile of 16 x
+# 16 results loads 16 x 16 numbers of each matrix into shared memory, where 16 threads use each of them:
 #
 # $$ \text{reads} = 2 \, M N K \quad \longrightarrow \quad \frac{2 \, M N K}{16} $$
 #
-# Two barriers are needed: one after loading, so that nobody multiplies what is not there yet; and one after multiplying,
-# so that nobody overwrites a tile that another thread still uses. Lesson [19](19_faster.ipynb) counts these reads for
-# AlexNet's layers.
+# Two barriers are needed: one after loading, so that no thread multiplies numbers that are not loaded yet; and one
+# after multiplying, so that no thread overwrites a tile that another thread still uses.
+#
+# **Predict:** how many million reads does conv2 need for one picture and one group, without tiles and with them?
 
 # %%
 M, N, K = 256, 27 * 27, 1200                 # conv2 of AlexNet, one group: kernels, windows, products of each
@@ -227,9 +233,9 @@ assert round(each_for_itself / 1e6) == 448 and round(in_tiles / 1e6) == 28
 # %% [markdown]
 # ## Exercises
 #
-# Replace the `...`, run the cell, read what the check says. Lines are counted from the one with `__global__`. Each kernel
-# is launched several times on three sizes, with its threads in another order each time. The checks need g++, and say so
-# where there is none. [Solutions](solutions/20_your_own_kernel.py).
+# Replace the `...`, run the cell, read what the check says. Lines are counted from the one with `__global__`. Each
+# kernel is launched several times on three sizes, each time with its threads in another order. The checks need g++, and
+# say so if it is missing. [Solutions](solutions/20_your_own_kernel.py).
 #
 # **1. A map.** `y[i]` is the larger of `x[i]` and 0, for `i` from 0 to n - 1. Blocks of 64 threads, one thread for each
 # number.
@@ -246,8 +252,8 @@ extern "C" __global__ void relu(const float* x, float* y, int n) {
 kernels.check_map(relu)
 
 # %% [markdown]
-# **2. A sum.** Each block of 128 threads adds up its 128 numbers of `x`, in a tree, into `y[blockIdx.x]`. The last block
-# may have fewer numbers than threads.
+# **2. A sum.** Each block of 128 threads adds up its 128 numbers of `x`, in a tree, into `y[blockIdx.x]`. The last
+# block may have fewer numbers than threads.
 
 # %%
 from tinynet.exercises import kernels
@@ -280,8 +286,8 @@ kernels.check_im2col(im2col)
 
 # %% [markdown]
 # **4. A tiled product.** `c` (M, N) is `a` (M, K) times `b` (K, N). A block has 16 x 16 threads, `threadIdx.y` and
-# `threadIdx.x`, and makes one tile of `c`. Blocks count the tiles of `c` along its rows: there are (N + 15) / 16 of them
-# in each row of tiles. M, N and K need not be multiples of 16.
+# `threadIdx.x`, and makes one tile of `c`. Blocks count the tiles of `c` along its rows: there are (N + 15) / 16 of
+# them in each row of tiles. M, N and K need not be multiples of 16.
 
 # %%
 from tinynet.exercises import kernels
@@ -298,10 +304,12 @@ kernels.check_product(product)
 # %% [markdown]
 # ## What to remember
 #
-# - A thread finds its index from its block and its place in the block, and first asks whether there is work for it.
-# - A barrier between a write and another thread's access to the same place; all threads of the block reach it, or none.
-# - The threads of a warp should use neighbouring numbers: 4 sectors instead of 32.
-# - What is read once into shared memory can be used by all threads of a block.
+# - A thread computes its index from its block and its place in the block, and first checks whether there is work for
+#   it.
+# - A barrier is needed between a write and another thread's access to the same place; all threads of the block must
+#   reach it.
+# - The threads of a warp should use neighbouring numbers: 4 sectors instead of up to 32.
+# - A number that is read once into shared memory can be used by all threads of a block.
 #
 # Read next: [conv.cu](../tinynet/cuda/conv.cu), whose version 2 is exercise 4 for the windows of an image, and
 # [the emulator](../tinynet/emulator/__init__.py).

@@ -44,14 +44,16 @@ def draw_lines(panels, xlabel="", ylabel="", log="", levels=(), drops=(), ground
                 "marker": "o" if len(y) <= 40 else None, "markersize": 3.5, "linewidth": 1.6,
                 "linestyle": dashes}
             axes.plot(x, y, color=colour, label=label, **style)
+        axes.set(xlabel=xlabel, ylabel=ylabel, **{f"{axis}scale": "log" for axis in log})
         for text, y in dict(levels).items():
+            end = _free_end(axes, y)
             axes.axhline(y, color=DROP, linewidth=1, zorder=0)
-            axes.annotate(text, (1, y), (-3, 2), xycoords=("axes fraction", "data"),
-                          textcoords="offset points", ha="right", fontsize=8, color=LOSS)
+            axes.annotate(text, (end, y), (3 - 6 * end, 2), xycoords=("axes fraction", "data"),
+                          textcoords="offset points", ha="right" if end else "left", fontsize=8,
+                          color=LOSS)
         for number, step in enumerate(drops):
             axes.axvline(step, color=DROP, linewidth=1, zorder=0,
                          label=None if number else "rate cut")
-        axes.set(xlabel=xlabel, ylabel=ylabel, **{f"{axis}scale": "log" for axis in log})
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_aspect("equal" if dots else "auto")
@@ -60,6 +62,17 @@ def draw_lines(panels, xlabel="", ylabel="", log="", levels=(), drops=(), ground
         if len(lines) > 1 or drops:
             axes.legend(edgecolor="none", framealpha=0.9, fontsize=8)
     return done(figure, path)
+
+
+def _free_end(axes, y):
+    """Return the end of the level y that is farther from all curves: 0, left, or 1, right."""
+    axes.autoscale_view()
+    to_axes = (axes.transData + axes.transAxes.inverted()).transform
+    points = np.concatenate([to_axes(line.get_xydata()) for line in axes.lines])
+    away = abs(points[:, 1] - to_axes((axes.get_xlim()[1], y))[1])
+    left, right = (np.nanmin(away[side], initial=1)
+                   for side in (points[:, 0] < 0.3, points[:, 0] > 0.7))
+    return int(right >= min(left, 0.1))
 
 
 def draw_bars(panels, unit="", path=None):
@@ -153,5 +166,5 @@ def draw_dots(panels, xlabel="", path=None):
         axes.set(title=title, xlabel=xlabel)
         axes.set_yticks(range(len(names)), names)
         axes.spines[["top", "right"]].set_visible(False)
-    axes.invert_yaxis()  # of all: they share it
+    axes.set_ylim(len(names) - 0.5, -0.5)  # of all: they share it
     return done(figure, path)
