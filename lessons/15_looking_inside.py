@@ -198,7 +198,7 @@ for layer in large.layers:
 assert [seen[name].shape[1:] for name in ("relu1", "relu2", "relu5")] == [(32, 55, 55), (64, 27, 27), (64, 13, 13)]
 
 
-def strongest(name, count=8):
+def strongest(name, count=4):
     """The maps with the most energy."""
     order = np.argsort(-(seen[name][0]**2).sum(axis=(1, 2)), kind="stable")[:count]
     return seen[name][0, order], [f"{name}, map {k}" for k in order]
@@ -210,10 +210,10 @@ figures.draw_maps(*strongest("relu1"), columns=4)
 # The maps of conv1 show edges and areas in their places. The maps of conv2 are coarser:
 
 # %%
-figures.draw_maps(*strongest("relu2", 4), columns=4)
+figures.draw_maps(*strongest("relu2"), columns=4)
 
 # %%
-figures.draw_maps(*strongest("relu5", 4), columns=4)
+figures.draw_maps(*strongest("relu5"), columns=4)
 
 # %% [markdown]
 # A map of conv5 has only 13 x 13 pixels, so it shows only roughly where something is. What its kernels detect cannot be
