@@ -27,7 +27,8 @@ __all__ = ["RawModule", "arange", "asarray", "ascontiguousarray", "copyto", "cud
 class Meter:
     """Shapes of what was moved, in order; how often the host waited; how many kernels of ours ran.
 
-    told                    (stream, "copy", shape), (stream, "launch", kernel), (stream, "record" or "wait", event)
+    told                    (stream, "copy" or "copy back", shape), (stream, "launch", kernel),
+                            (stream, "record" or "wait", event), (None, "synchronize", event)
     used_bytes, peak_bytes  of the memory of all arrays: now, and at most since the last reset
     devices                 that a thread has set, or put an array on
     """
@@ -83,10 +84,19 @@ class ndarray:
     flags = property(lambda self: self._memory.flags)
     T = property(lambda self: ndarray(self._memory.T))
 
-    def get(self):
+    def get(self, out=None, blocking=True):
+        """The way to the host. It waits for all work of the current stream, unless blocking=False: then the copy is
+        queued behind that work, and whoever reads `out` before an event says so reads what was there before."""
         meter.to_host.append(self.shape)
-        meter.synchronizations += 1
-        return self._memory.copy()
+        meter.synchronizations += blocking
+        if not blocking:
+            meter.tell("copy back", self.shape)
+        if out is None:
+            return self._memory.copy()
+        if (out.shape, out.dtype) != (self.shape, self.dtype):
+            raise ValueError(f"out has {out.shape} {out.dtype}, the array {self.shape} {self.dtype}")
+        out[...] = self._memory
+        return out
 
     def __array__(self, *_, **__):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
@@ -286,6 +296,7 @@ class _Event:
 
     def synchronize(self):
         meter.synchronizations += 1
+        meter.told.append((None, "synchronize", self))
 
 
 class _Device:
@@ -322,7 +333,7 @@ class _CUDARuntimeError(RuntimeError):
 _current = threading.local()
 _default = _Stream()
 cuda = types.SimpleNamespace(
-    get_current_stream=lambda: getattr(_current, "stream", _default), Device=_Device, Event=_Event, Stream=_Stream,
+    alloc_pinned_memory=bytearray, get_current_stream=lambda: getattr(_current, "stream", _default), Device=_Device, Event=_Event, Stream=_Stream,
     get_elapsed_time=lambda start, end: 1000 * (end._time - start._time),
     runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, driverGetVersion=lambda: 12080,
                                   runtimeGetVersion=lambda: 12090, CUDARuntimeError=_CUDARuntimeError,

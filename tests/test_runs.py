@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinynet
-from tinynet import console, runs
+from tinynet import backend, console, runs
 from tinynet.evaluation import evaluate
 from tinynet.layers import Flatten, Linear
 from tinynet.runs import report
@@ -41,9 +41,10 @@ class Batches:
 class Job:
     """A run of 2 epochs and one step, and its loop."""
 
-    def __init__(self, folder, steps=7, **rest):
+    def __init__(self, folder, steps=7, device="cpu", **rest):
         self.batches, self.tested = Batches(rest.pop("fail_at", None)), 0
         net = tinynet.Sequential([Flatten("flatten"), Linear("fc", 4, std=0.3)], (3, 2, 2), np.random.default_rng(0))
+        net.to(device)
         self.sgd, self.loss = tinynet.SGD(net, lr=0.1), tinynet.SoftmaxCrossEntropy()
         self.run = runs.Run(runs.Lock(folder), net, self.sgd, tinynet.StepDecay(self.sgd, (1,)), self.batches,
                             self.test_batches, 4, steps=steps, steps_per_epoch=PER_EPOCH, identity={"job": 1},
@@ -57,7 +58,7 @@ class Job:
         with self.run as run:
             for epoch in run.epochs():
                 for x, labels in run.steps():
-                    value = self.loss.forward(run.net.forward(x), labels)
+                    value = self.loss.forward(run.net.forward(backend.to_device(x, run.net.device)), labels)
                     run.net.backward(self.loss.backward())
                     during(self)
                     self.sgd.step()
@@ -141,6 +142,52 @@ def test_faulty_weights_are_not_saved(tmp_path):
     with pytest.raises(runs.NotFinite, match="step 6: the loss is nan"):
         begun(tmp_path, quiet=True).train(spoil)
     assert names(tmp_path)[-1] == "checkpoint-000003.npz"
+
+
+def test_on_a_gpu_the_host_waits_for_the_step_before_alone(tmp_path, stand_in):
+    """Of each wait, how many kernels were launched between the point that it waits for and the wait itself: those of a
+    whole step, but for the last step of an epoch, which is read before the test set is."""
+    run = begun(tmp_path, device="gpu", quiet=True).train().run
+    waits, launches, recorded = [], 0, {}
+    for _, what, which in stand_in.meter.told:
+        launches += what == "launch"
+        if what == "record":
+            recorded[which] = launches
+        elif what == "synchronize":
+            waits.append(launches - recorded[which])
+    of_a_step = max(waits)
+    assert of_a_step >= 6 and waits == [of_a_step, of_a_step, 0, of_a_step, of_a_step, 0, 0]
+    assert run.step == len(run.log["loss"]) == 7
+
+
+def test_on_a_gpu_a_run_records_what_it_records_on_the_cpu(tmp_path, stand_in):
+    here, there = (begun(tmp_path / device, device=device, quiet=True).train().run.log for device in ("cpu", "gpu"))
+    for name in runs.COLUMNS:
+        np.testing.assert_allclose(there[name], here[name], rtol=1e-5, err_msg=name)
+
+
+def test_on_a_gpu_faulty_weights_are_not_saved(tmp_path, stand_in):
+    def spoil(job):
+        if job.run.step == 3:
+            job.run.net["fc"].grads["w"] = backend.to_device(np.full((4, 12), np.nan, np.float32), "gpu")
+
+    with pytest.raises(runs.NotFinite, match="step 5: the loss is nan"):
+        begun(tmp_path, device="gpu", quiet=True).train(spoil)
+    assert names(tmp_path)[-1] == "checkpoint-000003.npz"
+
+
+def test_on_a_gpu_a_stopped_run_continues_to_the_same_bits(tmp_path, stand_in):
+    def interrupt(job):
+        if job.run.step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    begun(tmp_path / "whole", device="gpu", quiet=True).train()
+    with pytest.raises(console.Interrupted):
+        begun(tmp_path / "stopped", device="gpu", quiet=True).train(interrupt)
+    resumed = Job(tmp_path / "stopped", device="gpu", quiet=True)
+    resumed.run.resume()
+    resumed.train()
+    assert (tmp_path / "stopped/metrics.csv").read_bytes() == (tmp_path / "whole/metrics.csv").read_bytes()
 
 
 def test_a_loop_that_forgets_to_record_is_told_so(tmp_path):

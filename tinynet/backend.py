@@ -6,6 +6,7 @@ usual convention, the name `xp` means "numpy or cupy".
 
 import importlib
 import sys
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -33,6 +34,41 @@ def contiguous(x):
 def to_numpy(x):
     """Return x as a NumPy array: a copy if x is on the GPU, else x itself."""
     return np.asarray(x) if array_module(x) is np else x.get()
+
+
+def to_numpy_later(*arrays):
+    """Begin to copy arrays to the host. Return a function that waits for them and returns them.
+
+    A GPU copies them, into page-locked memory, when it has done the work queued so far; the host
+    may queue more in the meantime.
+
+    Returns  a function without arguments; it returns a list of NumPy arrays
+    """
+    if array_module(arrays[0]) is np:
+        return lambda: [np.asarray(array) for array in arrays]
+    cuda = _cupy().cuda
+    copies = [np.ndarray(array.shape, array.dtype, cuda.alloc_pinned_memory(array.nbytes))
+              for array in arrays]
+    for array, copy in zip(arrays, copies):
+        array.get(out=copy, blocking=False)
+    there = cuda.get_current_stream().record()
+
+    def arrived():
+        there.synchronize()
+        return copies
+    return arrived
+
+
+def moment(device):
+    """Return the present moment; for a GPU, the one at which it has done the work queued so far."""
+    return time.perf_counter() if device == "cpu" else _cupy().cuda.get_current_stream().record()
+
+
+def seconds_between(start, end):
+    """Return the time between two moments of one device, both of them in the past."""
+    if isinstance(start, float):
+        return end - start
+    return _cupy().cuda.get_elapsed_time(start, end) / 1000  # milliseconds
 
 
 def to_device(x, device):

@@ -13,7 +13,7 @@
 import math
 import platform
 import time
-from collections import Counter
+from collections import Counter, deque, namedtuple
 
 import numpy as np
 
@@ -28,6 +28,11 @@ from tinynet.shapes import ceil_div
 
 class NotFinite(ArithmeticError):
     """The loss has become infinite or not a number; the message names the step."""
+
+
+# A step that was recorded: its number and rate, the labels of its batch, a function that returns its
+# loss and probabilities, and the moments at which it began and ended.
+Recorded = namedtuple("Recorded", "number lr labels read began ended")
 
 
 class Run:
@@ -71,7 +76,8 @@ class Run:
         self._steps, self._sent, self._received = 0, Counter(), Counter()  # of this process
         self._test_batches, self._test_images = test_batches, test_images
         self._interrupt, self._progress = console.Interrupt(), None
-        self._step_began = None  # a time while a step is being computed, otherwise None
+        self._step_began = None  # a moment while a step is being computed, otherwise None
+        self._unread = deque()  # steps that were recorded, but not yet read
         self._saved_at = time.monotonic()
 
     # ----------------------------------------------------------------------------- training loop
@@ -119,7 +125,7 @@ class Run:
             self._interrupt.check(self.communicator)
             with memory_advice(self.net, self.batches.batch_size):
                 x, labels = next(self.batches)
-            self._step_began = time.perf_counter()
+            self._step_began = backend.moment(self.net.device)
             yield x, labels
             if self._step_began is not None:
                 raise RuntimeError("call run.record(...) after each step")
@@ -129,24 +135,39 @@ class Run:
             due = time.monotonic() - self._saved_at >= self.seconds_between_saves
             if self.communicator.from_first(due):
                 self.save()
+        self._read()
 
     def record(self, loss, probs, labels):
         """Record the step that was just made.
 
+        A GPU that trains alone is still computing it: its numbers are read after the next step has
+        been queued, or before anything is saved, so that the GPU never waits for the host.
+
         Args     loss: before the update; probs (N, classes) and labels (N,) of the batch
-        Raises   NotFinite if the loss is infinite or not a number
+        Raises   NotFinite if the loss, here or of the step before, is infinite or not a number
         """
-        loss = require_finite(loss, self.step + 1)
-        self.seconds += time.perf_counter() - self._step_began
-        self.images += len(labels)
         self.step, self.evaluated = self.step + 1, False
-        train_error = float(top_k_wrong(backend.to_numpy(probs), labels, 1).mean())
-        self.log.append(step=self.step, epoch=self._epoch(), lr=self.sgd.lr, loss=loss,
-                        train_error=train_error)
+        self._unread.append(Recorded(
+            self.step, self.sgd.lr, labels, backend.to_numpy_later(loss, probs), self._step_began,
+            backend.moment(self.net.device)))
+        runs_ahead = self.net.device != "cpu" and self.communicator.size == 1
+        self._read(but=1 if runs_ahead else 0)
         self._step_began = None
-        self._progress.update(1, f"loss {loss:.3f}, {self.images / self.seconds:.0f} images/s")
-        if text := self.hint.update(loss):
-            self._progress.say(text)
+
+    def _read(self, but=0):
+        """Read the numbers of all recorded steps but the last `but`, and write them to the log."""
+        while len(self._unread) > but:
+            step = self._unread.popleft()
+            loss, probs = step.read()
+            loss = require_finite(loss, step.number)
+            self.seconds += backend.seconds_between(step.began, step.ended)
+            self.images += len(step.labels)
+            train_error = float(top_k_wrong(probs, step.labels, 1).mean())
+            self.log.append(step=step.number, epoch=ceil_div(step.number, self.steps_per_epoch),
+                            lr=step.lr, loss=loss, train_error=train_error)
+            self._progress.update(1, f"loss {loss:.3f}, {self.images / self.seconds:.0f} images/s")
+            if text := self.hint.update(loss):
+                self._progress.say(text)
 
     @property
     def sent(self):
@@ -221,7 +242,11 @@ class Run:
         return path
 
     def save(self):
-        """Write a checkpoint, completely or not at all, and remove the old ones."""
+        """Write a checkpoint, completely or not at all, and remove the old ones.
+
+        Raises   NotFinite if the loss of the last step is infinite or not a number; OSError
+        """
+        self._read()
         if not (self.is_first or self.split):
             return
         state = {name: part.state() for name, part in self._parts().items()}
