@@ -177,8 +177,8 @@ def test_training_on_prefetched_pictures_moves_bytes_and_draws_in_and_nothing_ou
     for pictures, drawn, labels in backend.prefetch_to_device(host, "gpu"):
         x = augment(pictures, drawn, mean, 19, how)
         value = train_step(net, loss, sgd, x, labels)
-    pictures, draws, mask, labels = (2, 3, 21, 21), [(2,), (2,), (2,), (2, 3)], (2, 16), (2,)
-    assert sorted(stand_in.meter.to_device) == sorted(3 * [pictures, *draws, mask, labels])
+    pictures, draws, labels = (2, 3, 21, 21), [(2,), (2,), (2,), (2, 3)], (2,)
+    assert sorted(stand_in.meter.to_device) == sorted(3 * [pictures, *draws, labels])
     assert (stand_in.meter.to_host, stand_in.meter.synchronizations) == ([], 0)
     assert np.isfinite(float(value))
 
