@@ -253,8 +253,11 @@ def codes_of(notebook):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
+EXPLAINED = re.compile(r"\w+\.\w+(\[.*?\])?: |.*: -?\d[\d.e+-]*(,   .*)?$")  # put together in explain's figures
+
+
 def words_in(output):
-    """The words of a figure, which its PNG file holds as text."""
+    """The words of a figure, which its PNG file holds as text; those of an explanation are tested where it is made."""
     import base64
     import io
 
@@ -262,7 +265,7 @@ def words_in(output):
     if "image/png" not in output.get("data", {}):
         return []
     png = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"])))
-    return png.text["Description"].split(" | ") if png.text.get("Description") else []
+    return [word for word in png.text.get("Description", "").split(" | ") if not EXPLAINED.match(word)]
 
 
 def untranslated(notebook):
