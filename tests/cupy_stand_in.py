@@ -9,6 +9,7 @@ where that is installed.
 
 import dataclasses
 import functools
+import itertools
 import threading
 import time
 import types
@@ -280,7 +281,7 @@ class _Stream:
 
     def record(self, event=None):
         event = event or _Event()
-        event._time = time.perf_counter()
+        event._time, event._number = time.perf_counter(), next(_numbers)
         meter.told.append((self, "record", event))
         return event
 
@@ -289,7 +290,9 @@ class _Stream:
 
 
 class _Event:
-    """A point in a stream."""
+    """A point in a stream. _number: in the order of all; _reached: the last one that somebody has waited for."""
+
+    _reached = -1
 
     def record(self, stream=None):
         (stream or cuda.get_current_stream()).record(self)
@@ -297,6 +300,7 @@ class _Event:
     def synchronize(self):
         meter.synchronizations += 1
         meter.told.append((None, "synchronize", self))
+        _Event._reached = max(_Event._reached, self._number)
 
 
 class _Device:
@@ -330,11 +334,19 @@ class _CUDARuntimeError(RuntimeError):
     pass
 
 
+def _elapsed_time(start, end):
+    """CUDA refuses, with cudaErrorNotReady, where the work before one of the events is not done."""
+    if max(start._number, end._number) > _Event._reached:
+        raise _CUDARuntimeError("cudaErrorNotReady: device not ready")
+    return 1000 * (end._time - start._time)
+
+
+_numbers = itertools.count()
 _current = threading.local()
 _default = _Stream()
 cuda = types.SimpleNamespace(
     alloc_pinned_memory=bytearray, get_current_stream=lambda: getattr(_current, "stream", _default), Device=_Device, Event=_Event, Stream=_Stream,
-    get_elapsed_time=lambda start, end: 1000 * (end._time - start._time),
+    get_elapsed_time=_elapsed_time,
     runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, driverGetVersion=lambda: 12080,
                                   runtimeGetVersion=lambda: 12090, CUDARuntimeError=_CUDARuntimeError,
                                   getDeviceProperties=lambda device: {"name": b"stand-in"}))

@@ -146,10 +146,10 @@ class Run:
         Args     loss: before the update; probs (N, classes) and labels (N,) of the batch
         Raises   NotFinite if the loss, here or of the step before, is infinite or not a number
         """
+        ended = backend.moment(self.net.device)  # before the copies: it is past when they are there
         self.step, self.evaluated = self.step + 1, False
-        self._unread.append(Recorded(
-            self.step, self.sgd.lr, labels, backend.to_numpy_later(loss, probs), self._step_began,
-            backend.moment(self.net.device)))
+        self._unread.append(Recorded(self.step, self.sgd.lr, labels,
+                                     backend.to_numpy_later(loss, probs), self._step_began, ended))
         runs_ahead = self.net.device != "cpu" and self.communicator.size == 1
         self._read(but=1 if runs_ahead else 0)
         self._step_began = None
