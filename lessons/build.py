@@ -265,7 +265,7 @@ def words_in(output):
     if "image/png" not in output.get("data", {}):
         return []
     png = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"])))
-    return [word for word in png.text.get("Description", "").split(" | ") if not EXPLAINED.match(word)]
+    return [word for word in png.text.get("Description", "").split(" | ") if word and not EXPLAINED.match(word)]
 
 
 def untranslated(notebook):
