@@ -87,7 +87,7 @@ def test_a_step_on_a_gpu_waits_once_when_all_is_over(benchmark, stand_in):
     stand_in.meter.reset()
     contender.step()
     assert (stand_in.meter.synchronizations, stand_in.meter.to_host) == (1, [])
-    assert stand_in.meter.to_device == [(2, 1000), (2,)]  # the mask and the labels: the batch is there
+    assert stand_in.meter.to_device == [(2,)]  # the labels: the batch is there
 
 
 def test_the_limit_is_the_longer_of_product_and_copy(benchmark, stand_in, monkeypatch):
