@@ -256,52 +256,51 @@ def codes_of(notebook):
 EXPLAINED = re.compile(r"\w+\.\w+(\[.*?\])?: |.*: -?\d[\d.e+-]*(,   .*)?$")  # put together in explain's figures
 
 
-def words_in(output):
-    """The words of a figure, which its PNG file holds as text; those of an explanation are tested where it is made."""
+def words_of(cell):
+    """The words of a cell's figures, which a PNG file holds as text; explanations are tested where they are made."""
     import base64
     import io
 
     from PIL import Image
-    if "image/png" not in output.get("data", {}):
-        return []
-    png = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"])))
-    return [word for word in png.text.get("Description", "").split(" | ") if word and not EXPLAINED.match(word)]
+    words = []
+    for output in cell["outputs"]:
+        if "image/png" in output.get("data", {}):
+            png = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"])))
+            words += png.text.get("Description", "").split(" | ")
+    return [word for word in words if word and not EXPLAINED.match(word)]
 
 
-def untranslated(notebook):
-    """The words of its figures that have no translation: English ones, from three letters, that no translation has."""
+def in_chinese(words):
+    """What zh.po makes of words of figures."""
     from tinynet import language
     language.use("zh")
-    known = set(re.findall(r"[A-Za-z]+", " ".join(language.entries("zh").values())))
-    words = [word for cell in codes_of(notebook) for output in cell["outputs"] for word in words_in(output)]
-    said = {word: re.sub(r"\$[^$]*\$|\S*[\d_]\S*", " ", language.translate(word)) for word in words}
+    said = [language.translate(word) for word in words]
     language.use("")
-    return [word for word, text in said.items() if set(re.findall(r"[A-Za-z]{3,}", text)) - known]
+    return said
+
+
+def in_english(words):
+    """The words, from three letters, that are English and in no translation, as names such as ReLU are."""
+    from tinynet import language
+    known = set(re.findall(r"[A-Za-z]+", " ".join(language.entries("zh").values())))
+    return [word for word in words
+            if set(re.findall(r"[A-Za-z]{3,}", re.sub(r"\$[^$]*\$|\S*[\d_]\S*", " ", word))) - known]
 
 
 def translation_difference(english, chinese):
     """The first thing in which code and outputs of two notebooks differ by more than their language, or None."""
-    from tinynet import language
-
-    def words(notebook, translate=str):
-        return [[translate(word) for output in cell["outputs"] for word in words_in(output)]
-                for cell in codes_of(notebook)]
-
-    def numbers(cell):
-        return [sorted(map(float, NUMBER.findall(text_of(output)))) for output in cell["outputs"]]
     if ["".join(cell["source"]) for cell in codes_of(english)] != ["".join(cell["source"]) for cell in codes_of(chinese)]:
         return "its code is not that of the English notebook"
     for one, other in zip(codes_of(english), codes_of(chinese)):
-        said, says = numbers(one), numbers(other)
+        said, says = ([sorted(map(float, NUMBER.findall(text_of(output)))) for output in cell["outputs"]]
+                      for cell in (one, other))
         if list(map(len, said)) != list(map(len, says)) or not all(
                 math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-6) for a, b in zip(sum(said, []), sum(says, []))):
             return f"{one['id']} has the numbers {said} in English, {says} in Chinese"
-    language.use("zh")
-    expected = words(english, language.translate)
-    language.use("")
-    for cell, said, says in zip(codes_of(english), expected, words(chinese)):
-        if set(said) - set(says):
-            return f"the figure of {cell['id']} does not say {', '.join(sorted(set(said) - set(says)))}"
+        words = words_of(other)
+        missing = in_english(words) or set(in_chinese(words_of(one))) - set(words)
+        if missing:
+            return f"the figure of {one['id']} says or lacks {' | '.join(sorted(missing))}"
     return None
 
 
@@ -344,7 +343,7 @@ def build(source, check):
     if not check:
         target.write_text(to_text(fresh), encoding="utf-8")
         return
-    words = untranslated(fresh)
+    words = in_english(in_chinese([word for cell in codes_of(fresh) for word in words_of(cell)]))
     if words:
         raise LessonError(f"{target.name}: words of its figures are not in tinynet/language/zh.po: {' | '.join(words)}")
     wrong = difference(json.loads(target.read_text(encoding="utf-8")), fresh)

@@ -36,11 +36,12 @@ def translate_words(figure):
 def _translate_texts(figure):
     for text in figure.findobj(Text):
         said = language.translate(text.get_text())
+        text.set_text(said)
         if not said.isascii():  # the subset has one weight
             families = [*text.get_fontfamily(), _family()]
             if "$" in said:  # mathtext knows only the first family
                 families.reverse()
-            text.set(text=said, fontweight="normal", fontfamily=families)
+            text.set(fontweight="normal", fontfamily=families)
 
 
 def wrapped(text, width):
