@@ -25,7 +25,7 @@ def main():
     parser.add_argument("out")
     parser.add_argument("steps", type=int)
     parser.add_argument("--parallel")
-    parser.add_argument("--columns", action="store_true", help="the network with two columns, on one rank")
+    parser.add_argument("--split", help="with one rank: the network that ranks would split")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--slow", type=float, default=0)
     for name in ("fail", "die", "hang", "mistake", "defect"):
@@ -36,7 +36,7 @@ def main():
     if args.mistake in (communicator.rank, -1):
         raise Mistake("a mistake")
     run = test_parallel.make_run(communicator, args.out, args.steps,
-                                 columns=args.columns or args.parallel == "columns")
+                                 split=args.parallel if args.parallel in parallel.SPLIT else args.split)
     run.resume() if args.resume else run.begin({})
     if args.resume and communicator.rank == 0:
         print("continuing from step", run.step)

@@ -1,5 +1,6 @@
-"""Two ranks with a column each compute what one process computes, and send each other what figure 2 shows."""
+"""Two ranks with a part of the network each compute what one process computes, and send what the papers say."""
 
+import copy
 import hashlib
 import importlib.util
 import json
@@ -17,13 +18,25 @@ from test_train_script import FILES, SCRIPT, make_colours, options
 import tinynet
 from tinynet.checkpoint import load_arrays
 from tinynet.layers import Conv2d, Flatten, Linear, ReLU
-from tinynet.parallel import Columns, ColumnSGD, DataParallel, ParallelError, columns, require_shards, threads
+from tinynet.parallel import (
+    SPLIT,
+    Columns,
+    ColumnSGD,
+    DataParallel,
+    Mixed,
+    ParallelError,
+    columns,
+    mixed,
+    require_shards,
+    threads,
+)
 
 needs_mpi = pytest.mark.skipif(not (os.environ.get("TINYNET_REQUIRE_MPI") or importlib.util.find_spec("mpi4py")),
                                reason="mpi4py is not installed: pip install -e '.[mpi]'")
 HERE = pathlib.Path(__file__).parent
 RECIPES = ["paper", "code-2012", "caffe"]
-N, SIZE, CLASSES = 4, 67, 5  # an odd number of classes: the last layer has 2 and 3 units
+CASES = [(recipe, "columns") for recipe in RECIPES] + [("paper", "mixed"), ("owt", "mixed")]
+N, SIZE, CLASSES = 5, 67, 5  # odd numbers: 2 and 3 pictures, 2 and 3 units of the last layer
 
 
 def narrow(recipe, dtype="float32", classes=CLASSES):
@@ -60,12 +73,12 @@ def alone(recipe, steps, dtype):
     return trajectory(net, tinynet.SGD(net, lr=1e-3), steps, dtype)
 
 
-def on_two_ranks(recipe, steps, dtype):
+def on_two_ranks(recipe, kind, steps, dtype):
     def work(communicator):
         net = narrow(recipe, dtype)
         sgd = tinynet.SGD(net, lr=1e-3)
-        columns = Columns(net, communicator)
-        return trajectory(columns, ColumnSGD(sgd, columns), steps, dtype)
+        part = SPLIT[kind](net, communicator)
+        return trajectory(part, ColumnSGD(sgd, part), steps, dtype)
 
     first, second = threads.run(2, work)
     for name in first:
@@ -78,18 +91,18 @@ def difference(one, other):
     return max((np.linalg.norm(other[name] - one[name]) / max(np.linalg.norm(one[name]), 1e-30), name) for name in one)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe, kind", CASES)
 @pytest.mark.parametrize("dtype, bound", [("float32", 1e-6), ("float64", 1e-14)])
-def test_one_step_is_that_of_one_process(recipe, dtype, bound):
+def test_one_step_is_that_of_one_process(recipe, kind, dtype, bound):
     """After the first step the velocity is the gradient, times the rate: this compares every gradient."""
-    worst, name = difference(alone(recipe, 1, dtype), on_two_ranks(recipe, 1, dtype))
+    worst, name = difference(alone(recipe, 1, dtype), on_two_ranks(recipe, kind, 1, dtype))
     assert worst < bound, name
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe, kind", CASES)
 @pytest.mark.parametrize("dtype, bound", [("float32", 5e-6), ("float64", 1e-13)])
-def test_30_steps_are_those_of_one_process(recipe, dtype, bound):
-    worst, name = difference(alone(recipe, 30, dtype), on_two_ranks(recipe, 30, dtype))
+def test_30_steps_are_those_of_one_process(recipe, kind, dtype, bound):
+    worst, name = difference(alone(recipe, 30, dtype), on_two_ranks(recipe, kind, 30, dtype))
     assert worst < bound, name
 
 
@@ -99,6 +112,14 @@ def no_sum(self, dy):
 
 def twice(self, dy):
     return columns.Gather.backward(self, dy)
+
+
+def no_sum_of_pictures(self, dy):
+    return dy[self._rows(self.communicator.rank)]
+
+
+def own_kernels(self, dy):
+    return tinynet.Sequential.backward(self, dy)
 
 
 def own_mask(self, shape, dtype):
@@ -113,14 +134,17 @@ def nothing_lent(self, x):
     return np.ascontiguousarray(tinynet.layers.LRN.forward(self, self._widened(x))[:, self.inside])
 
 
-@pytest.mark.parametrize("kind, method, bug", [
+@pytest.mark.parametrize("owner, method, bug", [
     (columns.Gather, "backward", no_sum), (columns.Logits, "backward", twice),
     (columns.HalfDropout, "draw_mask", own_mask), (columns.BorderLRN, "backward", not_given_back),
-    (columns.BorderLRN, "forward", nothing_lent)], ids=lambda value: getattr(value, "__name__", value))
-def test_a_bug_would_be_seen(monkeypatch, kind, method, bug):
+    (columns.BorderLRN, "forward", nothing_lent), (mixed.GatherPictures, "backward", no_sum_of_pictures),
+    (Mixed, "backward", own_kernels)], ids=lambda value: getattr(value, "__name__", value))
+def test_a_bug_would_be_seen(monkeypatch, owner, method, bug):
     """The bounds above are narrow enough."""
-    monkeypatch.setattr(kind, method, bug)
-    assert difference(alone("paper", 1, "float64"), on_two_ranks("paper", 1, "float64"))[0] > 1e-9
+    monkeypatch.setattr(owner, method, bug)
+    kind = "mixed" if owner in (Mixed, mixed.GatherPictures) else "columns"
+    with pytest.raises(AssertionError):  # the two ranks differ, or they differ from one process
+        assert difference(alone("paper", 1, "float64"), on_two_ranks("paper", kind, 1, "float64"))[0] < 1e-9
 
 
 def bytes_crossing(size, work):
@@ -150,6 +174,25 @@ def test_bytes_at_227_pixels_are_those_of_the_formula():
         assert step == 2 * 128 * 4 * (128 * 13 * 13 + 128 * 6 * 6 + 2048 + 2048) == 31_064_064
 
 
+def test_bytes_of_both_ways_at_once_at_227_pixels():
+    """The gradients of the kernels; of a picture, all maps of 6 x 6 or half of the units."""
+    batch = np.zeros((4, 3, 227, 227), np.float32)
+
+    def work(communicator):
+        whole = tinynet.AlexNet("paper", rng=np.random.default_rng(0))
+        net, loss = Mixed(whole, communicator), tinynet.SoftmaxCrossEntropy()
+        loss.forward(net.forward(batch), [0, 1, 2, 3])
+        net.backward(loss.backward())
+
+    for sent, received in bytes_crossing(2, work):
+        assert sent == received
+        kernels = sum(size for name, size in sent.items() if name.startswith("conv"))
+        assert kernels == 4 * 2_334_080  # parameters
+        assert {name: sent[name] for name in ("fc6", "fc7", "fc8", "logits")} == {
+            "fc6": 2 * 2 * 4 * 9216, "fc7": 2 * 4 * 4 * 2048, "fc8": 2 * 4 * 4 * 2048, "logits": 4 * 4 * 500}
+        assert set(sent) == {"conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8", "logits"}
+
+
 def test_lrn_without_groups_lends_two_maps():
     def work(communicator):
         net, loss = Columns(narrow("paper"), communicator), tinynet.SoftmaxCrossEntropy()
@@ -167,21 +210,22 @@ def test_bytes_of_data_parallel_are_the_gradients():
 
     def work(communicator):
         net, loss = DataParallel(narrow("paper"), communicator, 2), tinynet.SoftmaxCrossEntropy()
-        x, labels = batches("float32")[0]
+        x, labels = (each[:4] for each in batches("float32")[0])
         loss.forward(net.forward(x), labels)
         net.backward(loss.backward())
 
     for sent, received in bytes_crossing(2, work):
-        logits = N // 2 * CLASSES * 4
+        logits = 2 * CLASSES * 4
         assert abs(sent.total() - logits - 4 * params) <= 4 * 16  # odd arrays are cut unevenly
         assert sent["logits"] == received["logits"] == logits
     assert 4 * 60_965_224 == 243_860_896
 
 
 # ------------------------------------------------------------------------------------------------------ runs
-def test_a_run_can_change_between_one_process_and_columns(tmp_path):
+@pytest.mark.parametrize("kind", SPLIT)
+def test_a_run_can_change_between_one_process_and_two(tmp_path, kind):
     def begin(communicator, folder, stop):
-        run = make_run(communicator, tmp_path / folder, 5, columns=True)
+        run = make_run(communicator, tmp_path / folder, 5, split=kind)
         run.begin({})
         if stop:
             with pytest.raises(KeyboardInterrupt):
@@ -190,15 +234,15 @@ def test_a_run_can_change_between_one_process_and_columns(tmp_path):
             return train(run)
 
     def resume(communicator, folder):
-        run = make_run(communicator, tmp_path / folder, 5, columns=True)
+        run = make_run(communicator, tmp_path / folder, 5, split=kind)
         run.resume()
         assert run.step == 2
         return train(run)
 
     whole, = threads.run(1, lambda communicator: begin(communicator, "alone", False))
-    both = threads.run(2, lambda communicator: begin(communicator, "columns", False))
-    threads.run(2, lambda communicator: begin(communicator, "columns first", True))
-    then_alone, = threads.run(1, lambda communicator: resume(communicator, "columns first"))
+    both = threads.run(2, lambda communicator: begin(communicator, "both", False))
+    threads.run(2, lambda communicator: begin(communicator, "both first", True))
+    then_alone, = threads.run(1, lambda communicator: resume(communicator, "both first"))
     threads.run(1, lambda communicator: begin(communicator, "alone first", True))
     then_both = threads.run(2, lambda communicator: resume(communicator, "alone first"))
     for name in both[0]:
@@ -207,19 +251,20 @@ def test_a_run_can_change_between_one_process_and_columns(tmp_path):
         assert other.keys() == whole.keys()
         for name, array in whole.items():
             assert np.allclose(other[name], array, rtol=1e-4, atol=1e-6, equal_nan=True), name
-    assert {path.name for path in (tmp_path / "columns").iterdir()} == {
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {
         "checkpoint-000000.npz", "checkpoint-000003.npz", "checkpoint-000005.npz", "config.json", "metrics.csv",
         "metrics.jsonl"}
 
 
-def test_a_column_stopped_and_resumed_has_the_same_bits(tmp_path):
+@pytest.mark.parametrize("kind", SPLIT)
+def test_stopped_and_resumed_on_two_has_the_same_bits(tmp_path, kind):
     def work(communicator, stop):
-        run = make_run(communicator, tmp_path / str(stop), 5, columns=True)
+        run = make_run(communicator, tmp_path / str(stop), 5, split=kind)
         run.begin({})
         if stop:
             with pytest.raises(KeyboardInterrupt):
                 train(run, stop_after=2)
-            run = make_run(communicator, tmp_path / str(stop), 5, columns=True)
+            run = make_run(communicator, tmp_path / str(stop), 5, split=kind)
             run.resume()
         return train(run)
 
@@ -228,9 +273,10 @@ def test_a_column_stopped_and_resumed_has_the_same_bits(tmp_path):
     assert all(stopped[name].tobytes() == array.tobytes() for name, array in never.items())
 
 
-def test_weights_are_those_of_the_whole_network(tmp_path):
+@pytest.mark.parametrize("kind", SPLIT)
+def test_weights_are_those_of_the_whole_network(tmp_path, kind):
     def work(communicator):
-        net = Columns(narrow("caffe"), communicator)
+        net = SPLIT[kind](narrow("caffe"), communicator)
         net.save(tmp_path / "weights.npz")
         net.communicator.barrier()
         before = net.whole()
@@ -257,11 +303,13 @@ def test_each_rank_has_half_of_every_parameter():
     threads.run(2, work)
 
 
-def test_predictions_are_those_of_the_whole_network():
-    x, _ = batches("float64")[0]
+@pytest.mark.parametrize("kind", SPLIT)
+@pytest.mark.parametrize("count", [1, N])
+def test_predictions_are_those_of_the_whole_network(kind, count):
+    x = batches("float64")[0][0][:count]
     wanted = narrow("paper", "float64").predict(x)
-    for found in threads.run(2, lambda communicator: Columns(narrow("paper", "float64"), communicator).predict(x)):
-        assert np.allclose(found, wanted, rtol=1e-12)
+    for found in threads.run(2, lambda communicator: SPLIT[kind](narrow("paper", "float64"), communicator).predict(x)):
+        assert found.shape == wanted.shape and np.allclose(found, wanted, rtol=1e-12)
 
 
 def program(size, path, *arguments, cwd=None):
@@ -273,16 +321,17 @@ def program(size, path, *arguments, cwd=None):
 
 
 @needs_mpi
-def test_processes_give_the_bits_of_threads(tmp_path):
+@pytest.mark.parametrize("kind", SPLIT)
+def test_processes_give_the_bits_of_threads(tmp_path, kind):
     def work(communicator):
-        run = make_run(communicator, tmp_path / "threads", 5, columns=True)
+        run = make_run(communicator, tmp_path / "threads", 5, split=kind)
         run.begin({})
         results, sha = train(run), hashlib.sha256()
         for name in sorted(results):
             sha.update(results[name].tobytes())
         return sha.hexdigest()
 
-    ran = program(2, HERE / "parallel_program.py", tmp_path / "columns", 5, "--parallel", "columns")
+    ran = program(2, HERE / "parallel_program.py", tmp_path / "processes", 5, "--parallel", kind)
     assert set(re.findall("[0-9a-f]{64}", ran.stdout)) == set(threads.run(2, work)), ran.stderr
 
 
@@ -329,11 +378,18 @@ def conv(name="conv2", **settings):
 def test_networks_that_are_no_two_columns(layers, line):
     with pytest.raises(ParallelError, match=line):
         threads.run(2, lambda communicator: Columns(tinynet.Sequential(
-            layers, (3, 8, 8), np.random.default_rng(0)), communicator))
+            copy.deepcopy(layers), (3, 8, 8), np.random.default_rng(0)), communicator))
 
 
-def test_two_ranks_and_whole_batches_are_needed():
-    with pytest.raises(ParallelError, match="columns needs 2 ranks, not 4"):
-        threads.run(4, lambda communicator: Columns(narrow("paper"), communicator))
-    with pytest.raises(ParallelError, match="columns trains whole batches, not --shards 4"):
-        require_shards(4, 2, "columns")
+@pytest.mark.parametrize("kind", SPLIT)
+def test_two_ranks_and_whole_batches_are_needed(kind):
+    with pytest.raises(ParallelError, match=f"{kind} needs 2 ranks, not 4"):
+        threads.run(4, lambda communicator: SPLIT[kind](narrow("paper"), communicator))
+    with pytest.raises(ParallelError, match=f"{kind} trains whole batches, not --shards 4"):
+        require_shards(4, 2, kind)
+
+
+def test_units_are_divided_above_a_flatten():
+    with pytest.raises(ParallelError, match="mixed needs a network with a Flatten"):
+        threads.run(2, lambda communicator: Mixed(tinynet.Sequential(
+            [ReLU("relu")], (3, 8, 8), np.random.default_rng(0)), communicator))

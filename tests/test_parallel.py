@@ -10,8 +10,8 @@ from tinynet import data, runs
 from tinynet.evaluation import evaluate
 from tinynet.layers import LRN, Conv2d, Dropout, Flatten, Linear, MaxPool, ReLU
 from tinynet.parallel import (
+    SPLIT,
     Batches,
-    Columns,
     ColumnSGD,
     Communicator,
     DataParallel,
@@ -55,21 +55,23 @@ def network_of_two_columns(seed=0):
         (3, SIZE, SIZE), np.random.default_rng(seed))
 
 
-def make_run(communicator, folder, steps, shards=SHARDS, overlap=True, columns=False):
-    """What setup.open_run makes, with a small network. A single rank has both columns."""
-    shards = 1 if columns else shards
-    pictures, net = Pictures(), network_of_two_columns() if columns else network()
+def make_run(communicator, folder, steps, shards=SHARDS, overlap=True, split=None):
+    """What setup.open_run makes, with a small network. split: "columns" or "mixed"; a single rank has everything."""
+    shards = 1 if split else shards
+    parts = 2 if split == "mixed" and communicator.size > 1 else shards
+    pictures, net = Pictures(), network_of_two_columns() if split else network()
     statistics = data.Statistics(np.full((3, 16, 16), 128, np.float32), np.diag([900.0, 400.0, 100.0]))
     sgd = tinynet.SGD(net, lr=0.05)
     schedule = tinynet.StepDecay(sgd, (1,))
     batches = data.TrainingBatches(pictures, N, SIZE, statistics, np.random.default_rng(5),
-                                   data.AUGMENTATIONS["paper"], threads=1, shards=shards,
-                                   own=slice(None) if columns else own_shards(communicator, shards))
-    if columns and communicator.size > 1:
-        net = Columns(net, communicator)
+                                   data.AUGMENTATIONS["paper"], threads=1, shards=parts,
+                                   own=slice(None) if split == "columns" else own_shards(communicator, parts))
+    if split and communicator.size > 1:
+        net = SPLIT[split](net, communicator)
         sgd = ColumnSGD(sgd, net)
     if shards > 1:
         net = DataParallel(net, communicator, shards, overlap)
+    if parts > 1:
         batches = Batches(batches, communicator)
 
     def test_batches(ten_views):
@@ -78,7 +80,7 @@ def make_run(communicator, folder, steps, shards=SHARDS, overlap=True, columns=F
     lock = runs.Lock(folder) if communicator.rank == 0 else None
     return runs.Run(lock, net, sgd, schedule, batches, test_batches, PICTURES, steps=steps,
                     steps_per_epoch=3, identity={"shards": shards}, hint=runs.StallHint(4), quiet=True,
-                    communicator=communicator, keep_checkpoints=True, split=columns and communicator.size > 1)
+                    communicator=communicator, keep_checkpoints=True, split=bool(split) and communicator.size > 1)
 
 
 def train(run, stop_after=None):

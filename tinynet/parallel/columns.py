@@ -55,7 +55,7 @@ class Gather(Layer):
     def __init__(self, label, C, communicator):
         super().__init__(f"gather for {label}")
         self.label, self.C, self.communicator = label, C, communicator
-        self.own, self.other = _halves(C, communicator.rank)
+        self.own, self.other = halves(C, communicator.rank)
 
     def output_shape(self, in_shape):
         return in_shape[0], self.C, *in_shape[2:]
@@ -127,30 +127,42 @@ class HalfDropout(Dropout):
 
     def __init__(self, layer, C, communicator):
         super().__init__(layer.name, layer.keep_probability, layer.inverted)
-        self.rng, self.C, self.own = layer.rng, C, _halves(C, communicator.rank)[0]
+        self.rng, self.C, self.own = layer.rng, C, halves(C, communicator.rank)[0]
 
     def draw_mask(self, shape, dtype):
         whole = super().draw_mask((shape[0], self.C, *shape[2:]), dtype)
         return contiguous(whole[:, self.own])
 
 
-def _halves(C, rank):
+def halves(C, rank):
     """Return two slices: which of C maps, or units, this rank has, and which the other one has."""
     return cut(C, 2)[rank], cut(C, 2)[1 - rank]
 
 
-def _column(net, communicator):
-    """Yield the layers of this rank's column, still without parameters."""
-    shape = (1, *net.in_shape)
-    for layer in net:
-        sees_both = isinstance(layer, Linear) or isinstance(layer, Conv2d) and layer.groups == 1
-        if sees_both and layer is not net[0]:                             # net[0] sees the picture
+def column(layers, shape, communicator):
+    """Yield the layers of this rank's column, still without parameters.
+
+    Args     layers: of a whole network, from any layer to the last; shape: of their input, which
+             both ranks have
+    """
+    divided = False  # until the first kernels, or units, are divided
+    for layer in layers:
+        sees_all = isinstance(layer, Linear) or isinstance(layer, Conv2d) and layer.groups == 1
+        if divided and sees_all:
             yield Gather(layer.name, shape[1], communicator)
-        yield _half(layer, shape[1], communicator)
+        divided = divided or isinstance(layer, Conv2d | Linear)
+        yield _half(layer, shape[1], communicator) if divided else bare(layer)
         shape = layer.output_shape(shape)
-        if shape[1] % 2 and layer is not net[-1]:
+        if divided and shape[1] % 2 and layer is not layers[-1]:
             raise ParallelError(f"{layer.name}: {shape[1]} maps make no two equal columns")
     yield Logits("logits", shape[1], communicator)
+
+
+def bare(layer):
+    """Return a copy of a layer without its parameters."""
+    twin = copy.copy(layer)
+    twin.params, twin.grads = {}, {}
+    return twin
 
 
 def _half(layer, C, communicator):
@@ -159,8 +171,7 @@ def _half(layer, C, communicator):
         return HalfDropout(layer, C, communicator)
     if isinstance(layer, LRN) and layer.groups == 1:
         return BorderLRN(layer, C, communicator)
-    half = copy.copy(layer)
-    half.params, half.grads = {}, {}
+    half = bare(layer)
     if isinstance(layer, Conv2d | LRN) and layer.groups > 1:
         half.groups //= 2
     if isinstance(layer, Conv2d):
@@ -173,7 +184,7 @@ def _half(layer, C, communicator):
 
 
 def _width(C, communicator):
-    own, _ = _halves(C, communicator.rank)
+    own, _ = halves(C, communicator.rank)
     return own.stop - own.start
 
 
@@ -199,33 +210,44 @@ class Columns(Sequential):
     """
 
     def __init__(self, net, communicator):
-        require_columns(net, communicator)
-        super().__init__(_column(net, communicator), name=net.name)
+        super().__init__(self.divide(net, communicator), name=net.name)
         self.net, self.communicator = net, communicator
         self.in_shape, self.rng, self.dtype = net.in_shape, net.rng, net.dtype
         self._lengths = {name: len(w) for name, w in net.named_params().items()}
-        for name, half in self.cut(net.named_params()).items():
+        for name, own in self.cut(net.named_params()).items():
             layer, _, key = name.rpartition(".")
-            self[layer].params[key] = half.copy()
+            self[layer].params[key] = own.copy()
         for layer in net:
             layer.params = {}  # until whole() is called
         for layer in self._all():
             layer.device, layer.ops, layer.training = net.device, net.ops, net.training
 
-    def cut(self, arrays):
-        """Return this rank's halves of {"conv1.w": array, ...}, as views."""
-        rank = self.communicator.rank
-        return {name: array[_halves(len(array), rank)[0]] for name, array in arrays.items()}
+    def divide(self, net, communicator):
+        """Return the layers of this rank. Raises ParallelError."""
+        require_columns(net, communicator)
+        return column(net.layers, (1, *net.in_shape), communicator)
 
-    def join(self, halves):
-        """Return {"conv1.w": whole array on the host, ...} from the halves of both ranks."""
+    def is_divided(self, name):
+        """Return whether each rank has half of the array "conv1.w" (or all of it)."""
+        return True
+
+    def cut(self, arrays):
+        """Return this rank's parts of {"conv1.w": whole array, ...}, as views."""
+        rank = self.communicator.rank
+        return {name: array[halves(len(array), rank)[0]] if self.is_divided(name) else array
+                for name, array in arrays.items()}
+
+    def join(self, parts):
+        """Return {"conv1.w": whole array on the host, ...} from the parts of both ranks."""
         arrays, rank = {}, self.communicator.rank
-        for name, half in halves.items():
-            length = self._lengths[name]
-            own, other = _halves(length, rank)
-            whole = arrays[name] = np.empty((length, *half.shape[1:]), half.dtype)
-            whole[own] = to_numpy(half)
-            self.communicator.exchange(1 - rank, whole[own], whole[other], "weights")
+        for name, part in parts.items():
+            own, other = halves(self._lengths[name], rank)
+            whole = arrays[name] = np.empty((self._lengths[name], *part.shape[1:]), part.dtype)
+            if self.is_divided(name):
+                whole[own] = to_numpy(part)
+                self.communicator.exchange(1 - rank, whole[own], whole[other], "weights")
+            else:
+                whole[...] = to_numpy(part)
         return arrays
 
     def whole(self):

@@ -32,9 +32,9 @@ def require_shards(shards, size, kind="data"):
 
     With kind "data", `shards` must be a power of 2 that the number of ranks divides.
     """
-    if kind == "columns":
+    if kind in ("columns", "mixed"):
         if shards > 1:
-            raise ParallelError(f"--parallel columns trains whole batches, not --shards {shards}")
+            raise ParallelError(f"--parallel {kind} trains whole batches, not --shards {shards}")
         return
     if shards & (shards - 1):
         raise ParallelError(f"--shards {shards}: must be a power of 2")

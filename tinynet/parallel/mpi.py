@@ -30,9 +30,9 @@ NUMBERS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")  # in which mpiexec 
 def connect(kind):
     """Return the Communicator of this program: of one rank if `kind` is None, else that of MPI.
 
-    Args     kind: of parallelism, "data" or "columns"
+    Args     kind: of parallelism, "data", "columns" or "mixed"
     Raises   ParallelError if mpi4py is missing, if mpiexec was not used, or has not started two
-             ranks for columns
+             ranks for columns and mixed
     """
     if kind is None:
         if _started_rank() is not None:
@@ -49,9 +49,9 @@ def connect(kind):
     if size == 1:
         raise ParallelError(f"--parallel {kind} needs several ranks: put mpiexec -n 2 before the "
                             "command")
-    if kind == "columns" and size != 2:
-        raise ParallelError(f"--parallel columns needs 2 ranks, not {size}: put mpiexec -n 2 "
-                            "before the command")
+    if kind != "data" and size != 2:
+        raise ParallelError(f"--parallel {kind} needs 2 ranks, not {size}: put mpiexec -n 2 before "
+                            "the command")
     return _processes()
 
 

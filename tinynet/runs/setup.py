@@ -46,9 +46,10 @@ def parser(description, *, data, epochs, batch_size, lr, out):
         help="time between two checkpoints; one is written after each epoch in any case")
     add("--keep-checkpoints", action="store_true", help="keep the checkpoint of every epoch")
     add("--quiet", action="store_true", help="print errors only")
-    add("--parallel", choices=("data", "columns"),
+    add("--parallel", choices=("data", *parallel.SPLIT),
         help="train on the ranks that mpiexec starts; data: each computes its share of every "
-             "batch; columns: each of two has half of the kernels, as the GPUs of the paper")
+             "batch; columns: each of two has half of the kernels, as the GPUs of the paper; "
+             "mixed: half of the pictures below, half of the fully connected units above")
     add("--shards", type=console.positive_int, metavar="N",
         help="cut every batch into N shards, whose gradients are added in a fixed order: the "
              "weights then have the same bits on 1 to N ranks; None: one shard a rank")
@@ -75,7 +76,7 @@ def parse(parser):
                            {"options": options(vars(args))})
     else:
         files.require_unused(args.out)
-        args.shards = args.shards or (1 if args.parallel == "columns" else communicator.size)
+        args.shards = args.shards or (communicator.size if args.parallel == "data" else 1)
     parallel.require_shards(args.shards, communicator.size, args.parallel)
     parallel.choose_device(communicator, args.device)
     threads.default_thread_count()
@@ -105,7 +106,7 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
     Raises   MISTAKES, each with one line for the user
     """
     communicator = parallel.connect(args.parallel)
-    first, split = communicator.rank == 0, args.parallel == "columns"
+    first, split = communicator.rank == 0, args.parallel in parallel.SPLIT
     say = (lambda line: None) if args.quiet else print
     summary, size = net.summary(), net.in_shape[-1]
     weights = {"weights": {"digest": digest(net)}} if mean is not None else {}
@@ -115,7 +116,7 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
     if device == "gpu" and communicator.size > 1:
         communicator = parallel.Nccl(communicator)
     if split:
-        net = parallel.Columns(net, communicator)
+        net = parallel.SPLIT[args.parallel](net, communicator)
         sgd = parallel.ColumnSGD(sgd, net)
     net.to(device)
     say(f"{network}{f' {args.recipe}' if 'recipe' in args else ''} at {size} pixels: "
@@ -141,14 +142,16 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
         return data.test_batches(source.test, batch_size, size, statistics.mean, ten_views)
 
     next(test_batches())  # if no picture can be read, say so now
+    pieces = 2 if args.parallel == "mixed" else args.shards  # of a batch: a rank prepares its own
     batches = data.TrainingBatches(source.train, args.batch_size, size, statistics, batches_rng,
                                    augmentation, device=device,
-                                   colour_epochs=schedule.colour_epochs, shards=args.shards,
-                                   own=slice(None) if split else
-                                   parallel.own_shards(communicator, args.shards))
+                                   colour_epochs=schedule.colour_epochs, shards=pieces,
+                                   own=slice(None) if args.parallel == "columns" else
+                                   parallel.own_shards(communicator, pieces))
+    if pieces > 1:
+        batches = parallel.Batches(batches, communicator)
     if args.shards > 1:
         net = parallel.DataParallel(net, communicator, args.shards)
-        batches = parallel.Batches(batches, communicator)
     per_epoch = steps_per_epoch(args, source)
     steps = getattr(args, "steps", None) or args.epochs * per_epoch
     same = identity(args, summary, source, statistics) | weights
