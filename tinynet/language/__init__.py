@@ -37,6 +37,7 @@ def use(language):
     _find.cache_clear()
 
 
+@functools.cache
 def entries(language):
     """Return what a .po file holds: {English: translation}, of which none is empty."""
     try:
