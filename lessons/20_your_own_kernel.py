@@ -60,7 +60,7 @@ extern "C" __global__ void relu(const float* x, float* y, int n) {
     y[i] = x[i] > 0 ? x[i] : 0;
 }
 """)
-assert not ready or "past the end of x, which has 100 elements" in repr(verdict)
+assert not ready or "past the end of x, which has 100 elements" in verdict.message
 verdict
 
 # %% [markdown]
@@ -82,7 +82,7 @@ extern "C" __global__ void relu(const float* x, float* y, int n) {
     y[i] = x[i] > 0 ? x[i] : 0;
 }
 """)
-assert not ready or "which another thread wrote" in repr(verdict)
+assert not ready or "which another thread wrote" in verdict.message
 verdict
 
 # %% [markdown]
@@ -132,7 +132,7 @@ extern "C" __global__ void block_sum(const float* x, float* y, int n) {
     if (t == 0) y[blockIdx.x] = part[0];
 }
 """)
-assert not ready or "with no barrier between" in repr(verdict)
+assert not ready or "with no barrier between" in verdict.message
 verdict
 
 # %% [markdown]
@@ -157,7 +157,7 @@ extern "C" __global__ void block_sum(const float* x, float* y, int n) {
     if (t == 0) y[blockIdx.x] = part[0];
 }
 """)
-assert not ready or "waits at the barrier" in repr(verdict)
+assert not ready or "waits at the barrier" in verdict.message
 verdict
 
 # %% [markdown]
@@ -204,7 +204,7 @@ extern "C" __global__ void relu(const float* x, float* y, int n) {
     if (i < n) y[i] = x[i] > 0 ? x[i] : 0;
 }
 """)
-assert not ready or "the access to x is not coalesced" in repr(verdict)
+assert not ready or "the access to x is not coalesced" in verdict.message
 verdict
 
 # %% [markdown]

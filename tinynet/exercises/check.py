@@ -22,16 +22,26 @@ SECONDS = 10  # after this time a call is stopped
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The answer of a check: true if everything is right. A notebook shows the message."""
+    """The answer of a check: true if everything is right. A notebook shows its text.
+
+    message  the text in English; shown, in the language in use
+    """
 
     passed: bool
     message: str
+    shown: str
 
     def __bool__(self):
         return self.passed
 
     def __repr__(self):
-        return self.message
+        return self.shown
+
+
+def verdict(passed, text, *parts):
+    """Return a Verdict: parts are what {0}, {1} ... in the text stand for."""
+    parts = list(map(str, parts))
+    return Verdict(passed, text.format(*parts), translate(text).format(*map(translate, parts)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +74,7 @@ def judge(function, cases, mistakes):
     names = list(cases[0].arguments)
     objection = _objection_to_call(function, names)
     if objection:
-        return Verdict(False, translate(f"Not yet: {objection}."))
+        return verdict(False, "Not yet: {0}.", objection)
     results = []
     for case in cases:
         given = copy.deepcopy(case.arguments)
@@ -72,8 +82,8 @@ def judge(function, cases, mistakes):
         if trouble:
             return _wrong(trouble, case)
         if result is None or result is NotImplemented or result is ...:
-            return Verdict(False, translate("Not yet: your function returns nothing. Fill it in, "
-                                            "and end it with return."))
+            return verdict(False, "Not yet: your function returns nothing. Fill it in, and end it "
+                                  "with return.")
         if any(not np.array_equal(given[name], value) for name, value in case.arguments.items()):
             return _wrong("your function changed its arguments; work on a copy", case)
         results.append(result)
@@ -82,7 +92,7 @@ def judge(function, cases, mistakes):
             if not _agrees(result, case.expected, case):
                 objection = _hint(function, cases, results, mistakes) or objection
             return _wrong(objection, case)
-    return Verdict(True, translate(f"Right: {len(cases)} of {len(cases)} cases."))
+    return verdict(True, "Right: {0} of {1} cases.", len(cases), len(cases))
 
 
 def slope_of(f, array, dy):
@@ -94,8 +104,7 @@ def slope_of(f, array, dy):
 
 def _wrong(what, case):
     arguments = ", ".join(f"{name}={_short(value)}" for name, value in case.arguments.items())
-    says = translate(case.says)
-    return Verdict(False, translate(f"Not yet: {what}.\n(Case: {says}, {arguments})"))
+    return verdict(False, "Not yet: {0}.\n(Case: {1}, {2})", what, case.says, arguments)
 
 
 # ---- the call ------------------------------------------------------------------------------------

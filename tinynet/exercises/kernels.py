@@ -11,8 +11,7 @@ import re
 import numpy as np
 
 from tinynet import emulator
-from tinynet.exercises.check import Verdict
-from tinynet.language import translate
+from tinynet.exercises.check import verdict
 
 STEPS = 1_000_000  # of one launch, after which the emulator takes a loop for endless
 LAUNCHES = 3  # of each case, each with its threads in another order
@@ -127,20 +126,20 @@ def _judge(source, name, parameters, cases, habits=lambda case, traffic, source:
     at its traffic.
     """
     if emulator.why_not():
-        return Verdict(False, translate(f"The kernel was not run: {emulator.why_not()}."))
+        return verdict(False, "The kernel was not run: {0}.", emulator.why_not())
     source = source.lstrip("\n")  # so that line 1 is the kernel's first
     head = f'extern "C" __global__ void {name}({parameters})'
     if "..." in re.sub(r"//[^\n]*", "", source):
-        return Verdict(False, translate("Not yet: replace the ... by your kernel."))
+        return verdict(False, "Not yet: replace the ... by your kernel.")
     try:
         kernel = emulator.Module(source, steps=STEPS).kernels.get(name)
     except emulator.Misstep as error:
         found = re.search(r"\.cpp:(\d+):\d+: (?:fatal )?error: (.*)", str(error))
         said = f"g++ finds an error in line {found[1]}: {found[2]}." if found else f"{error}"
-        return Verdict(False, translate(f"Not yet: {said}"))
+        return verdict(False, "Not yet: {0}", said)
     if kernel is None or [p[:3] for p in kernel.parameters] != [p[:3]
                                                                 for p in _parameters(parameters)]:
-        return Verdict(False, translate(f"Not yet: the kernel has to begin with\n{head}"))
+        return verdict(False, "Not yet: the kernel has to begin with\n{0}", head)
     for case in cases:
         for _ in range(LAUNCHES):
             case.result[...] = np.nan
@@ -154,7 +153,7 @@ def _judge(source, name, parameters, cases, habits=lambda case, traffic, source:
     objection = habits(case, traffic, source) or _uncoalesced(traffic)
     if objection:
         return _wrong(objection, case)
-    return Verdict(True, translate(f"Right: {len(cases)} of {len(cases)} cases."))
+    return verdict(True, "Right: {0} of {1} cases.", len(cases), len(cases))
 
 
 def _parameters(text):
@@ -162,19 +161,15 @@ def _parameters(text):
 
 
 def _wrong(what, case):
-    threads = " x ".join(map(str, case.threads))
-    blocks = translate("1 block" if case.blocks == 1 else f"{case.blocks} blocks")
-    what = translate(what)
-    if what[-1] not in "?？":
-        what += translate(".")
-    return Verdict(False, translate(f"Not yet: {what}\n"
-                                    f"(Case: {case.says}, {blocks} of {threads} threads)"))
+    blocks = "1 block" if case.blocks == 1 else f"{case.blocks} blocks"
+    end = "" if what.endswith("?") else "."
+    return verdict(False, "Not yet: {0}\n(Case: {1}, {2} of {3} threads)", what + end, case.says,
+                   blocks, " x ".join(map(str, case.threads)))
 
 
 def _explained(said):
     said = said.partition(": ")[2]
-    advice = next((advice for part, advice in ADVICE if part in said), None)
-    return translate(f"{translate(said)}. {translate(advice)}") if advice else said
+    return next((f"{said}. {advice}" for part, advice in ADVICE if part in said), said)
 
 
 def _objection(result, expected, parameters):
