@@ -193,6 +193,15 @@ def test_bytes_of_both_ways_at_once_at_227_pixels():
         assert set(sent) == {"conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8", "logits"}
 
 
+def test_bytes_are_under_the_layer_that_reads_them():
+    """In recipe owt a dropout comes between flatten and fc6."""
+    def work(communicator):
+        Mixed(narrow("owt"), communicator).forward(batches("float32")[0][0])
+
+    for sent, _ in bytes_crossing(2, work):
+        assert set(sent) == {"fc6", "fc7", "fc8", "logits"}
+
+
 def test_lrn_without_groups_lends_two_maps():
     def work(communicator):
         net, loss = Columns(narrow("paper"), communicator), tinynet.SoftmaxCrossEntropy()

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from conftest import skip_unless_required
 from test_columns import batches, narrow
+from test_parallel import network_of_two_columns
 
 import tinynet
 from tinynet import backend
 from tinynet.parallel import (
-    Columns,
+    SPLIT,
     ColumnSGD,
     Communicator,
     DataParallel,
@@ -47,8 +48,8 @@ def train(communicator, kind, device, steps=3):
     if device == "gpu":
         backend.choose_device(f"gpu:{communicator.rank}")
         communicator = Nccl(communicator)
-    if kind == "columns":
-        net = Columns(net, communicator)
+    if kind in SPLIT:
+        net = SPLIT[kind](net, communicator)
         sgd = ColumnSGD(sgd, net)
     net.to(device).use("ops")
     if kind == "data":
@@ -61,7 +62,7 @@ def train(communicator, kind, device, steps=3):
     return net.state()["params"], communicator
 
 
-@pytest.mark.parametrize("kind", ["data", "columns"])
+@pytest.mark.parametrize("kind", ["data", *SPLIT])
 def test_gpus_compute_the_bits_of_ranks_without(gpus, kind):
     cpu, gpus = (threads.run(2, lambda communicator, device=device: train(communicator, kind, device))
                  for device in ("cpu", "gpu"))
@@ -71,14 +72,14 @@ def test_gpus_compute_the_bits_of_ranks_without(gpus, kind):
         assert gpu.sent == host.sent and gpu.received == host.received and gpu.sent["conv3"] > 0
 
 
-@pytest.mark.parametrize("kind", ["data", "columns"])
+@pytest.mark.parametrize("kind", ["data", *SPLIT])
 def test_nothing_goes_through_the_host(gpus, kind):
     """In a step nobody reads an array of a GPU, or waits for one."""
     def work(communicator):
         net, loss = narrow("paper"), tinynet.SoftmaxCrossEntropy()
         backend.choose_device(f"gpu:{communicator.rank}")
         communicator = Nccl(communicator)
-        net = (Columns(net, communicator) if kind == "columns" else net).to("gpu").use("ops")
+        net = (SPLIT[kind](net, communicator) if kind in SPLIT else net).to("gpu").use("ops")
         net = DataParallel(net, communicator, 2) if kind == "data" else net
         loss.net = net
         x, labels = batches("float32")[0]
@@ -93,6 +94,29 @@ def test_nothing_goes_through_the_host(gpus, kind):
     threads.run(2, work)
     assert gpus.meter.to_host == gpus.meter.to_device == [] and gpus.meter.synchronizations == 0
     assert sum(what[1] == "send" for what in gpus.meter.told) == sum(what[1] == "recv" for what in gpus.meter.told) > 0
+
+
+@pytest.mark.parametrize("kind", ["data", *SPLIT])
+def test_the_kernels_compute_what_ops_computes(gpus, kind):
+    """With rung cuda, in the emulator: layers of half a network hand the kernels what these can take."""
+    def work(communicator, device):
+        net, loss = network_of_two_columns(), tinynet.SoftmaxCrossEntropy()
+        if device == "gpu":
+            backend.choose_device(f"gpu:{communicator.rank}")
+            communicator = Nccl(communicator)
+        net = (SPLIT[kind](net, communicator) if kind in SPLIT else net).to(device)
+        net.use("cuda" if device == "gpu" else "ops")
+        part = DataParallel(net, communicator, 2) if kind == "data" else net
+        x = np.random.default_rng(0).standard_normal((3, *net.in_shape)).astype(np.float32)
+        loss.forward(part.forward(backend.to_device(x, device)), [0, 1, 2])
+        part.backward(loss.backward())
+        return {name: backend.to_numpy(array) for name, array in net.named_grads().items()}
+
+    cpu, gpu = (threads.run(2, lambda communicator, device=device: work(communicator, device))
+                for device in ("cpu", "gpu"))
+    for wanted, found in zip(cpu, gpu):
+        for name, array in wanted.items():
+            assert np.linalg.norm(found[name] - array) <= 1e-5 * np.linalg.norm(array), name
 
 
 def test_gradients_travel_on_a_stream_of_their_own(gpus):
@@ -231,7 +255,7 @@ def test_a_gpu_sends_to_itself(nccl):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("kind", ["data", "columns"])
+@pytest.mark.parametrize("kind", ["data", *SPLIT])
 def test_two_gpus_train_as_one(nccl, tmp_path, kind):
     if backend.gpu_count() < 2:
         pytest.skip("needs two GPUs")

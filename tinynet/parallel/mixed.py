@@ -15,7 +15,7 @@ pictures up to flatten; from there, half of the units and all pictures:
 
 from tinynet.backend import array_module
 from tinynet.data.batches import cut
-from tinynet.layers import Flatten, Layer
+from tinynet.layers import Flatten, Layer, Linear
 from tinynet.parallel.columns import Columns, bare, column
 from tinynet.parallel.communicator import ParallelError
 from tinynet.parallel.data import Part
@@ -55,22 +55,23 @@ class Mixed(Columns):
     """The layers of this rank, used as the whole network would be.
 
     Args     as of Columns
-    Raises   ParallelError unless there are two ranks, and a network with a Flatten
+    Raises   ParallelError unless there are two ranks, and a network with a Flatten and a Linear
     """
 
     def divide(self, net, communicator):
         if communicator.size != 2:
             raise ParallelError(f"--parallel mixed needs 2 ranks, not {communicator.size}")
-        places = [i for i, layer in enumerate(net) if isinstance(layer, Flatten)]
-        if not places:
-            raise ParallelError("--parallel mixed needs a network with a Flatten, above which its "
-                                "units are divided")
-        below, above = net[:places[0] + 1], net[places[0] + 1:]
+        kinds = [type(layer) for layer in net]
+        if Flatten not in kinds or Linear not in kinds:
+            raise ParallelError("--parallel mixed needs a network with a Flatten, and with fully "
+                                "connected layers, whose units are divided")
+        above = kinds.index(Flatten) + 1
+        below, above = net[:above], net[above:]
         shape = (1, *net.in_shape)
         for layer in below:
             shape = layer.output_shape(shape)
         self.below = [bare(layer) for layer in below]
-        self.gather = GatherPictures(above[0].name, communicator)
+        self.gather = GatherPictures(net[kinds.index(Linear)].name, communicator)
         return [*self.below, self.gather, *column(above, shape, communicator)]
 
     def is_divided(self, name):
