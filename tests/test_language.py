@@ -10,7 +10,7 @@ import pytest
 from test_house import ROOT
 
 from tinynet import figures, language
-from tinynet.exercises import check_relu_gradient
+from tinynet.exercises import check_relu_gradient, kernels
 from tinynet.figures.words import words_of
 
 NOT_SHOWN = {  # texts of these rooms that no reader sees in a figure, a verdict or an explanation
@@ -138,3 +138,16 @@ def test_verdicts_speak_chinese(chinese):
     assert repr(check_relu_gradient(lambda x, dy: None)).startswith("还没有完成：你的函数什么也没有返回。")
     said = repr(check_relu_gradient(lambda x, dy: dy * x))
     assert said.startswith("还不对：") and not re.search(r"[a-z]+ [a-z]+ [a-z]+", said)
+
+
+def test_a_verdict_has_its_message_in_english_too(chinese):
+    answer = check_relu_gradient(lambda x, dy: 0)
+    assert answer.message.startswith("Not yet: your function returns 0; it should return ") and answer.shown[:4] == "还不对："
+
+
+def test_what_the_emulator_says_of_a_kernel_is_chinese(chinese):
+    kernel = kernels._Case("n = 100", 2, (64,), [np.full(1, np.nan)], np.zeros(1))
+    said = kernels._explained("relu: block 1, thread 44 reads x[108], past the end of x, which has 100 elements")
+    assert repr(kernels._wrong(said, kernel)) == (
+        "还不对：线程块 1 的线程 44 读 x[108]，超出了 x 的末尾，它有 100 个元素。最后一个线程块里的线程比要做的事多："
+        "先把下标和大小比一比。\n（例子：n = 100，2 个线程块，每块 64 个线程）")

@@ -162,9 +162,10 @@ def _parameters(text):
 
 def _wrong(what, case):
     blocks = "1 block" if case.blocks == 1 else f"{case.blocks} blocks"
-    end = "" if what.endswith("?") else "."
-    return verdict(False, "Not yet: {0}\n(Case: {1}, {2} of {3} threads)", what + end, case.says,
-                   blocks, " x ".join(map(str, case.threads)))
+    text = "Not yet: {0}.\n(Case: {1}, {2} of {3} threads)"
+    if what.endswith("?"):
+        text = "Not yet: {0}\n(Case: {1}, {2} of {3} threads)"
+    return verdict(False, text, what, case.says, blocks, " x ".join(map(str, case.threads)))
 
 
 def _explained(said):
