@@ -142,7 +142,8 @@ def test_verdicts_speak_chinese(chinese):
 
 def test_a_verdict_has_its_message_in_english_too(chinese):
     answer = check_relu_gradient(lambda x, dy: 0)
-    assert answer.message.startswith("Not yet: your function returns 0; it should return ") and answer.shown[:4] == "还不对："
+    assert answer.message.startswith("Not yet: the result has shape (), it should have (4,).\n(Case: ")
+    assert answer.shown.startswith("还不对：结果的形状是 ()，应当是 (4,)。\n（例子：")
 
 
 def test_what_the_emulator_says_of_a_kernel_is_chinese(chinese):
