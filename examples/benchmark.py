@@ -12,8 +12,8 @@ of each layer is measured in the same turns. On the CPU it is the bare matrix pr
 convolution or a fully connected layer, and for all other layers a copy of as many bytes as the
 layer has to read and write. On a GPU it is the multiplications of the layer at the speed of one
 large matrix product, or its bytes at the speed of one large copy, whichever takes longer; there
-everything is measured twice, without and with TF32. Peak memory is that of a separate process which
-makes two steps.
+everything is measured twice, without and with TF32 where the GPU has it, and a turn is 20 steps in
+a row, of which it is the mean. Peak memory is that of a separate process which makes two steps.
 
 A share of 100 % means that the layer takes no longer than its products, or its copy, alone. On the
 CPU it can be more, because Winograd's convolution needs fewer multiplications than the products.
@@ -68,7 +68,9 @@ def main():
     else:
         os.environ["CUPY_TF32"] = "0"  # read by CuPy before its first product, and by our Torch
         report = in_a_fresh_process(measure, args, report)
-        if "cuda" in args.rungs:  # the products of ops have three axes, for which CuPy has no TF32
+        if not has_tf32():
+            print("no TF32: this GPU is older than compute capability 8.0")
+        elif "cuda" in args.rungs:  # those of ops have three axes, for which CuPy has no TF32
             os.environ["CUPY_TF32"], args.rungs = "1", ["cuda"]
             report = in_a_fresh_process(measure, args, report, " tf32")
     for name in report["seconds"]:
@@ -92,6 +94,12 @@ def require_cuda_of(against):
                           "build with CUDA from pytorch.org")
 
 
+def has_tf32():
+    """Return whether the GPU in use has TF32. An older one would compute in float32, unasked."""
+    import cupy
+    return int(cupy.cuda.Device().compute_capability) >= 80
+
+
 def measure(args, report, suffix=""):
     """Let the contenders take turns, and write their times into the report, names with a suffix."""
     net, x, labels = make_task(args)
@@ -108,7 +116,9 @@ def measure(args, report, suffix=""):
                 if turn > 0:  # the first turn warms up: caches, buffers, compilation
                     turns[name].append(times)
                 progress.update(1, name)
-            turns["limit"].append(limit.measure(training))
+            limits = limit.measure(training)
+            if turn > 0:
+                turns["limit"].append(limits)
     report["work"] = limit.work(training)
     report["seconds"] |= {name + suffix: median_and_spread(rows) for name, rows in turns.items()}
     for name in args.rungs:
@@ -238,7 +248,10 @@ class CPULimit(Work):
 
 
 class GPULimit(Work):
-    """Estimates each layer at the speed of one large matrix product or of one large copy."""
+    """Estimates each layer at the speed of one large matrix product or of one large copy.
+
+    Both are of random numbers: a GPU computes faster with ones, which switch fewer transistors.
+    """
 
     SIDE, BYTES = 8192, 1 << 30  # of the matrices; of the copy, read and written
 
@@ -246,14 +259,17 @@ class GPULimit(Work):
         import cupy
         super().__init__(net, x_shape)
         self.cupy = cupy
-        self.matrices = [cupy.ones((self.SIDE, self.SIDE), np.float32) for _ in range(3)]
-        self.copied = [cupy.ones(self.BYTES // 8, np.float32) for _ in range(2)]
+        numbers = np.random.default_rng(0).standard_normal(self.SIDE**2, np.float32)
+        self.matrix = cupy.asarray(numbers.reshape(self.SIDE, self.SIDE))
+        self.product = cupy.empty(self.matrix.shape, np.float32)
+        self.source = cupy.asarray(np.resize(numbers, self.BYTES // 8))
+        self.target = cupy.empty(self.source.shape, np.float32)
 
     def measure(self, training):
         """Return {(layer, phase): seconds}, and the seconds of one multiply-accumulate and byte."""
-        watch, (a, b, c) = Stopwatch("gpu"), self.matrices
-        watch.timed("product", lambda: self.cupy.matmul(a, b, out=c))
-        watch.timed("copy", lambda: self.cupy.copyto(*self.copied))
+        watch, matrix = Stopwatch("gpu"), self.matrix
+        watch.timed("product", lambda: self.cupy.matmul(matrix, matrix, out=self.product))
+        watch.timed("copy", lambda: self.cupy.copyto(self.target, self.source))
         seconds = watch.seconds()
         of_a_mac, of_a_byte = seconds["product"] / self.SIDE**3, seconds["copy"] / self.BYTES
         times = {tuple(key.rsplit(" ", 1)): max(work["macs"] * of_a_mac, work["bytes"] * of_a_byte)

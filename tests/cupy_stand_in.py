@@ -308,7 +308,7 @@ class _Device:
 
     mem_info = (8 << 30, 16 << 30)
     pci_bus_id = property(lambda self: f"0000:0{self.id}:00.0")
-    compute_capability = "00"
+    compute_capability = "80"
 
     def __init__(self, device=None):
         self.id = getattr(_current, "device", 0) if device is None else device
@@ -345,7 +345,8 @@ _numbers = itertools.count()
 _current = threading.local()
 _default = _Stream()
 cuda = types.SimpleNamespace(
-    alloc_pinned_memory=bytearray, get_current_stream=lambda: getattr(_current, "stream", _default), Device=_Device, Event=_Event, Stream=_Stream,
+    alloc_pinned_memory=bytearray, get_current_stream=lambda: getattr(_current, "stream", _default),
+    Device=_Device, Event=_Event, Stream=_Stream,
     get_elapsed_time=_elapsed_time,
     runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, driverGetVersion=lambda: 12080,
                                   runtimeGetVersion=lambda: 12090, CUDARuntimeError=_CUDARuntimeError,

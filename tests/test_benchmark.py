@@ -22,6 +22,8 @@ def benchmark(monkeypatch):
     from tinynet.layers import LRN, Conv2d, Dropout, Flatten, Linear, MaxPool, ReLU
     monkeypatch.syspath_prepend(EXAMPLES)
     import benchmark
+    import contenders
+    monkeypatch.setattr(contenders, "IN_A_ROW", 2)
 
     def tiny(recipe, image_size, rng):
         layers = [Conv2d("conv1", 4, 3, groups=1, need_dx=False), LRN("lrn1"), ReLU("relu1"), MaxPool("pool1", 3, 2),
@@ -78,7 +80,13 @@ def test_on_a_gpu_everything_is_measured_with_and_without_tf32(benchmark, stand_
     assert "cuda: " in printed and "times as fast as ops" in printed and "cuda tf32: " in printed
 
 
-def test_a_step_on_a_gpu_waits_once_when_all_is_over(benchmark, stand_in):
+def test_a_gpu_without_tf32_is_not_said_to_have_it(benchmark, stand_in, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(stand_in.cuda.Device, "compute_capability", "75")
+    check_complete(run(benchmark, monkeypatch, tmp_path, "--device", "gpu", "--rungs", "cuda"), ["cuda"], {"limit"})
+    assert "no TF32: this GPU is older than compute capability 8.0" in capsys.readouterr().out
+
+
+def test_the_steps_of_a_turn_on_a_gpu_are_waited_for_when_all_are_over(benchmark, stand_in):
     import contenders
     net = tinynet.AlexNet("paper", 9, np.random.default_rng(0))
     net.to("gpu")
@@ -86,8 +94,8 @@ def test_a_step_on_a_gpu_waits_once_when_all_is_over(benchmark, stand_in):
     contender.step()
     stand_in.meter.reset()
     contender.step()
-    assert (stand_in.meter.synchronizations, stand_in.meter.to_host) == (1, [])
-    assert stand_in.meter.to_device == [(2,)]  # the labels: the batch is there
+    assert (stand_in.meter.synchronizations, stand_in.meter.to_host) == (2, [])  # of one divided step, and of two
+    assert stand_in.meter.to_device == 3 * [(2,)]  # the labels: the batch is there
 
 
 def test_the_limit_is_the_longer_of_product_and_copy(benchmark, stand_in, monkeypatch):

@@ -21,6 +21,7 @@ from tinynet.backend import to_numpy
 from tinynet.cuda import kernels
 from tinynet.cuda.augment import augment
 from tinynet.data import Augmentation, principal_axes, sample
+from tinynet.evaluation import memory_advice
 from tinynet.layers import Conv2d
 from tinynet.runs import read_metrics
 from tinynet.summary import WORKSPACE_BYTES
@@ -77,7 +78,7 @@ def raises(error):
     ((12080, 12090), None, lambda count: np.ones(count), "a test kernel gave a wrong sum"),
     ((12080, 12090), None, raises(OSError("libnvrtc.so.12: cannot open")),
      "a test kernel failed: libnvrtc.so.12: cannot open; if files of CUDA are missing, install them for CuPy: "
-     "pip install 'cupy-cuda12x[ctk]'"),
+     "pip install 'cupy-cuda12x[ctk]'; a PyTorch beside it must be one for CUDA 12"),
     ((13000, 13000), None, raises(OSError("libnvrtc.so.13: cannot open")),
      "a test kernel failed: libnvrtc.so.13: cannot open; if files of CUDA are missing, install them for CuPy: "
      "pip install 'cupy-cuda13x[ctk]'")])
@@ -396,9 +397,41 @@ def test_the_largest_batch_is_the_largest(batch_size):
     assert summary.largest_batch(0) == 0
 
 
+@pytest.mark.parametrize("error, message", [
+    (MemoryError("Out of memory allocating 5 bytes"), "should fit"),
+    (RuntimeError("cudaErrorMemoryAllocation: out of memory"), "should fit"),
+    (RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: out of memory"), "should fit"),
+    (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), "should fit"),
+    (RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED"), "EXECUTION_FAILED"),
+    (RuntimeError("call run.record"), "run.record")])
+def test_each_error_that_means_a_full_memory_is_known(stand_in, monkeypatch, error, message):
+    net, loss, sgd = small_network("gpu", "cuda")
+    with pytest.raises(type(error) if message != "should fit" else MemoryError, match=message):
+        with memory_advice(net, 8):
+            raise error
+
+
+def test_what_the_pool_holds_counts_as_free(stand_in, monkeypatch):
+    monkeypatch.setattr(stand_in.cuda.Device, "mem_info", (100, 1000))
+    held = stand_in.zeros(50, np.uint8)
+    needed = 100 + stand_in.get_default_memory_pool().total_bytes()
+    assert backend.choose_device("gpu", needed)[0] == "gpu" and held.nbytes == 50
+    with pytest.raises(tinynet.DeviceError, match="are needed"):
+        backend.choose_device("gpu", needed + 1)
+
+
+def test_the_probe_ends_with_a_product(stand_in, monkeypatch):
+    """Which loads cuBLAS: with a PyTorch for CUDA 13 beside a CuPy for CUDA 12 it cannot be found, all else works."""
+    monkeypatch.setattr(stand_in.ndarray, "__matmul__", raises(ImportError("libcublas.so.12: cannot open")))
+    assert backend.why_no_gpu().startswith("a test kernel failed: libcublas.so.12: cannot open")
+    monkeypatch.setattr(stand_in.ndarray, "__matmul__", lambda a, b: a)
+    assert backend.why_no_gpu().startswith("a test product gave a wrong sum")
+
+
 @pytest.mark.parametrize("free, advice", [
     (20, "20 should fit: --batch-size 20"), (64, "32 should fit: --batch-size 32"), (0, "not even one image fits")])
 def test_out_of_memory_says_what_would_have_fitted(stand_in, monkeypatch, free, advice):
+    gc.collect()  # what goes while memory is being asked for would be counted twice
     net, loss, sgd = small_network("gpu", "cuda")
     x, labels = np.ones((64, 3, 19, 19), np.float32), np.zeros(64, int)
     total = net.summary().training_bytes(free)

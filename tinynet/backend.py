@@ -96,7 +96,7 @@ def synchronize(x):
 
 
 def has_gpu():
-    """Return whether a GPU is usable: CuPy imports, finds one, and computes a small sum on it."""
+    """Return whether a GPU is usable: CuPy imports, finds one, and computes a small product."""
     return why_no_gpu() is None
 
 
@@ -120,14 +120,28 @@ def why_no_gpu(number=None):
             cupy.cuda.Device(number).use()
         if int(cupy.arange(4).sum()) != 6:
             return "a test kernel gave a wrong sum; the GPU or its driver is faulty"
+        ones = cupy.ones((4, 4), np.float32)
+        if float((ones @ ones).sum()) != 64:  # the first product loads cuBLAS
+            return "a test product gave a wrong sum; the GPU or its driver is faulty"
     except Exception as error:  # of CuPy, CUDA, NVRTC or the system: each means that it is unusable
-        if isinstance(error, MemoryError) or "cudaErrorMemoryAllocation" in str(error):
+        if is_out_of_memory(error):
             return ("its memory is full; nvidia-smi shows which processes use it; "
                     "choose another GPU with --device gpu:N")
         version = cupy.cuda.runtime.runtimeGetVersion() // 1000
         return (f"a test kernel failed: {_first_line(error)}; if files of CUDA are missing, "
-                f"install them for CuPy: pip install 'cupy-cuda{version}x[ctk]'")
+                f"install them for CuPy: pip install 'cupy-cuda{version}x[ctk]'; a PyTorch beside "
+                f"it must be one for CUDA {version}")
     return None
+
+
+def is_out_of_memory(error):
+    """Return whether an exception says that memory is full.
+
+    CuPy's own is a MemoryError. Those of CUDA and cuBLAS, which take memory of their own, are
+    RuntimeErrors that begin with a name.
+    """
+    return isinstance(error, MemoryError) or str(error).startswith((
+        "cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"))
 
 
 def _why_no_cuda(runtime, number):
@@ -186,8 +200,7 @@ def choose_device(wanted, needed_bytes=0):
 
 
 def _why_too_small(number, needed_bytes):
-    free, _ = _cupy().cuda.Device(number).mem_info
-    if free >= needed_bytes:
+    if available_bytes() >= needed_bytes:  # of GPU `number`, which is in use since it was tested
         return None
     return (f"about {needed_bytes / 2**30:.1f} GiB are needed, GPU {number} has "
             f"{_free_and_total(number)} free; lower --batch-size, or choose another GPU with "

@@ -79,13 +79,13 @@ def predict(net, x):
 
 @contextlib.contextmanager
 def memory_advice(net, N):
-    """If batches of N images fill the memory of a GPU, let the MemoryError say how many would
+    """If batches of N images fill the memory of a GPU, raise a MemoryError that says how many would
     fit.
     """
     try:
         yield
-    except MemoryError:
-        if net.device == "cpu":
+    except (MemoryError, RuntimeError) as error:
+        if net.device == "cpu" or not backend.is_out_of_memory(error):
             raise
         raise MemoryError(would_have_fitted(net, N)) from None
 

@@ -105,7 +105,7 @@ class Run:
             if error is not None and self.is_first:
                 self.lock.release()
         in_a_step = self._step_began is not None
-        if isinstance(error, MemoryError) and in_a_step and self.net.device != "cpu":
+        if in_a_step and self.net.device != "cpu" and backend.is_out_of_memory(error):
             raise MemoryError(would_have_fitted(self.net, self.batches.batch_size)) from None
 
     def epochs(self):
