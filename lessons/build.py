@@ -313,15 +313,15 @@ def build_chinese(source, check):
     wrong = list(objections(english, chinese, terms_of((CHINESE / "glossary.md").read_text(encoding="utf-8"))))
     if wrong:
         raise LessonError("\n".join(f"{name}: {each}" for each in wrong))
-    fresh = notebook_of(chinese_cells_of(english, chinese))
+    cells = chinese_cells_of(english, chinese)
     there = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {"cells": []}
     wrong = translation_difference(json.loads(original.with_suffix(".ipynb").read_text(encoding="utf-8")), there)
     if check:
-        texts = [["".join(cell["source"]) for cell in notebook["cells"]] for notebook in (there, fresh)]
-        if wrong or texts[0] != texts[1]:
+        if wrong or [(cell["cell_type"], "".join(cell["source"])) for cell in there["cells"]] != cells:
             raise LessonError(f"zh/{target.name}: {wrong or 'its text is not that of the source'}; "
                               f"python lessons/build.py zh/{source.stem[:2]}")
         return
+    fresh = notebook_of(cells)
     if wrong:
         fresh = execute(fresh, name, "zh")
     else:

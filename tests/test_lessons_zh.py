@@ -97,3 +97,12 @@ def test_outputs_are_compared_by_their_numbers():
     assert "numbers" in build.translation_difference(notebook("3 of 4"), notebook("4 个中的 2 个"))
     assert "numbers" in build.translation_difference(notebook("3 of 4"), notebook("4 个"))
     assert "code" in build.translation_difference(notebook("3"), notebook("3", "g()"))
+
+
+def test_the_glossary_is_in_the_order_of_its_syllables():
+    from pypinyin import Style, lazy_pinyin
+    text = (build.CHINESE / "glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE)[1:]
+    syllables = [[(each.lower().rstrip("12345") or each, each)
+                  for each in lazy_pinyin(term, style=Style.TONE3, neutral_tone_with_five=True)] for term in terms]
+    assert len(terms) >= 150 and syllables == sorted(syllables)

@@ -83,7 +83,7 @@ def _find(text):
 
 
 def _pattern(text):
-    """Return a compiled pattern: each {0} of a text matches as little as possible, in a sentence."""
+    """Return a pattern: each {0} of a text matches as little as possible of one sentence."""
     parts = re.split(r"\{(\d)\}", text)
     parts[::2] = map(re.escape, parts[::2])
     parts[1::2] = [f"(?P<_{number}>(?:(?!\\. ).)+?)" for number in parts[1::2]]
