@@ -44,8 +44,7 @@ def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
     N, K, OH, OW = y_shape
     require_shape("conv2d_backward", "dy", dy.shape, y_shape)
     dy, x, w = require_arrays("conv2d_backward", dy=dy, x=x, w=w)
-    dx, db = new_like(x) if need_dx else None, new_like(x, (K,))
-    launch_blocks("conv", "conv2d_db_2", K, DB_THREADS, dy, db, N, K, OH * OW)
+    dx = new_like(x) if need_dx else None
     kernels = w.reshape(groups, K // groups, -1)                          # (G, K/G, C/G*KH*KW)
     dkernels = array_module(w).zeros_like(kernels)                        # (G, K/G, C/G*KH*KW)
     for piece in _pieces(x, w, OH * OW, groups):
@@ -60,7 +59,15 @@ def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
         if need_dx:  # the columns are no longer needed: their gradient overwrites them
             _multiply(kernels.transpose(0, 2, 1), group_dproduct, group_cols)
             _col2im(cols, dx[piece], w.shape[2:], (OH, OW), stride, pad)
-    return dx, dkernels.reshape(w.shape), db
+    return dx, dkernels.reshape(w.shape), bias_gradient(dy)
+
+
+def bias_gradient(dy):
+    """Return db (K,), the sum of dy (N, K, OH, OW) over images and positions."""
+    N, K, OH, OW = dy.shape
+    db = new_like(dy, (K,))
+    launch_blocks("conv", "conv2d_db_2", K, DB_THREADS, dy, db, N, K, OH * OW)
+    return db
 
 
 def im2col(x, kh, kw, stride, pad, ceil=False):

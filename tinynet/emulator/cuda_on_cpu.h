@@ -6,6 +6,8 @@
 // the other. They lie in a section of their own, by which the runtime knows them. The driver
 // rewrites `extern __shared__ T name[]`.
 #define __shared__ static __attribute__((section("emulated_shared")))
+#define __align__(bytes) __attribute__((aligned(bytes)))
+#define __launch_bounds__(threads)
 #define __syncthreads() emulator_barrier(__LINE__)
 
 struct emulated_uint3 { unsigned int x, y, z; };
@@ -14,6 +16,7 @@ extern "C" {
 extern const emulated_uint3 threadIdx, blockIdx, blockDim, gridDim;
 void emulator_barrier(int line);
 void* emulator_dynamic_shared();
+void emulator_mma(float* d, const float* a, const float* b, int line);
 }
 
 // No headers: they would take longer to read than the kernels. CUDA's functions are for float and
@@ -32,6 +35,17 @@ inline int max(int a, int b) { return a < b ? b : a; }
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return (unsigned __int128)a * b >> 64;
 }
+
+// Tensor cores. TF32 has 13 bits fewer than float; mma ignores them, to_tf32 rounds to what is left,
+// a tie away from zero.
+inline float to_tf32(float x) {
+    unsigned int bits;
+    __builtin_memcpy(&bits, &x, 4);
+    bits = (bits & 0x7f800000) == 0x7f800000 ? bits : (bits + 0x1000) & ~0x1fffu;
+    __builtin_memcpy(&x, &bits, 4);
+    return x;
+}
+#define mma(d, a, b) emulator_mma(d, a, b, __LINE__)
 
 // for the calls that the driver writes
 #define UNWATCHED __attribute__((no_sanitize("thread", "undefined")))

@@ -14,6 +14,7 @@
 //   - a read of shared memory that nobody has written to since the block began
 //   - an index past the end of a shared array, an int that overflows, a division by zero
 //   - a barrier that not all threads of the block come to
+//   - a matrix instruction that not all threads of the warp come to
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
@@ -53,7 +54,13 @@ namespace {
 const size_t STACK = 64 << 10;
 const unsigned NOBODY = 0, MANY = ~0u;
 
-struct Fiber { ucontext_t context; char* stack; unsigned thread; int line; bool waits; };
+struct Fiber {
+    ucontext_t context;
+    char* stack;
+    unsigned thread;
+    int line;
+    bool waits, for_warp;  // for the other threads of its block, or only of its warp
+};
 // who was here last, and after which barrier
 struct Visit { unsigned thread; unsigned long long epoch; };
 struct SharedByte { Visit write, read; };
@@ -74,6 +81,12 @@ void (*entry)(void**);
 void** entry_arguments;
 char message[400];
 bool failed;
+
+// The pieces of two matrices that a warp multiplies, as its threads hold them; two, in turn, so that
+// nobody overwrites what another thread has still to read.
+struct Pieces { float a[WARP][4], b[WARP][2]; };
+Pieces pieces[2][1024 / WARP];
+bool turn_of_pieces[1024];
 
 ucontext_t scheduler;
 std::vector<Fiber*> fibers;     // all that were ever made, for use again
@@ -262,8 +275,39 @@ void give_turn(Fiber* f) {
     swapcontext(&scheduler, &f->context);
 }
 
+// Lets the threads of every warp go on that have all come to the same instruction. False if some
+// wait for threads of their warp that do not come.
+bool release_warps(std::vector<Fiber*>& waiting) {
+    std::map<unsigned, std::vector<Fiber*>> warps;
+    std::vector<Fiber*> again;
+    for (Fiber* f : waiting) {
+        if (f->for_warp) warps[f->thread / WARP].push_back(f);
+        else again.push_back(f);
+    }
+    for (auto& [warp, members] : warps) {
+        for (Fiber* f : members)
+            if (f->line != members[0]->line || members.size() < WARP) {
+                running = f;
+                set_thread(f->thread);
+                complain("waits for its warp at line %d, where only %zu threads of it come",
+                    f->line, (size_t)std::count_if(members.begin(), members.end(),
+                                                   [f](Fiber* o) { return o->line == f->line; }));
+                return false;
+            }
+        shuffle(members);
+        for (Fiber* f : members) {
+            give_turn(f);
+            if (failed) return false;
+            if (f->waits) again.push_back(f);
+        }
+    }
+    waiting = again;
+    return true;
+}
+
 void run_block() {
     block_epoch = ++epoch;
+    std::fill(std::begin(turn_of_pieces), std::end(turn_of_pieces), false);
     order.resize(launch->threads_x * launch->threads_y);
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
     shuffle(order);
@@ -276,6 +320,11 @@ void run_block() {
         if (f->waits) waiting.push_back(f);
     }
     while (!waiting.empty() && !failed) {
+        auto for_warp = [](Fiber* f) { return f->for_warp; };
+        if (std::any_of(waiting.begin(), waiting.end(), for_warp)) {
+            if (!release_warps(waiting)) return;
+            continue;
+        }
         running = waiting[0];
         set_thread(running->thread);
         for (Fiber* f : waiting)
@@ -302,16 +351,44 @@ void run_block() {
     }
 }
 
+void wait(int line, bool for_warp) {
+    Fiber* me = running;
+    me->line = line;
+    me->waits = true;
+    me->for_warp = for_warp;
+    swapcontext(&me->context, &scheduler);
+    set_thread(me->thread);
+}
+
+float tf32(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    bits &= ~0x1fffu;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
 }  // namespace
 
 extern "C" {
 
-void emulator_barrier(int line) {
-    Fiber* me = running;
-    me->line = line;
-    me->waits = true;
-    swapcontext(&me->context, &scheduler);
-    set_thread(me->thread);
+void emulator_barrier(int line) { wait(line, false); }
+
+// mma.sync.m16n8k8 of PTX: d (16, 8) += a (16, 8) b (8, 8). Element (row, k) of a is with lane
+// 4 * (row % 8) + k % 4, as its number row / 8 + k / 4 * 2; (k, column) of b with lane
+// 4 * column + k % 4, as its number k / 4.
+void emulator_mma(float* d, const float* a, const float* b, int line) {
+    unsigned me = running->thread, lane = me % WARP;
+    Pieces& of_warp = pieces[turn_of_pieces[me] = !turn_of_pieces[me]][me / WARP];
+    memcpy(of_warp.a[lane], a, sizeof of_warp.a[lane]);
+    memcpy(of_warp.b[lane], b, sizeof of_warp.b[lane]);
+    wait(line, true);
+    for (unsigned e = 0; e < 4; ++e) {
+        unsigned row = lane / 4 + e / 2 * 8, column = lane % 4 * 2 + e % 2;
+        for (unsigned k = 0; k < 8; ++k)
+            d[e] += tf32(of_warp.a[row % 8 * 4 + k % 4][row / 8 + k / 4 * 2]) *
+                    tf32(of_warp.b[column * 4 + k % 4][k / 4]);
+    }
 }
 
 void* emulator_dynamic_shared() { return dynamic_shared.data(); }
