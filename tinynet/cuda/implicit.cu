@@ -59,7 +59,7 @@ struct Product {              // what one block has to do
 
     __device__ void write(int i, int j, real sum) const {
         i += top, j += left;
-        if (i < I && j < J) c[rows[I + i] + columns[J + j]] = sum + bias[i];
+        if (i < I && j < J) c[rows[I + i] + columns[J + j]] = first == 0 ? sum + bias[i] : sum;
     }
 };
 
