@@ -74,34 +74,34 @@ __device__ void product_1(const Product& p) {
 }
 
 // ---- version 2 ---------------------------------------------------------------------------------
-// What one thread brings of the two tiles of a step. Neighbouring threads read neighbouring r of a,
-// which lie side by side in w and dy, and neighbouring columns of b.
+// What one thread brings of the two tiles of a step: of a one inner index in A rows, of b one column
+// at B inner indices. Neighbouring threads read neighbouring r of a, which lie side by side in w
+// and dy, and neighbouring columns of b.
 struct Load {
-    static const int A = (ROWS * DEPTH + THREADS - 1) / THREADS;
-    static const int B = (COLUMNS * DEPTH + THREADS - 1) / THREADS;
-    index_t rows[A], columns[B];  // the offsets do not change from step to step
+    static const int A = ROWS * DEPTH / THREADS, B = COLUMNS * DEPTH / THREADS;
+    static const int A_APART = THREADS / DEPTH, B_APART = THREADS / COLUMNS;
+    int i, r_of_a, j, r_of_b;     // the first of each, in the tile
+    index_t rows[A];              // the offsets do not change from step to step
+    const real* column;
     real a[A], b[B];
 
-    __device__ static int number(int s) { return threadIdx.x + s * THREADS; }
-
-    __device__ Load(const Product& p) {
+    __device__ Load(const Product& p)
+        : i(threadIdx.x / DEPTH), r_of_a(threadIdx.x % DEPTH),
+          j(threadIdx.x % COLUMNS), r_of_b(threadIdx.x / COLUMNS), column(p.b + p.b_column(j)) {
         #pragma unroll
-        for (int s = 0; s < A; ++s) rows[s] = p.a_row(number(s) / DEPTH);
-        #pragma unroll
-        for (int s = 0; s < B; ++s) columns[s] = p.b_column(number(s) % COLUMNS);
+        for (int s = 0; s < A; ++s) rows[s] = p.a_row(i + s * A_APART);
     }
 
     // Reads from memory; zeros past the end of the slice.
     __device__ void read(const Product& p, int start) {
+        int r = start + r_of_a;
+        const real* inner = p.a + (r < p.last ? p.inner[r] : 0);
         #pragma unroll
-        for (int s = 0; s < A; ++s) {
-            int r = start + number(s) % DEPTH;
-            a[s] = r < p.last ? p.a[rows[s] + p.inner[r]] : 0;
-        }
+        for (int s = 0; s < A; ++s) a[s] = r < p.last ? inner[rows[s]] : 0;
         #pragma unroll
         for (int s = 0; s < B; ++s) {
-            int r = start + number(s) / COLUMNS;
-            b[s] = r < p.last ? p.b[p.inner[p.R + r] + columns[s]] : 0;
+            r = start + r_of_b + s * B_APART;
+            b[s] = r < p.last ? column[p.inner[p.R + r]] : 0;
         }
     }
 
@@ -109,13 +109,9 @@ struct Load {
     // row to the next a_i.
     __device__ void write(real* a_tile, real* b_tile, int a_r = A_STEP, int a_i = 1) const {
         #pragma unroll
-        for (int s = 0; s < A; ++s)
-            if (number(s) < ROWS * DEPTH)
-                a_tile[number(s) % DEPTH * a_r + number(s) / DEPTH * a_i] = a[s];
+        for (int s = 0; s < A; ++s) a_tile[r_of_a * a_r + (i + s * A_APART) * a_i] = a[s];
         #pragma unroll
-        for (int s = 0; s < B; ++s)
-            if (number(s) < COLUMNS * DEPTH)
-                b_tile[number(s) / COLUMNS * B_STEP + number(s) % COLUMNS] = b[s];
+        for (int s = 0; s < B; ++s) b_tile[(r_of_b + s * B_APART) * B_STEP + j] = b[s];
     }
 };
 
@@ -363,12 +359,15 @@ __device__ void product_8(const Product& p) {
 #endif
 
 // ---- the kernel --------------------------------------------------------------------------------
+// So many blocks are to fit into a multiprocessor at a time: 512 threads then, with at most 128
+// registers each. The 64 sums of version 4 are 128 registers in double.
+#define RESIDENT (sizeof(real) == sizeof(float) ? 512 / THREADS : 1)
 #define PASTE(name, version) name##version
 #define PRODUCT(version) PASTE(product_, version)
 
 // Blocks go down the rows first, so that those which read the same columns run at the same time;
 // then across the columns, the G groups and the slices, of `length` inner indices each.
-extern "C" __global__ void __launch_bounds__(THREADS) multiply(
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) multiply(
         const real* __restrict__ a, const real* __restrict__ b, const real* __restrict__ bias,
         real* __restrict__ c, const index_t* __restrict__ rows, const index_t* __restrict__ inner,
         const index_t* __restrict__ columns, int I, int J, int R, int G,

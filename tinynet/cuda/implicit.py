@@ -42,7 +42,8 @@ def tile(version, rows):
     if version < 4:
         return (Tile(1, 16, 16, 16, 256), Tile(2, 16, 16, 16, 256),
                 Tile(3, 64, 64, 8, 512))[version - 1]
-    ROWS = min((128, 96, 64), key=lambda ROWS: ceil_div(rows, ROWS) * ROWS)  # with the least waste
+    heights = (128, 64) if version < TENSOR_CORES else (128, 96, 64)
+    ROWS = min(heights, key=lambda height: ceil_div(rows, height) * height)  # with the least waste
     if version < TENSOR_CORES:
         return Tile(version, ROWS, 128, 8, 2 * ROWS)
     return Tile(version, ROWS, 128, 16, *((128, 64, 32) if ROWS == 64 else (256, ROWS // 2, 32)))

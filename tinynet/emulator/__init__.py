@@ -173,7 +173,7 @@ def _check_limits(name, grid, block, shared):
 
 
 def _signatures(text):
-    text = re.sub(r"//[^\n]*|__restrict__ |__launch_bounds__\(\w+\) ", "", text)
+    text = re.sub(r"//[^\n]*|__restrict__ |__launch_bounds__\([\w, ]+\) ", "", text)
     return re.findall(r'extern "C" __global__ void (\w+)\(([^)]*)\)', text)
 
 

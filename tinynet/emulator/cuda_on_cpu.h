@@ -7,7 +7,7 @@
 // rewrites `extern __shared__ T name[]`.
 #define __shared__ static __attribute__((section("emulated_shared")))
 #define __align__(bytes) __attribute__((aligned(bytes)))
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 #define __syncthreads() emulator_barrier(__LINE__)
 
 struct emulated_uint3 { unsigned int x, y, z; };
