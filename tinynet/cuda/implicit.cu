@@ -82,12 +82,12 @@ struct Load {
     static const int A_APART = THREADS / DEPTH, B_APART = THREADS / COLUMNS;
     int i, r_of_a, j, r_of_b;     // the first of each, in the tile
     index_t rows[A];              // the offsets do not change from step to step
-    const real* column;
+    index_t column;
     real a[A], b[B];
 
     __device__ Load(const Product& p)
         : i(threadIdx.x / DEPTH), r_of_a(threadIdx.x % DEPTH),
-          j(threadIdx.x % COLUMNS), r_of_b(threadIdx.x / COLUMNS), column(p.b + p.b_column(j)) {
+          j(threadIdx.x % COLUMNS), r_of_b(threadIdx.x / COLUMNS), column(p.b_column(j)) {
         #pragma unroll
         for (int s = 0; s < A; ++s) rows[s] = p.a_row(i + s * A_APART);
     }
@@ -95,13 +95,13 @@ struct Load {
     // Reads from memory; zeros past the end of the slice.
     __device__ void read(const Product& p, int start) {
         int r = start + r_of_a;
-        const real* inner = p.a + (r < p.last ? p.inner[r] : 0);
+        index_t inner = r < p.last ? p.inner[r] : 0;
         #pragma unroll
-        for (int s = 0; s < A; ++s) a[s] = r < p.last ? inner[rows[s]] : 0;
+        for (int s = 0; s < A; ++s) a[s] = r < p.last ? p.a[inner + rows[s]] : 0;
         #pragma unroll
         for (int s = 0; s < B; ++s) {
             r = start + r_of_b + s * B_APART;
-            b[s] = r < p.last ? column[p.inner[p.R + r]] : 0;
+            b[s] = r < p.last ? p.b[p.inner[p.R + r] + column] : 0;
         }
     }
 
@@ -197,7 +197,7 @@ struct Results {
     __device__ Results(int i, int j) : i(i), j(j), sums{} {}
 
     __device__ void add_products(const real* a_tile, const real* b_tile) {
-        #pragma unroll
+        #pragma unroll 4  // with 8, version 7 runs out of registers
         for (int r = 0; r < DEPTH; ++r) {
             real a[EIGHT], b[EIGHT];
             read_four(a, a_tile + r * A_STEP + i);
