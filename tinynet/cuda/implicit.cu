@@ -359,9 +359,9 @@ __device__ void product_8(const Product& p) {
 #endif
 
 // ---- the kernel --------------------------------------------------------------------------------
-// So many blocks are to fit into a multiprocessor at a time: 512 threads then, with at most 128
-// registers each. The 64 sums of version 4 are 128 registers in double.
-#define RESIDENT (sizeof(real) == sizeof(float) ? 512 / THREADS : 1)
+// Two blocks of 256 threads are to fit into a multiprocessor at a time, so that one computes while
+// the other waits: this leaves 128 registers to a thread. In double, its 64 sums alone take them.
+#define RESIDENT (sizeof(real) == sizeof(float) && THREADS == 256 ? 2 : 1)
 #define PASTE(name, version) name##version
 #define PRODUCT(version) PASTE(product_, version)
 

@@ -40,7 +40,7 @@ class Tile(typing.NamedTuple):
 def tile(version, rows):
     """Return the tile of a version for a matrix of so many rows: where it can, one that fits."""
     if version < 4:
-        return (Tile(1, 16, 16, 16, 256), Tile(2, 16, 16, 16, 256),
+        return (Tile(1, 16, 16, 16, 256, 16, 16), Tile(2, 16, 16, 16, 256, 16, 16),
                 Tile(3, 64, 64, 8, 512))[version - 1]
     heights = (128, 64) if version < TENSOR_CORES else (128, 96, 64)
     ROWS = min(heights, key=lambda height: ceil_div(rows, height) * height)  # with the least waste
