@@ -33,6 +33,7 @@ ARROWS = {
     "threads": {"backend"},
     "cpu": HELPERS | {"ops", "threads"},
     "cuda": HELPERS | {"ops"},
+    "cuda command line": HELPERS | {"cuda", "console"},
     "layers": HELPERS | {"ops", "init"},
     "losses": HELPERS | {"ops"},
     "optim": HELPERS | {"ops", "checkpoint"},

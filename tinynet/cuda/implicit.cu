@@ -21,8 +21,8 @@
 // Version 2  A block computes ROWS x COLUMNS results. In steps of DEPTH it copies a tile of a and a
 //            tile of b into shared memory, so that each number is read from memory once for all
 //            results of the block that need it.
-// Version 3  A thread computes EIGHT results below each other: it reads one number of b for all of
-//            them. Now shared memory is the narrow place: 9 loads for 8 products instead of 2 for 1.
+// Version 3  A thread computes EIGHT results below each other, and reads one number of b for all of
+//            them: 9 loads from shared memory for 8 products, instead of 2 for 1.
 // Version 4  A thread computes EIGHT x EIGHT results in registers: 16 loads for 64 products.
 // Version 5  Four numbers with each load. A thread's eight rows are two times four, half a tile
 //            apart, and so are its columns: then neighbouring threads read neighbouring fours.
@@ -42,8 +42,8 @@
 // ROWS COLUMNS DEPTH WARP_ROWS WARP_COLUMNS THREADS and VERSION are given by implicit.py.
 
 #define EIGHT 8
-#define A_STEP (ROWS + 4)     // from one r to the next in a tile: with the 4 and 8 elements that are
-#define B_STEP (COLUMNS + 8)  // never used, threads that work together meet different banks
+#define A_STEP (ROWS + 4)     // elements from one r to the next in a tile. 4 and 8 of them are never
+#define B_STEP (COLUMNS + 8)  // used: so threads that work together meet different banks
 
 struct Product {              // what one block has to do
     const real *a, *b, *bias;
@@ -74,9 +74,9 @@ __device__ void product_1(const Product& p) {
 }
 
 // ---- version 2 ---------------------------------------------------------------------------------
-// What one thread brings of the two tiles of a step: of a one inner index in A rows, of b one column
-// at B inner indices. Neighbouring threads read neighbouring r of a, which lie side by side in w
-// and dy, and neighbouring columns of b.
+// What one thread brings of the two tiles of a step: of a, one inner index in A rows; of b, one
+// column at B inner indices. Neighbouring threads read neighbouring r of a, which lie side by side
+// in w and dy, and neighbouring columns of b.
 struct Load {
     static const int A = ROWS * DEPTH / THREADS, B = COLUMNS * DEPTH / THREADS;
     static const int A_APART = THREADS / DEPTH, B_APART = THREADS / COLUMNS;

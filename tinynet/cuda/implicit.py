@@ -21,8 +21,8 @@ from tinynet.shapes import ceil_div, conv2d_shape, pair, require_shape
 
 VERSIONS = range(1, 9)
 TENSOR_CORES = 8      # the version that needs them
-ENOUGH_BLOCKS = 528   # four for each multiprocessor of an H100: long sums are cut until there are so
-                      # many, on any GPU, so that every GPU adds in the same order
+ENOUGH_BLOCKS = 528   # four for each multiprocessor of an H100: long sums are cut until there are
+                      # so many, on any GPU, so that every GPU adds in the same order
 
 
 class Tile(typing.NamedTuple):
@@ -201,8 +201,8 @@ def _multiply(version, describe, sizes, a, b, c, bias=None):
     if bias is None:
         bias = xp.zeros(sizes.G * I, c.dtype)
     launch_blocks("implicit", "multiply", blocks * slices, of.THREADS,
-                  a, b, bias, parts, rows, inner, columns, I, J, R, sizes.G, *groups, length, c.size,
-                  **of._asdict())
+                  a, b, bias, parts, rows, inner, columns, I, J, R, sizes.G, *groups,
+                  length, c.size, **of._asdict())
     if slices > 1:
         c[...] = parts.sum(axis=0)
 

@@ -36,8 +36,8 @@ inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
     return (unsigned __int128)a * b >> 64;
 }
 
-// Tensor cores. TF32 has 13 bits fewer than float; mma ignores them, to_tf32 rounds to what is left,
-// a tie away from zero.
+// Tensor cores. TF32 has 13 bits fewer than float: mma ignores them, to_tf32 rounds to the nearest
+// number without them, a tie away from zero.
 inline float to_tf32(float x) {
     unsigned int bits;
     __builtin_memcpy(&bits, &x, 4);

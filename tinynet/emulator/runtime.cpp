@@ -82,8 +82,8 @@ void** entry_arguments;
 char message[400];
 bool failed;
 
-// The pieces of two matrices that a warp multiplies, as its threads hold them; two, in turn, so that
-// nobody overwrites what another thread has still to read.
+// The pieces of two matrices that a warp multiplies, as its threads hold them. There are two, used
+// in turn, so that no thread overwrites what another has still to read.
 struct Pieces { float a[WARP][4], b[WARP][2]; };
 Pieces pieces[2][1024 / WARP];
 bool turn_of_pieces[1024];

@@ -1,0 +1,156 @@
+"""Check and time every version of the convolution at AlexNet's shapes, on a GPU.
+
+    python -m tinynet.cuda conv           products in float32
+    python -m tinynet.cuda conv --tf32    the products of cuBLAS in TF32, as version 8 has them
+
+Each version is first compared with the columns and cuBLAS in float64. dw includes db; dx is what
+the whole backward takes beyond that. TFLOP/s count two operations for each product of two numbers
+that the formula has; on tiles that are wider than the matrix a version computes more.
+"""
+
+import functools
+import os
+import statistics
+import sys
+import types
+
+import numpy as np
+
+from tinynet import backend, console
+from tinynet.cuda import conv, earlier, implicit
+from tinynet.shapes import conv2d_shape
+
+LAYERS = {  # x of one picture, w, stride, pad, groups
+    "conv1": ((3, 227, 227), (96, 3, 11, 11), 4, 0, 1),
+    "conv2": ((96, 27, 27), (256, 48, 5, 5), 1, 2, 2),
+    "conv3": ((256, 13, 13), (384, 256, 3, 3), 1, 1, 1),
+    "conv4": ((384, 13, 13), (384, 192, 3, 3), 1, 1, 2),
+    "conv5": ((384, 13, 13), (256, 192, 3, 3), 1, 1, 2)}
+WHAT = {1: "one result per thread", 2: "shared tiles", 3: "eight results per thread",
+        4: "8 x 8 results", 5: "four numbers a load", 6: "warp tiles", 7: "double buffering",
+        8: "tensor cores, TF32"}
+RUNS, PATIENCE = 20, 0.02    # a version that takes more seconds than this is run three times only
+ROUNDING, TF32 = 1e-3, 1e-2  # no error is larger, in parts of the largest number of a result
+
+
+def versions():
+    """Return {name: something with conv2d_forward and conv2d_backward}, from slow to fast."""
+    found = {"loops of conv.cu": earlier.rung(1)}
+    for version in implicit.VERSIONS:
+        found[f"{version} {WHAT[version]}"] = types.SimpleNamespace(**{
+            name: functools.partial(getattr(implicit, name), version=version)
+            for name in ("conv2d_forward", "conv2d_backward")})
+    return found | {"columns and cuBLAS": conv}
+
+
+class Problem:
+    """One layer with random numbers, and its results in float64."""
+
+    def __init__(self, layer, images, seed=0):
+        x, w, *self.settings = LAYERS[layer]
+        x = (images, *x)
+        y = conv2d_shape(layer, x, w, *self.settings)
+        rng = np.random.default_rng(seed)
+        self.dy, self.x, self.w, self.b = (
+            backend.to_device(rng.standard_normal(shape, np.float32), "gpu")
+            for shape in (y, x, w, w[:1]))
+        self.flops = 2 * np.prod(y) * np.prod(w[1:])
+        self.has_dx = layer != "conv1"
+        self.wanted = self.results(conv, np.float64)
+
+    def results(self, version, dtype=np.float32):
+        """Return {"forward": y, "dw": dw, "dx": dx or None} of one version."""
+        dy, x, w, b = (array.astype(dtype) for array in (self.dy, self.x, self.w, self.b))
+        y = version.conv2d_forward(x, w, b, *self.settings)
+        dx, dw, _ = version.conv2d_backward(dy, x, w, *self.settings, need_dx=self.has_dx)
+        return {"forward": y, "dw": dw, "dx": dx}
+
+    def errors(self, version):
+        """Return {direction: largest error, as a part of the largest number of the result}."""
+        got = self.results(version)
+        return {name: largest(got[name] - wanted) / largest(wanted)
+                for name, wanted in self.wanted.items() if wanted is not None}
+
+    def times(self, version):
+        """Return {direction: seconds}, medians."""
+        def backward(need_dx):
+            version.conv2d_backward(self.dy, self.x, self.w, *self.settings, need_dx=need_dx)
+        found = {"forward": timed(lambda: version.conv2d_forward(self.x, self.w, self.b,
+                                                                 *self.settings)),
+                 "dw": timed(lambda: backward(False))}
+        if self.has_dx:
+            found["dx"] = timed(lambda: backward(True)) - found["dw"]
+        return found
+
+
+def largest(array):
+    """Return the largest number, whatever its sign."""
+    return float((array * array).max()) ** 0.5
+
+
+def timed(function):
+    """Return the median of the seconds between two events, after a first run."""
+    cuda = sys.modules["cupy"].cuda
+
+    def run():
+        started, ended = cuda.Event(), cuda.Event()
+        started.record()
+        function()
+        ended.record()
+        ended.synchronize()
+        return cuda.get_elapsed_time(started, ended) / 1000
+    run()  # compiles, and fills the memory pool
+    first = run()
+    return statistics.median([first, *(run() for _ in range(2 if first > PATIENCE else RUNS - 1))])
+
+
+def measure(images, tf32):
+    """Return {(version, direction, layer): (seconds, flops, error)}, or raise ArithmeticError."""
+    found = {}
+    for layer in LAYERS:
+        problem = Problem(layer, images)
+        for name, version in versions().items():
+            worst = TF32 if tf32 or "TF32" in name else ROUNDING
+            errors = problem.errors(version)
+            for direction, error in errors.items():
+                if not error <= worst:  # nor is NaN
+                    raise ArithmeticError(f"{layer}, {name}, {direction}: an error of {error:.1e}, "
+                                          f"of which rounding explains {worst}")
+            for direction, seconds in problem.times(version).items():
+                found[name, direction, layer] = seconds, problem.flops, errors[direction]
+    return found
+
+
+def table(found):
+    """Return lines: a table for each direction, a row for each version, a column for each layer."""
+    layers = list(dict.fromkeys(layer for _, _, layer in found))
+    names = list(dict.fromkeys(name for name, _, _ in found))
+    lines = []
+    for direction in ("forward", "dw", "dx"):
+        lines += ["", f"{direction + ': ms, TFLOP/s':30}"
+                      + "".join(f"{layer:>16}" for layer in layers) + f"{'error':>10}"]
+        for name in names:
+            cells = [found.get((name, direction, layer)) for layer in layers]
+            lines.append(f"{name:30}" + "".join(
+                f"{1000 * cell[0]:9.3f}{cell[1] / cell[0] / 1e12:7.1f}" if cell else " " * 16
+                for cell in cells) + f"{max(cell[2] for cell in cells if cell):10.1e}")
+    return lines
+
+
+def main():
+    """Print the tables."""
+    parser = console.ArgumentParser(prog="python -m tinynet.cuda",
+                                    description=__doc__.splitlines()[0])
+    parser.add_argument("ladder", choices=["conv"], help="whose versions")
+    parser.add_argument("--tf32", action="store_true", help="cuBLAS multiplies in TF32")
+    parser.add_argument("--images", type=console.positive_int, default=128, metavar="N")
+    args = parser.parse_args()
+    os.environ["CUPY_TF32"] = str(int(args.tf32))  # CuPy reads it before its first product
+    backend.choose_device("gpu")
+    found = measure(args.images, args.tf32)
+    print(f"{args.images} pictures, {'TF32' if args.tf32 else 'float32'}, median of {RUNS} runs")
+    print("\n".join(table(found)))
+
+
+if __name__ == "__main__":
+    console.execute(main, mistakes=backend.DeviceError, name="tinynet.cuda")
