@@ -18,10 +18,12 @@ try:
 except ImportError:  # run as a script, where nobody looks for a test
     skip_unless_required = None
 
-from tinynet.cuda import kernels
+from tinynet.cuda import implicit, kernels
+from tinynet.shapes import ceil_div
 
 FILES = sorted(path.stem for path in pathlib.Path(kernels.__file__).parent.glob("*.cu"))
 ARCHITECTURES = ["sm_75", "sm_80", "sm_90"]
+KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([\w, ]+\) )?(\w+)\(')
 PACKAGES = ["nvidia-cuda-nvrtc-cu12", "nvidia-cuda-nvrtc"]
 
 
@@ -39,18 +41,31 @@ def nvrtc():
     return None
 
 
-def options(real, index, architecture):
+def options(real, index, architecture, tile):
     """Those that kernels.py hands to CuPy, which adds the architecture."""
+    sizes = [f"-D{name}={size}" for name, size in tile._asdict().items()] if tile else []
     return [f"-Dreal={real}", f"-Dindex_t={index}", "-Dposition=unsigned char", f"-arch={architecture}",
-            "--ptxas-options=-v"]
+            "--ptxas-options=-v", *sizes]
 
 
-def compiled(file, real, index, architecture):
+def tiles(file, real="float", index="int", architecture="sm_90"):
+    """The tiles for which implicit.cu is compiled; for other files just None."""
+    if file != "implicit":
+        return [None]
+    wanted = {implicit.tile(version, rows) for version in implicit.VERSIONS for rows in (128, 96, 64)}
+    if (real, index) != ("float", "int"):
+        wanted = {tile for tile in wanted if tile.VERSION >= 7}
+    if real == "double" or architecture == "sm_75":
+        wanted = {tile for tile in wanted if tile.VERSION != implicit.TENSOR_CORES}
+    return sorted(wanted)
+
+
+def compiled(file, real, index, architecture, tile=None):
     """(whether it compiled, the log)."""
     library, program = nvrtc(), ctypes.c_void_p()
     text = f'#line 1 "{file}.cu"\n{kernels.source(file)}'.encode()
     assert library.nvrtcCreateProgram(ctypes.byref(program), text, f"{file}.cu".encode(), 0, None, None) == 0
-    arguments = [option.encode() for option in options(real, index, architecture)]
+    arguments = [option.encode() for option in options(real, index, architecture, tile)]
     result = library.nvrtcCompileProgram(program, len(arguments), (ctypes.c_char_p * len(arguments))(*arguments))
     size = ctypes.c_size_t()
     library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
@@ -77,15 +92,20 @@ def test_nvrtc_takes_it_without_a_word(file, architecture):
     if nvrtc() is None:
         skip_unless_required("TINYNET_REQUIRE_NVRTC", f"NVRTC is not installed; pip install {PACKAGES[0]}")
     for real, index in (("float", "int"), ("double", "int"), ("float", "long long")):
-        good, log = compiled(file, real, index, architecture)
-        words = [line for line in log.splitlines() if re.search(r"error|warning", line)]
-        assert good and not words, log
-        found = resources(log)
-        assert sorted(found) == sorted(re.findall(r'extern "C" __global__ void (\w+)\(', kernels.source(file)))
-        for kernel, (registers, shared, spilled) in found.items():
-            assert spilled == 0, f"{kernel} spills {spilled} bytes"
-            assert registers <= 64, f"{kernel} takes {registers} registers: not even four blocks of 256 threads fit"
-            assert shared <= kernels.SHARED_LIMIT
+        for tile in tiles(file, real, index, architecture):
+            good, log = compiled(file, real, index, architecture, tile)
+            words = [line for line in log.splitlines() if re.search(r"error|warning", line)]
+            assert good and not words, log
+            found = resources(log)
+            assert sorted(found) == sorted(KERNEL.findall(kernels.source(file)))
+            for kernel, (registers, shared, spilled) in found.items():
+                assert spilled == 0, f"{kernel} {tile} spills {spilled} bytes"
+                assert shared <= kernels.SHARED_LIMIT
+                if tile is None:
+                    assert registers <= 64, f"{kernel} takes {registers} registers: not four blocks of 256 threads fit"
+                elif (real, index) == ("float", "int"):
+                    warps = 65536 // (ceil_div(registers, 8) * 8 * tile.THREADS) * tile.THREADS // 32
+                    assert warps >= 12, f"{tile} takes {registers} registers: only {warps} warps fit"
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -96,7 +116,8 @@ def test_each_file_opens_with_its_ladder(file):
     told = [int(number) for number in re.findall(r"(?m)^// Version (\d)  \S", head)]
     assert told == list(range(1, len(told) + 1)) and len(told) >= 2
     assert "// real: float or double." in head
-    kept = {int(re.search(r"_(\d)$", name)[1]) for name in re.findall(r'extern "C" __global__ void (\w+)\(', text)}
+    pattern = r"(?m)^__device__ void (product_\d)\(" if file == "implicit" else KERNEL
+    kept = {int(re.search(r"_(\d)$", name)[1]) for name in re.findall(pattern, text)}
     assert 1 in kept and kept <= set(told)
 
 
@@ -112,6 +133,9 @@ def test_a_mistake_is_reported_with_its_line():
 if __name__ == "__main__":
     print(f"{'float, index_t int':24}" + "".join(f"{name:>26}" for name in ARCHITECTURES))
     for file in FILES:
-        rows = [resources(compiled(file, "float", "int", name)[1]) for name in ARCHITECTURES]
-        for kernel in rows[0]:
-            print(f"{kernel:24}" + "".join("{:>8} regs {:>5} B {:>3} sp".format(*row[kernel]) for row in rows))
+        for tile in tiles(file):
+            rows = [resources(compiled(file, "float", "int", name, tile)[1]) for name in ARCHITECTURES]
+            for kernel in rows[-1]:
+                name = f"{kernel} {tile.VERSION}, {tile.ROWS} rows" if tile else kernel
+                print(f"{name:24}" + "".join("{:>8} regs {:>5} B {:>3} sp".format(*row[kernel]) if kernel in row
+                                             else " " * 26 for row in rows))
