@@ -29,8 +29,8 @@
 //            conv1, with 11 x 11 pixels 4 apart, 9 windows instead of 121 positions. Both gather:
 //            there are no atomic additions, the order is fixed, and every run gives the same bits.
 //
-//            `__restrict__` promises that no other argument reaches this memory: loads need not wait
-//            for the stores before them.
+//            `__restrict__` promises that no other argument reaches this memory: loads need not
+//            wait for the stores before them.
 //
 // real: float or double.  index_t: int, or long long for an array of more than 2^30 elements.
 

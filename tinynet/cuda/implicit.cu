@@ -42,8 +42,8 @@
 // ROWS COLUMNS DEPTH WARP_ROWS WARP_COLUMNS THREADS and VERSION are given by implicit.py.
 
 #define EIGHT 8
-#define A_STEP (ROWS + 4)     // elements from one r to the next in a tile. 4 and 8 of them are never
-#define B_STEP (COLUMNS + 8)  // used: so threads that work together meet different banks
+#define A_STEP (ROWS + 4)     // from one r to the next in a tile: with elements that are never used,
+#define B_STEP (COLUMNS + 8)  // so that threads which work together meet different banks
 
 struct Product {              // what one block has to do
     const real *a, *b, *bias;
@@ -360,8 +360,8 @@ __device__ void product_8(const Product& p) {
 
 // ---- the kernel --------------------------------------------------------------------------------
 // Two blocks of 256 threads are to fit into a multiprocessor at a time, so that one computes while
-// the other waits: this leaves 128 registers to a thread. In double, its 64 sums alone take them.
-#define RESIDENT (sizeof(real) == sizeof(float) && THREADS == 256 ? 2 : 1)
+// the other waits: this leaves 128 registers to a thread. Wider numbers need more.
+#define RESIDENT (sizeof(real) + sizeof(index_t) == 8 && THREADS == 256 ? 2 : 1)
 #define PASTE(name, version) name##version
 #define PRODUCT(version) PASTE(product_, version)
 
