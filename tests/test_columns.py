@@ -17,7 +17,7 @@ from test_train_script import FILES, SCRIPT, make_colours, options
 
 import tinynet
 from tinynet.checkpoint import load_arrays
-from tinynet.layers import Conv2d, Flatten, Linear, ReLU
+from tinynet.layers import LRN, Conv2d, Flatten, Linear, ReLU
 from tinynet.parallel import (
     SPLIT,
     Columns,
@@ -382,6 +382,8 @@ def conv(name="conv2", **settings):
 @pytest.mark.parametrize("layers, line", [
     (conv(), "a network whose kernels are in groups, as in the recipes paper, code-2012 and caffe"),
     ([Conv2d("conv1", 6, 3, groups=3), *conv(groups=2)[1:]], "kernels are in groups"),
+    ([Conv2d("conv1", 6, 3), Conv2d("conv2", 6, 3, groups=3), *conv()[2:]], "conv2: 3 groups make no two equal"),
+    ([Conv2d("conv1", 2, 3), LRN("lrn1", n=5), *conv(groups=2)[1:]], "lrn1: its windows reach past the 1 maps"),
     ([*conv(groups=2)[:2], Conv2d("conv3", 3, 3), *conv()[2:]], "conv3: 3 maps make no two equal columns"),
     ([*conv(groups=2)[:2], tinynet.Sequential([ReLU("relu1")], name="block"), *conv()[2:]], "cannot be cut")])
 def test_networks_that_are_no_two_columns(layers, line):

@@ -93,6 +93,8 @@ class BorderLRN(LRN):
     def __init__(self, layer, C, communicator):
         super().__init__(layer.name, layer.n, layer.k, layer.alpha, layer.beta)
         h, C = self.n // 2, C // 2
+        if C < h:
+            raise ParallelError(f"{layer.name}: its windows reach past the {C} maps of a column")
         left = communicator.rank == 0  # the column with the first maps
         self.border = slice(C - h, C) if left else slice(0, h)            # of x: maps to lend
         self.inside = slice(0, C) if left else slice(h, h + C)            # of the wider x: own maps
@@ -173,7 +175,9 @@ def _half(layer, C, communicator):
         return BorderLRN(layer, C, communicator)
     half = bare(layer)
     if isinstance(layer, Conv2d | LRN) and layer.groups > 1:
-        half.groups //= 2
+        half.groups, odd = divmod(layer.groups, 2)
+        if odd:
+            raise ParallelError(f"{layer.name}: {layer.groups} groups make no two equal columns")
     if isinstance(layer, Conv2d):
         half.K = _width(layer.K, communicator)
     elif isinstance(layer, Linear):
@@ -193,7 +197,7 @@ def require_columns(net, communicator):
     if communicator.size != 2:
         raise ParallelError(f"--parallel columns needs 2 ranks, not {communicator.size}")
     groups = [layer.groups for layer in net if isinstance(layer, Conv2d)]
-    if not groups or groups[0] > 1 or max(groups) == 1 or any(g > 1 and g % 2 for g in groups):
+    if not groups or groups[0] > 1 or max(groups) == 1:
         raise ParallelError("--parallel columns needs a network whose kernels are in groups, as in "
                             "the recipes paper, code-2012 and caffe")
 

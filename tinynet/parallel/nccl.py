@@ -77,7 +77,7 @@ def choose_device(communicator, wanted, needed_bytes=0):
     except backend.DeviceError as error:
         if wanted != "auto":
             raise
-        reason, place = f"rank {communicator.rank}: {error}", None
+        reason, place = str(error).removeprefix("no usable GPU: "), None
     reasons, places = zip(*communicator.share((reason, place)))
     reason = next(filter(None, reasons), None)
     if not reason and len(set(places)) < len(places):
