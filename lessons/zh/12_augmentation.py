@@ -104,7 +104,7 @@
 # \alpha_3\lambda_3]^T = \sum_{i=1}^{3} \alpha_i \lambda_i \, \mathbf{p}_i, \qquad
 # \alpha_i \sim \mathcal{N}(\text{mean } 0, \text{ standard deviation } 0.1)$$
 #
-# （三个数服从均值为 0、标准差为 0.1 的正态分布。）沿第 $i$ 条轴，这样的偏移有多大？各条轴互相垂直，
+# （三个数服从高斯分布，均值为 0，标准差为 0.1。）沿第 $i$ 条轴，这样的偏移有多大？各条轴互相垂直，
 # 所以 $\mathbf{p}_i^T \text{shift} = \alpha_i \lambda_i$，标准差是 $0.1\, \lambda_i$。但 $\lambda_i$ 是方差，
 # 它的单位是灰度级的**平方**。
 #
