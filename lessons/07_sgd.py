@@ -125,7 +125,7 @@ print("four times as many pictures, smaller by factors of", ", ".join(f"{ratio:.
 assert all(1.6 < ratio < 2.6 for ratio in ratios)
 
 names = [str(size) for size in sizes]
-figures.draw_lines({"the gradient of a batch": {"error": (names, np.divide(errors, errors[0])),
+figures.draw_lines({"the gradient of a batch": {"error of the gradient": (names, np.divide(errors, errors[0])),
                                                 "1 / square root": (names, (np.array(sizes) / 4)**-0.5)}},
                    xlabel="pictures in the batch", ylabel="error, divided by that of 4 pictures")
 
