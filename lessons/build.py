@@ -173,9 +173,21 @@ def first_words(text):
 
 
 def skeleton(text):
-    """What a translation must keep: the levels of headings, the links, the formulas."""
+    """What a translation must keep: the levels of headings, the links, the formulas but for words in them."""
     return (re.findall(r"^#+(?= )", text, re.MULTILINE), sorted(re.findall(r"\]\(([^)\s]+)\)", text)),
-            sorted(re.findall(r"\$\$[^$]+\$\$|\$[^$]+\$", text)))
+            sorted(re.sub(r"\\text\{[^}]*\}", "", each)
+                   for each in re.findall(r"\$\$[^$]+\$\$|\$[^$]+\$", text)))
+
+
+def broken_bold(text):
+    """The first ** that Markdown would show as it is, with what is around it, or None.
+
+    One that closes must not come after a space, nor between punctuation and a letter: **对：**错.
+    """
+    text = re.sub(r"`[^`]*`|\$[^$]+\$", "x", text)
+    left = re.sub(r"\*\*(?=\S)(?:[^*]|\*(?!\*))+(?<=\S)\*\*(?:(?=\W|$)|(?<=\w\*\*))", "", text)
+    found = re.search(r".{0,8}\*\*.{0,8}", left)
+    return found and found[0]
 
 
 def terms_of(glossary):
@@ -219,6 +231,8 @@ def objections(english, chinese, terms=()):
             for what, before, after in zip(("headings", "links", "formulas"), skeleton(ours), skeleton(theirs)):
                 if before != after:
                     yield f"other {what}: cell {number}, {first_words(ours)} has {before}, its translation {after}"
+            if broken_bold(theirs):
+                yield f"broken **: cell {number}, {first_words(ours)}: {broken_bold(theirs)}"
             for what in wrong_terms(ours, theirs, terms):
                 yield f"other term: cell {number}, {first_words(ours)}: {what}"
 

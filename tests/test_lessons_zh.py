@@ -65,6 +65,8 @@ def test_a_translation_that_is_in_step_has_the_code_of_the_lesson():
     (ENGLISH, CHINESE.replace("# # ", "# ## "), "other headings: cell 0, "),
     (ENGLISH, CHINESE.replace("02_", "03_"), "other links: cell 0, "),
     (ENGLISH, CHINESE.replace("$x$", "x"), "other formulas: cell 0, "),
+    (ENGLISH, CHINESE.replace("更多", "**更：\n# ** 多"), "broken **: cell 2, "),
+    (ENGLISH, CHINESE.replace("更多", "**更：**多"), "broken **: cell 2, "),
     (ENGLISH.replace("More", "Strides"), CHINESE.replace(OF_MORE, build.digest("Strides text.")),
      """other term: cell 2, "Strides text.": 'stride' is 步长 in the glossary"""),
     (ENGLISH, CHINESE.replace("更多", "更多步幅"), 'other term: cell 2, "More text.": for 步幅 the glossary has 步长'),
@@ -81,6 +83,13 @@ def test_a_template_has_what_is_missing_and_keeps_what_is_there():
     both = build.template(changed, CHINESE)
     assert [text for _, text in build.parts_of(both)][1:] == ["Much more text.", "更多文字。"]
     assert build.template(ENGLISH, CHINESE) == CHINESE
+
+
+def test_what_markdown_takes_for_bold():
+    for good in ("**猜：** 多少", "**深度**能", "（**a**）", "**两\n行**。", "a **b**, c"):
+        assert not build.broken_bold(good), good
+    for bad in ("**猜：**多少", "**猜：\n** 多少", "** 猜**", "**猜"):
+        assert build.broken_bold(bad), bad
 
 
 def test_links_are_moved_one_folder_down():
