@@ -334,7 +334,7 @@ def test_evaluation_explains_dropouts_strength():
     assert traced["drop"].saved is None
     seen = explain(traced, "drop", (0, 3))
     assert seen.value == 2 and list(seen.terms) == ["x", "factor", "product"] and seen.lines[0][0] == "y = x * factor"
-    assert seen.where == "evaluation: every unit speaks, at keep = 0.25 of its strength"
+    assert seen.where == "evaluation: every unit is used, times keep = 0.25"
     net["drop"].inverted = True
     seen = explain(Trace(net, np.full((1, 1, 2, 2), 8.0)).run(), "drop", (0, 3))
     assert (seen.value, seen.where) == (8, "evaluation: inverted dropout changes nothing")

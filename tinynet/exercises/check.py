@@ -66,8 +66,8 @@ def judge(function, cases, mistakes):
     because no signal and no global state is used. A call that is stuck outside Python cannot be
     ended: its thread is left behind, and the verdict says so. sys.exit() ends only that thread.
 
-    Args     function: the learner's, whose parameters may have other names than the arguments of
-             the cases cases: a list of Case, the simplest first
+    Args     function: the learner's; its parameters may have other names than the arguments
+             cases: a list of Case, the simplest first
              mistakes: {hint: a function that makes the mistake, or a tuple of such functions}
     Returns  a Verdict, also where the learner's function raises an error
     """

@@ -203,7 +203,7 @@ def _show(axes, a, colours, top, numbers=False):
         if a.shape[1] <= 3 or max(map(len, texts.values())) <= 6:  # or they would overlap
             for place, text in texts.items():
                 axes.text(*place[::-1], text, ha="center", va="center",
-                          fontsize=9 if len(text) <= 4 else 7.5,
+                          fontsize=9 if len(text) <= 4 else 7.5 if a.shape[1] < 5 else 6.5,
                           color="white" if abs(a[place]) > 0.65 * top else INK)
     return shown
 

@@ -4,7 +4,7 @@ from tinynet.trace.explanation import explanation, host
 
 
 def y(step, index):
-    """In training a unit speaks or is silent; in evaluation it speaks at a constant strength."""
+    """In training a unit is kept or dropped; in evaluation it is multiplied by a constant."""
     return _multiplied(step, index, "x", "y", step.x)
 
 
@@ -18,10 +18,10 @@ def _multiplied(step, index, name, into, source):
     value, = host(source[index])
     if step.saved:  # in training
         what, number = "mask", float(step.saved[0][index])
-        where = f"the unit {'speaks' if number else 'is silent'}, its mask is {number:g}"
+        where = f"the unit {'is kept' if number else 'is dropped'}, its mask is {number:g}"
     else:
         what, number = "factor", 1.0 if layer.inverted else layer.keep_probability
         where = ("evaluation: inverted dropout changes nothing" if layer.inverted else
-                 f"evaluation: every unit speaks, at keep = {number:g} of its strength")
+                 f"evaluation: every unit is used, times keep = {number:g}")
     return explanation(where, (), (), {name: value, what: number, "product": value * number},
                        [(f"{into} = {name} * {what}", value * number)], {name: (name, index)})

@@ -10,7 +10,7 @@ def y(step, index):
     n, out = index
     x, w, b = host(step.x[n], step.layer.params["w"][out], step.layer.params["b"][out])
     inputs = np.arange(x.size)
-    return explanation(f"unit {out} weighs all {x.size:,} inputs of x[{n}]", ("input",), (0,),
+    return explanation(f"unit {out} has a weight for all {x.size:,} inputs of x[{n}]", ("input",), (0,),
                        {"x": x, "w": w, "product": x * w},
                        [added_up(x * w), (f"bias b[{out}]", b),
                         ("y = sum + bias", (x * w).sum() + b)],
@@ -23,7 +23,7 @@ def dx(step, index):
     n, unit = index
     dy, w = host(step.dy[n], step.layer.params["w"][:, unit])
     units = np.arange(dy.size)
-    return explanation(f"all {dy.size:,} units listened to this input", ("unit",), (0,),
+    return explanation(f"all {dy.size:,} units use this input", ("unit",), (0,),
                        {"dy": dy, "w": w, "product": dy * w}, [added_up(dy * w)],
                        {"dy": ("dy", (n, units)), "w": ("w", (units, unit))})
 
@@ -33,7 +33,7 @@ def dw(step, index):
     out, unit = index
     dy, x = host(step.dy[:, out], step.x[:, unit])
     images = np.arange(dy.size)
-    return explanation(f"w[{out}, {unit}] met input {unit} once a picture", ("image",), (0,),
+    return explanation(f"w[{out}, {unit}] times input {unit}, once for each picture", ("image",), (0,),
                        {"dy": dy, "x": x, "product": dy * x}, [added_up(dy * x)],
                        {"dy": ("dy", (images, out)), "x": ("x", (images, unit))})
 
@@ -42,5 +42,5 @@ def db(step, index):
     """A bias is added once for each picture."""
     out, = index
     dy, = host(step.dy[:, out])
-    return explanation(f"b[{out}] was added once a picture", ("image",), (0,), {"dy": dy},
+    return explanation(f"b[{out}] was added once for each picture", ("image",), (0,), {"dy": dy},
                        [added_up(dy, "gradients")], {"dy": ("dy", (np.arange(dy.size), out))})

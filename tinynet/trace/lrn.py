@@ -38,7 +38,7 @@ def y(step, index):
     x, around = host(step.x[index], step.x[window])
     squares = around**2
     scale = _scale(layer, step.x, index)
-    where = (f"x = {x:.6g} is divided by a power of the energy of {squares.size} neighbours, "
+    where = (f"x = {x:.6g} is divided by a power of the scale of {squares.size} neighbours, "
              "itself included")
     return explanation(where, axes, start, {"x": around, "x^2": squares},
                        [("energy = sum of x^2", squares.sum()),

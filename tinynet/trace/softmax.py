@@ -19,7 +19,7 @@ def y(step, index):
     return explanation("the probability of each picture's own class", ("image",), (0,),
                        {"label": labels, "p[label]": right, "-log p": losses},
                        [added_up(losses, "losses"),
-                        (f"divided by the {len(losses)} of the batch", losses.mean())],
+                        (f"divided by {len(losses)}, the size of the batch", losses.mean())],
                        {"p[label]": ("probs", (np.arange(len(labels)), np.asarray(labels)))})
 
 
@@ -47,6 +47,6 @@ def dx(step, index):
     return explanation(f"the probability of class {c} minus the truth: picture {n} has "
                        f"label {label}", ("class",), (0,),
                        {"p": probs, "truth": truth, "p - truth": probs - truth},
-                       [("p - truth", wrong), (f"divided by the {N} of the batch", wrong / N)],
+                       [("p - truth", wrong), (f"divided by {N}, the size of the batch", wrong / N)],
                        {"p": ("probs", (n, np.arange(logits.size)))},
                        picked=np.arange(logits.size) == c)

@@ -180,7 +180,7 @@ function lrn(within) {
       const place = index.slice(1), window = around(layer, place), { k, alpha, beta } = layer.facts;
       const x = values(layer, layer.x, window), squares = x.map(number => number * number), own = layer.x[ravel(place, layer.in)];
       const scale = scaleOf(layer, place), y = own * scale ** -beta;
-      return explained(`x = ${general(own)} is divided by a power of the energy of ${x.length} neighbours, itself included`,
+      return explained(`x = ${general(own)} is divided by a power of the scale of ${x.length} neighbours, itself included`,
         window.axes, window.start, window.shape, { x, "x^2": squares }, [["energy = sum of x^2", total(squares), null],
           [`scale = ${general(k)} + ${general(alpha)} * energy`, scale, null], [`scale^-${general(beta)}`, scale ** -beta, null],
           ["y = x * that", y, null]], { x: block(layer, "x", window.block) }, { size: Math.abs(y) });
@@ -234,7 +234,7 @@ const Activation = {
 function masked(name, into) {
   return (layer, index) => {
     const k = ravel(index.slice(1), layer.in), mask = layer.mask[k], value = layer[name][k];
-    return explained(`the unit ${mask ? "speaks" : "is silent"}, its mask is ${general(mask)}`, [], [], [],
+    return explained(`the unit ${mask ? "is kept" : "is dropped"}, its mask is ${general(mask)}`, [], [], [],
       { [name]: scalar(value), mask: scalar(mask), product: scalar(value * mask) }, [[`${into} = ${name} * mask`, value * mask, null]],
       { [name]: block(layer, name, index) });
   };
@@ -269,7 +269,7 @@ function fromTop(layer, unit, top, name, values, axis, where, bias) {
 
 const Linear = {
   y(layer, [, out]) {
-    const IN = layer.in[0], where = `unit ${out} weighs all ${many(IN)} inputs of x[0]`;
+    const IN = layer.in[0], where = `unit ${out} has a weight for all ${many(IN)} inputs of x[0]`;
     if (layer.behind) return fromTop(layer, out, layer.top.y, "x", layer.x, "input", where, true);
     const x = Float64Array.from(layer.x), w = Float64Array.from(layer.w.subarray(out * IN, (out + 1) * IN));
     const product = times(x, w), sum = total(product);
@@ -278,7 +278,7 @@ const Linear = {
     { x: block(layer, "x", [0, [-1, 0, 1]]), w: block(layer, "w", [out, [-1, 0, 1]]) });
   },
   dx(layer, [, unit]) {
-    const [IN] = layer.in, [OUT] = layer.out, where = `all ${many(OUT)} units listened to this input`;
+    const [IN] = layer.in, [OUT] = layer.out, where = `all ${many(OUT)} units use this input`;
     if (layer.behind) return fromTop(layer, unit, layer.top.dx, "dy", layer.dy, "unit", where, false);
     const dy = Float64Array.from(layer.dy), w = dy.map((_, out) => layer.w[out * IN + unit]), product = times(dy, w);
     return explained(where, ["unit"], [0], [OUT], { dy, w, product }, [[plural(OUT, "products"), total(product), null]],
@@ -286,12 +286,12 @@ const Linear = {
   },
   dw(layer, [out, unit]) {
     const dy = scalar(layer.dy[out]), x = scalar(layer.x[unit]), product = times(dy, x);
-    return explained(`w[${out}, ${unit}] met input ${unit} once a picture`, ["image"], [0], [1], { dy, x, product },
+    return explained(`w[${out}, ${unit}] times input ${unit}, once for each picture`, ["image"], [0], [1], { dy, x, product },
       [[plural(1, "products"), product[0], null]], { dy: block(layer, "dy", [[-1, 0, 1], out]), x: block(layer, "x", [[-1, 0, 1], unit]) });
   },
   db(layer, [out]) {
     const dy = scalar(layer.dy[out]);
-    return explained(`b[${out}] was added once a picture`, ["image"], [0], [1], { dy }, [[plural(1, "gradients"), dy[0], null]],
+    return explained(`b[${out}] was added once for each picture`, ["image"], [0], [1], { dy }, [[plural(1, "gradients"), dy[0], null]],
       { dy: block(layer, "dy", [[-1, 0, 1], out]) });
   },
 };
@@ -309,7 +309,7 @@ const SoftmaxCrossEntropy = {
     const [, , probs] = softmax(layer.x), p = probs[layer.label], loss = -Math.log(p);
     return explained("the probability of each picture's own class", ["image"], [0], [1],
       { label: scalar(layer.label), "p[label]": scalar(p), "-log p": scalar(loss) }, [["sum of 1 losse", loss, null],
-        ["divided by the 1 of the batch", loss, null]], { "p[label]": block(layer, "probs", [[-1, 0, 1], [-1, layer.label, 1]]) });
+        ["divided by 1, the size of the batch", loss, null]], { "p[label]": block(layer, "probs", [[-1, 0, 1], [-1, layer.label, 1]]) });
   },
   probs(layer, [, c]) {
     const [exps, sum, probs] = softmax(layer.x);
@@ -321,7 +321,7 @@ const SoftmaxCrossEntropy = {
   dx(layer, [, c]) {
     const [, , p] = softmax(layer.x), truth = p.map((_, k) => Number(k === layer.label)), wrong = p.map((number, k) => number - truth[k]);
     return explained(`the probability of class ${c} minus the truth: picture 0 has label ${layer.label}`, ["class"], [0], [p.length],
-      { p, truth, "p - truth": wrong }, [["p - truth", wrong[c], null], ["divided by the 1 of the batch", wrong[c], null]],
+      { p, truth, "p - truth": wrong }, [["p - truth", wrong[c], null], ["divided by 1, the size of the batch", wrong[c], null]],
       { p: block(layer, "probs", [0, [-1, 0, 1]]) }, { picked: Uint8Array.from(p, (_, k) => k === c) });
   },
 };
