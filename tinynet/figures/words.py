@@ -14,8 +14,9 @@ def words_of(figure):
     """Return the texts of a figure that have a word in them, each once."""
     figure.draw_without_rendering()  # only now ticks have their labels
     texts = [" ".join(each.get_text().split()) for each in figure.findobj(Text)]
+    word = re.compile(r"[^\W\d_]{2}|[\u4e00-\u9fff]")  # two letters, or one Chinese character
     return list(dict.fromkeys(text for text in texts
-                              if re.search(r"[^\W\d_]{2}", re.sub(r"\$[^$]*\$", "", text))))
+                              if word.search(re.sub(r"\$[^$]*\$", "", text))))
 
 
 def translate_words(figure):
