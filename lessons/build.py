@@ -257,10 +257,16 @@ def moved(text):
     return re.sub(r"\]\(([^)\s]+)\)", move, text)
 
 
+def joined(text):
+    """A text without the ends of lines between Han characters, which a browser would show as spaces."""
+    han = "[\u2014\u201c\u201d\u2026\u3000-\u9fff\uff00-\uffef]"
+    return re.sub(rf"(?<={han})\n *(?={han})", "", text)
+
+
 def chinese_cells_of(english, chinese):
     """The cells of a lesson in Chinese: the code of the English one, the texts of the translation."""
     texts = iter([text for _, text in parts_of(chinese)])
-    return [(kind, moved(next(texts)) if kind == "markdown" else text) for kind, text in cells_of(english)]
+    return [(kind, joined(moved(next(texts))) if kind == "markdown" else text) for kind, text in cells_of(english)]
 
 
 def codes_of(notebook):

@@ -85,6 +85,11 @@ def test_a_template_has_what_is_missing_and_keeps_what_is_there():
     assert build.template(ENGLISH, CHINESE) == CHINESE
 
 
+def test_lines_are_joined_between_han_characters():
+    assert build.joined("一行，\n两行\nconv1\n三行。\n\n- 一项\n  还是它\n- 另一项") == (
+        "一行，两行\nconv1\n三行。\n\n- 一项还是它\n- 另一项")
+
+
 def test_what_markdown_takes_for_bold():
     for good in ("**猜：** 多少", "**深度**能", "（**a**）", "**两\n行**。", "a **b**, c"):
         assert not build.broken_bold(good), good
