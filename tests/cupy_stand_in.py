@@ -8,31 +8,39 @@ where that is installed.
 
 What the real CuPy guarantees, from the source of version 14, file by file:
 
-_core/raw.pyx          RawModule compiles at the first get_function on a device, and keeps one module per device, code
-                       and options; the binary is also kept in ~/.cupy/kernel_cache. A RawKernel finds the function of
-                       the device in use at each call. The source is given to NVRTC as it is, with -std=c++17.
-cuda/function.pyx      An array is passed as its pointer, whatever its strides. A NumPy scalar is passed in its own type,
-                       a Python int as 64 bits, a float as double: so the launchers convert. Kernels go to the current
-                       stream of this thread; the call does not wait.
-_core/_routines_linalg.pyx   matmul of two matrices reads a transposed one as it lies: nothing is copied; `out` has to be
-                       C-contiguous with the dtype of both, else the product goes to a new array and is copied. Where
-                       out may overlap an operand, likewise. Three axes: operands that are not C-contiguous are copied,
-                       and CUPY_TF32 does not count; for two axes it is read once, before the first product, and
-                       cuBLAS takes float32 below compute capability 8.0. An empty product fills out with zeros.
-_core/core.pyx         asarray of a NumPy array copies it into page-locked memory and queues the copy to the device in the
-                       current stream, without waiting; a number or an array without axes is filled in. get() queues
-                       the copy to the host and waits for the stream, with blocking=False it does not wait: only memory
-                       from alloc_pinned_memory is then copied while the host goes on.
-cuda/pinned_memory.pyx Sizes are rounded up to a power of two, and freed blocks are used again at once: who has a copy
-                       under way must keep the array until an event says that it has arrived.
-cuda/memory.pyx        One list of free blocks per stream. Sizes are rounded up to 512 bytes; the smallest free block that
-                       is large enough is split; neighbours are joined again. A block that is freed may be used at once
-                       by the same stream, whose order makes that right; another stream has to wait for an event. When
-                       the device is full, all blocks that no array shares are given back, and the allocation is tried
-                       again, before OutOfMemoryError, a MemoryError. Errors of CUDA and cuBLAS are RuntimeErrors.
-cuda/stream.pyx        record() makes an event with a time; get_elapsed_time raises cudaErrorNotReady unless both events
-                       have been reached. `with stream` raises if the stream is of another device than the current one.
-_misc/memory_ranges.py shares_memory says yes for any two arrays without axes: see below.
+_core/raw.pyx
+  RawModule compiles at the first get_function on a device, and keeps one module per device, code and options; the
+  binary is also kept in ~/.cupy/kernel_cache. A RawKernel finds the function of the device in use at each call. The
+  source is given to NVRTC as it is, with -std=c++17.
+cuda/function.pyx
+  An array is passed as its pointer, whatever its strides. A NumPy scalar is passed in its own type, a Python int as
+  64 bits, a float as double: so the launchers convert. Kernels go to the current stream of this thread; the call does
+  not wait.
+_core/_routines_linalg.pyx
+  matmul of two matrices reads a transposed one as it lies: nothing is copied; `out` has to be C-contiguous with the
+  dtype of both, else the product goes to a new array and is copied. Where out may overlap an operand, likewise. Three
+  axes: operands that are not C-contiguous are copied, and CUPY_TF32 does not count; for two axes it is read once,
+  before the first product, and cuBLAS takes float32 below compute capability 8.0. An empty product fills out with
+  zeros.
+_core/core.pyx
+  asarray of a NumPy array copies it into page-locked memory and queues the copy to the device in the current stream,
+  without waiting; a number or an array without axes is filled in. get() queues the copy to the host and waits for the
+  stream, with blocking=False it does not wait: only memory from alloc_pinned_memory is then copied while the host
+  goes on.
+cuda/pinned_memory.pyx
+  Sizes are rounded up to a power of two, and freed blocks are used again at once: who has a copy under way must keep
+  the array until an event says that it has arrived.
+cuda/memory.pyx
+  One list of free blocks per stream. Sizes are rounded up to 512 bytes; the smallest free block that is large enough
+  is split; neighbours are joined again. A block that is freed may be used at once by the same stream, whose order
+  makes that right; another stream has to wait for an event. When the device is full, all blocks that no array shares
+  are given back, and the allocation is tried again, before OutOfMemoryError, a MemoryError. Errors of CUDA and cuBLAS
+  are RuntimeErrors.
+cuda/stream.pyx
+  record() makes an event with a time; get_elapsed_time raises cudaErrorNotReady unless both events have been reached.
+  `with stream` raises if the stream is of another device than the current one.
+_misc/memory_ranges.py
+  shares_memory says yes for any two arrays without axes: see below.
 """
 
 import dataclasses

@@ -13,8 +13,8 @@
 //            square roots in place of a logarithm and an exponential.
 // Version 3  Across channels, for windows of 5. A thread walks down the channels of one pixel with
 //            the five terms of its window in registers: it drops one, reads one, and adds up.
-//            Every number is read once; there is no shared memory and no barrier, so that a thread
-//            may read ahead while it computes. The length of the window is known when the kernel is
+//            Within a walk every number is read once; there is no shared memory and no barrier, so
+//            that a thread may read ahead while it computes. The length of the window is known when the kernel is
 //            compiled: only then can an array be kept in registers, which have no index.
 //
 // real: float or double.  index_t: int, or long long for an array of more than 2^30 elements.
@@ -220,15 +220,16 @@ extern "C" __global__ void lrn_within_backward_2(const real* dy, const real* x, 
 #define HALF (WINDOW / 2)
 
 // The walk of a thread: from channel `first` to `last`, which is not part of it, as `start` and
-// `end` of the group; the element of its pixel in channel 0. Long groups are cut into pieces, for
-// there should be more threads than pixels.
+// `end` of the group; the element of its pixel in channel 0. A walk has `steps` channels: short
+// walks mean many threads, whose reads overlap, but each walk reads the neighbours of its ends once
+// more. On an H200 8 was best for forward, which reads one array, and 32 for backward.
 struct Walk { int first, last, start, end; index_t pixel; };
 
-__device__ Walk walk_of(index_t thread, int C, int CG, int HW) {
-    int pieces = (CG + CHANNELS - 1) / CHANNELS, walks = C / CG * pieces;
+__device__ Walk walk_of(index_t thread, int steps, int C, int CG, int HW) {
+    int pieces = (CG + steps - 1) / steps, walks = C / CG * pieces;
     int number = thread / HW % walks, start = number / pieces * CG;
-    int first = start + number % pieces * CHANNELS;
-    return {first, min(first + CHANNELS, start + CG), start, start + CG,
+    int first = start + number % pieces * steps;
+    return {first, min(first + steps, start + CG), start, start + CG,
             thread / HW / walks * C * HW + thread % HW};
 }
 
@@ -237,11 +238,11 @@ __device__ real value_at(const real* __restrict__ x, int c, Walk walk, int HW) {
 }
 
 extern "C" __global__ void lrn_forward_3(index_t total, const real* __restrict__ x,
-                                         real* __restrict__ y, real* __restrict__ scale,
+                                         real* __restrict__ y, real* __restrict__ scale, int steps,
                                          int C, int CG, int HW, real k, real alpha, real beta) {
     index_t thread = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (thread >= total) return;
-    Walk walk = walk_of(thread, C, CG, HW);
+    Walk walk = walk_of(thread, steps, C, CG, HW);
     real window[WINDOW];
     for (int t = 1; t < WINDOW; ++t)
         window[t] = value_at(x, walk.first - HALF + t - 1, walk, HW);
@@ -270,14 +271,15 @@ __device__ Neighbour neighbour_at(const real* __restrict__ dy, const real* __res
 extern "C" __global__ void lrn_backward_3(index_t total, const real* __restrict__ dy,
                                           const real* __restrict__ x, const real* __restrict__ y,
                                           const real* __restrict__ scale, real* __restrict__ dx,
-                                          int C, int CG, int HW, real alpha, real beta) {
+                                          int steps, int C, int CG, int HW,
+                                          real alpha, real beta) {
     index_t thread = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (thread >= total) return;
-    Walk walk = walk_of(thread, C, CG, HW);
+    Walk walk = walk_of(thread, steps, C, CG, HW);
     Neighbour window[WINDOW];
     for (int t = 1; t < WINDOW; ++t)
         window[t] = neighbour_at(dy, y, scale, walk.first - HALF + t - 1, walk, HW);
-    #pragma unroll 4
+    #pragma unroll 1  // fewer registers, more threads
     for (int c = walk.first; c < walk.last; ++c) {
         for (int t = 1; t < WINDOW; ++t) window[t - 1] = window[t];
         window[WINDOW - 1] = neighbour_at(dy, y, scale, c + HALF, walk, HW);

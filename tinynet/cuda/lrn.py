@@ -6,6 +6,7 @@ from tinynet.shapes import ceil_div, lrn_shape, require_shape
 PIXELS = CHANNELS = 32     # of one block across channels, as in lrn.cu
 SIDE = 16                  # of one block within a map, as in lrn.cu
 WINDOW = 5                 # the one for which there is a version 3
+WALK = {"lrn_forward": 8, "lrn_backward": 32}  # channels of a thread of version 3
 
 
 def lrn_forward(x, n, k, alpha, beta, groups=1):
@@ -54,8 +55,9 @@ def _across(kernel, arrays, groups, n, *settings):
     N, C, H, W = arrays[0].shape
     CG, HW = C // groups, H * W
     if n == WINDOW:
-        threads = N * groups * ceil_div(CG, CHANNELS) * HW
-        launch_each("lrn", f"{kernel}_3", threads, *arrays, C, CG, HW, *settings)
+        steps = WALK[kernel]
+        threads = N * groups * ceil_div(CG, steps) * HW
+        launch_each("lrn", f"{kernel}_3", threads, *arrays, steps, C, CG, HW, *settings)
     else:
         blocks = N * ceil_div(C, CHANNELS) * ceil_div(HW, PIXELS)
         _launch(kernel, blocks, (PIXELS, 8), (CHANNELS + n - 1) * PIXELS,

@@ -14,11 +14,13 @@
 //            the threads share the windows, or the pixels, among themselves. A pixel that two or
 //            four overlapping windows see is read from memory once. And an int is enough to number
 //            the pixels of a map, even where the whole array needs 64 bits.
-// Version 3  Max-pooling with the windows of AlexNet, 3 x 3 pixels, 2 apart, not padded. A GPU has
-//            no instruction that divides integers: it takes some twenty. Version 2 divides up to
-//            ten times for a pixel, which costs more than to read and write it. Here the window is
-//            known when the kernel is compiled, so that half a row is a shift; and the threads of a
-//            block are a square, so that each knows its row and column.
+// Version 3  Max-pooling with the windows of AlexNet, 3 x 3 pixels, 2 apart, not padded: known when
+//            the kernel is compiled, so that half a row is a shift where version 2 divides, which
+//            takes a GPU some twenty instructions. Nothing is copied to shared memory, and nobody
+//            waits: the cache keeps a pixel until the next window asks for it. Forward has a thread
+//            for each window. Backward has one for each square of 2 x 2 pixels, which lies in at
+//            most four windows: a thread reads these once, and gives each gradient to the pixel
+//            that won, or to none of its own.
 //
 // real: float or double.  position: the smallest unsigned type that can number a window's pixels.
 // index_t: int, or long long for an array of more than 2^30 elements.
@@ -183,39 +185,43 @@ extern "C" __global__ void avgpool_backward_2(const real* dy, real* dx, int H, i
 #define WINDOW 3
 #define STRIDE 2
 
-extern "C" __global__ void maxpool_forward_3(const real* __restrict__ x, real* __restrict__ y,
-                                             position* __restrict__ argmax,
+extern "C" __global__ void maxpool_forward_3(index_t total, const real* __restrict__ x,
+                                             real* __restrict__ y, position* __restrict__ argmax,
                                              int H, int W, int OH, int OW) {
-    extern __shared__ real map[];  // (H, W)
-    const real* from = x + (index_t)blockIdx.x * H * W;
-    index_t to = (index_t)blockIdx.x * OH * OW;
-    int thread = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.x * blockDim.y;
-    #pragma unroll 4
-    for (int p = thread; p < H * W; p += threads) map[p] = from[p];
-    __syncthreads();  // the map is complete
-    for (int i = threadIdx.y; i < OH; i += blockDim.y)
-        for (int j = threadIdx.x; j < OW; j += blockDim.x)
-            largest_of_window(map, y + to + i * OW + j, argmax + to + i * OW + j, i, j,
-                              H, W, WINDOW, WINDOW, STRIDE, STRIDE, 0, 0);
+    index_t o = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (o >= total) return;
+    int j = o % OW, i = o / OW % OH;
+    largest_of_window(x + o / OW / OH * H * W, y + o, argmax + o, i, j,
+                      H, W, WINDOW, WINDOW, STRIDE, STRIDE, 0, 0);
 }
 
-extern "C" __global__ void maxpool_backward_3(const real* __restrict__ dy,
+// (i, j) of the square: its pixels are (2i, 2j) to (2i + 1, 2j + 1). The window above has two rows
+// more than the square and reaches into it with its last one; the window at the left likewise.
+extern "C" __global__ void maxpool_backward_3(index_t total, const real* __restrict__ dy,
                                               const position* __restrict__ argmax,
                                               real* __restrict__ dx,
                                               int H, int W, int OH, int OW) {
-    extern __shared__ real gradients[];                    // (OH, OW)
-    position* winners = (position*)(gradients + OH * OW);  // (OH, OW), stored after the gradients
-    index_t from = (index_t)blockIdx.x * OH * OW;
-    int thread = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.x * blockDim.y;
-    #pragma unroll 4
-    for (int o = thread; o < OH * OW; o += threads) {
-        gradients[o] = dy[from + o];
-        winners[o] = argmax[from + o];
-    }
-    __syncthreads();
-    real* to = dx + (index_t)blockIdx.x * H * W;
-    for (int row = threadIdx.y; row < H; row += blockDim.y)
-        for (int column = threadIdx.x; column < W; column += blockDim.x)
-            to[row * W + column] = gradient_of_pixel(gradients, winners, row, column,
-                                                     OH, OW, WINDOW, WINDOW, STRIDE, STRIDE);
+    index_t square = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (square >= total) return;
+    int down = (H + 1) / STRIDE, across = (W + 1) / STRIDE;
+    int j = square % across, i = square / across % down;
+    index_t map = square / across / down;
+    real sums[STRIDE][STRIDE] = {};
+    for (int a = 0; a < STRIDE; ++a)              // the window above, then this one
+        for (int b = 0; b < STRIDE; ++b) {        // the window at the left, then this one
+            int row = i - 1 + a, column = j - 1 + b;
+            if (row < 0 || row >= OH || column < 0 || column >= OW) continue;
+            index_t o = (map * OH + row) * OW + column;
+            real gradient = dy[o];
+            int winner = argmax[o];
+            for (int u = 0; u < STRIDE; ++u)      // pixel (u, v) of the square, as the window
+                for (int v = 0; v < STRIDE; ++v)  // counts its own
+                    if (winner == WINDOW * (u + STRIDE - STRIDE * a) + v + STRIDE - STRIDE * b
+                            && v + STRIDE - STRIDE * b < WINDOW)
+                        sums[u][v] += gradient;
+        }
+    real* to = dx + (map * H + STRIDE * i) * W + STRIDE * j;
+    for (int u = 0; u < STRIDE; ++u)
+        for (int v = 0; v < STRIDE; ++v)
+            if (STRIDE * i + u < H && STRIDE * j + v < W) to[u * W + v] = sums[u][v];
 }

@@ -13,11 +13,10 @@ from tinynet.cuda.kernels import (
     require_on_gpu,
 )
 from tinynet.ops.pool import argmax_dtype
-from tinynet.shapes import pair, pool_shape, require_shape
+from tinynet.shapes import ceil_div, pair, pool_shape, require_shape
 
 BYTE = np.dtype(np.uint8)  # the smallest type of an argmax; average pooling has none
 ALEXNET = 3, 3, 2, 2, 0, 0  # KH, KW, SH, SW, PH, PW for which there is a version 3 of max-pooling
-SQUARE = 16, 16             # threads of a block of version 3
 
 
 def maxpool_forward(x, size, stride, pad=0, ceil=False):
@@ -79,11 +78,13 @@ def _launch(kernel, x_shape, result, shared, *arguments, position=BYTE):
     where a map does not fit into shared memory.
     """
     position, maps = _C_NAMES[position], x_shape[0] * x_shape[1]
-    if shared > SHARED_LIMIT:
+    if kernel.startswith("max") and arguments[-6:] == ALEXNET:
+        H, W = result.shape[2:]
+        threads = result.size if kernel == "maxpool_forward" else (
+            maps * ceil_div(H, 2) * ceil_div(W, 2))  # backward: squares of 2 x 2 pixels
+        launch_each("pool", f"{kernel}_3", threads, *arguments[:-6], position=position)
+    elif shared > SHARED_LIMIT:
         launch_each("pool", f"{kernel}_1", result.size, *arguments, position=position)
-    elif kernel.startswith("max") and arguments[-6:] == ALEXNET:
-        launch_blocks("pool", f"{kernel}_3", maps, SQUARE, *arguments[:-6],
-                      shared=shared, position=position)
     else:
         launch_blocks("pool", f"{kernel}_2", maps, THREADS, *arguments,
                       shared=shared, position=position)
