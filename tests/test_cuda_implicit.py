@@ -16,7 +16,7 @@ from test_parity import parity_check
 
 from tinynet import backend, emulator, ops
 from tinynet.backend import to_device, to_numpy
-from tinynet.cuda import __main__ as ladder, implicit, kernels
+from tinynet.cuda import __main__ as ladder, conv as cuda_conv, implicit, kernels
 
 SMALL = [case for case in CASES if case.op == "conv2d"]
 LARGE = [conv("two tiles down, groups", (1, 4, 5, 4), (140, 2, 3, 3), pad=1, groups=2),  # 70 kernels of a group
@@ -133,6 +133,28 @@ def test_tensor_cores_are_never_replaced_silently(stand_in, monkeypatch):
 def test_tiles_fit_the_matrix(rows, heights):
     """Kernels and channels of the groups of AlexNet."""
     assert (implicit.tile(7, rows).ROWS, implicit.tile(8, rows).ROWS) == heights
+
+
+@pytest.mark.parametrize("kernels_of_group, tf32, capability, forward, backward", [
+    (70, "0", "80", False, True), (70, "1", "80", True, True), (70, "1", "75", False, True),
+    (64, "1", "80", False, False), (128, "1", "80", False, False)])
+def test_where_columns_are_slower(stand_in, monkeypatch, kernels_of_group, tf32, capability, forward, backward):
+    """On an H200 they were in conv1 alone. With dx they are written anyway."""
+    monkeypatch.setenv("CUPY_TF32", tf32)
+    monkeypatch.setattr(stand_in.cuda.Device, "compute_capability", capability)
+    arrays = conv("", (1, 2, 4, 4), (2 * kernels_of_group, 1, 3, 3), 1, 0, 2).arrays(np.float32)
+    x, w, b = (to_device(array, "gpu") for array in arrays.values())
+
+    def launched(function, *arguments):
+        stand_in.meter.reset()
+        result = function(*arguments)
+        return result, "multiply" in [told[2] for told in stand_in.meter.told if told[1] == "launch"]
+    y, without_columns = launched(cuda_conv.conv2d_forward, x, w, b, 1, 0, 2)
+    assert without_columns == forward
+    assert launched(cuda_conv.conv2d_backward, y, x, w, 1, 0, 2, False, False)[1] == backward
+    assert not launched(cuda_conv.conv2d_backward, y, x, w, 1, 0, 2)[1]
+    assert not launched(cuda_conv.conv2d_forward, x.astype(np.float64), w.astype(np.float64), b.astype(np.float64),
+                        1, 0, 2)[1]
 
 
 # ---- the emulator's tensor cores -----------------------------------------------------------------------------------

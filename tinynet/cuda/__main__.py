@@ -40,7 +40,9 @@ def versions():
         found[f"{version} {WHAT[version]}"] = types.SimpleNamespace(**{
             name: functools.partial(getattr(implicit, name), version=version)
             for name in ("conv2d_forward", "conv2d_backward")})
-    return found | {"columns and cuBLAS": conv}
+    columns = types.SimpleNamespace(conv2d_forward=conv.forward_by_columns,
+                                    conv2d_backward=conv.backward_by_columns)
+    return found | {"columns and cuBLAS": columns, "what tinynet.cuda runs": conv}
 
 
 class Problem:

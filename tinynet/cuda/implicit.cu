@@ -42,7 +42,7 @@
 // ROWS COLUMNS DEPTH WARP_ROWS WARP_COLUMNS THREADS and VERSION are given by implicit.py.
 
 #define EIGHT 8
-#define A_STEP (ROWS + 4)     // from one r to the next in a tile: with elements that are never used,
+#define A_STEP (ROWS + 4)     // from one r to the next in a tile, with elements that are never used
 #define B_STEP (COLUMNS + 8)  // so that threads which work together meet different banks
 
 struct Product {              // what one block has to do

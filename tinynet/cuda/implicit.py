@@ -9,18 +9,19 @@ memory, and one kernel does the rest.
 """
 
 import functools
+import os
 import typing
 
 import numpy as np
 
 from tinynet.backend import DeviceError, array_module, to_device
 from tinynet.cuda import kernels
-from tinynet.cuda.conv import bias_gradient
 from tinynet.cuda.kernels import launch_blocks, new_like, require_arrays
 from tinynet.shapes import ceil_div, conv2d_shape, pair, require_shape
 
 VERSIONS = range(1, 9)
-TENSOR_CORES = 8      # the version that needs them
+DB_THREADS = 1024     # of a block that sums db of one kernel; as in conv.cu
+FLOAT32, TENSOR_CORES = 7, 8  # the fastest version for each precision of the product
 ENOUGH_BLOCKS = 528   # four for each multiprocessor of an H100: long sums are cut until there are
                       # so many, on any GPU, so that every GPU adds in the same order
 
@@ -49,7 +50,7 @@ def tile(version, rows):
     return Tile(version, ROWS, 128, 16, *((128, 64, 32) if ROWS == 64 else (256, ROWS // 2, 32)))
 
 
-def conv2d_forward(x, w, b, stride, pad, groups, ceil=False, version=7):
+def conv2d_forward(x, w, b, stride, pad, groups, ceil=False, version=FLOAT32):
     """Do what ops.conv2d_forward does.
 
     Memory   y, and x with its padding
@@ -58,12 +59,10 @@ def conv2d_forward(x, w, b, stride, pad, groups, ceil=False, version=7):
     require_shape("conv2d_forward", "b", b.shape, y_shape[1:2])
     x, w, b = require_arrays("conv2d_forward", x=x, w=w, b=b)
     sizes = Sizes(*x.shape, *w.shape, *y_shape[2:], *pair(stride), *pair(pad))
-    y = new_like(x, y_shape)
-    _multiply(version, forward_offsets, sizes, w, sizes.padded(x), y, bias=b)
-    return y
+    return forward(version, sizes, x, w, b)
 
 
-def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True, version=7):
+def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True, version=FLOAT32):
     """Do what ops.conv2d_backward does.
 
     Memory   dx, dy with zeros around and between, x with its padding, and several arrays like dw
@@ -72,12 +71,37 @@ def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True, ver
     require_shape("conv2d_backward", "dy", dy.shape, y_shape)
     dy, x, w = require_arrays("conv2d_backward", dy=dy, x=x, w=w)
     sizes = Sizes(*x.shape, *w.shape, *y_shape[2:], *pair(stride), *pair(pad))
-    dx, dw = None, new_like(w)
+    return (gradient_of_x(version, sizes, dy, w) if need_dx else None,
+            gradient_of_w(version, sizes, dy, x), gradient_of_b(dy))
+
+
+def forward(version, sizes, x, w, b):
+    """Return y (N, K, OH, OW)."""
+    y = new_like(x, (sizes.N, sizes.K, sizes.OH, sizes.OW))
+    _multiply(version, forward_offsets, sizes, w, sizes.padded(x), y, bias=b)
+    return y
+
+
+def gradient_of_x(version, sizes, dy, w):
+    """Return dx (N, C, H, W)."""
+    dx = new_like(dy, (sizes.N, sizes.C, sizes.H, sizes.W))
+    _multiply(version, dx_offsets, sizes, w, sizes.spread(dy), dx)
+    return dx
+
+
+def gradient_of_w(version, sizes, dy, x):
+    """Return dw (K, CG, KH, KW)."""
+    dw = new_like(dy, (sizes.K, sizes.CG, sizes.KH, sizes.KW))
     _multiply(version, dw_offsets, sizes, dy, sizes.padded(x), dw)
-    if need_dx:
-        dx = new_like(x)
-        _multiply(version, dx_offsets, sizes, w, sizes.spread(dy), dx)
-    return dx, dw, bias_gradient(dy)
+    return dw
+
+
+def gradient_of_b(dy):
+    """Return db (K,), the sum of dy (N, K, OH, OW) over images and positions."""
+    N, K, OH, OW = dy.shape
+    db = new_like(dy, (K,))
+    launch_blocks("conv", "conv2d_db_2", K, DB_THREADS, dy, db, N, K, OH * OW)
+    return db
 
 
 # ---- where the elements lie ---------------------------------------------------------------------
@@ -212,6 +236,12 @@ def _tables(describe, sizes, index, xp, device):
     """Return offsets as arrays of one GPU, which are copied there once."""
     *tables, groups = describe(sizes)
     return *(to_device(np.array(table, index), "gpu") for table in tables), groups
+
+
+def multiplies_in_tf32(array):
+    """Return whether CUPY_TF32=1 asks for TF32, which cuBLAS then uses, and this GPU has it."""
+    return (os.environ.get("CUPY_TF32") == "1" and array.dtype == np.float32
+            and int(array_module(array).cuda.Device().compute_capability) >= 80)
 
 
 def _require_tensor_cores(xp, array):
