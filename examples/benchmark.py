@@ -130,7 +130,7 @@ def make_task(args):
     """Return a network on its device, and a batch of pictures and labels."""
     rng = np.random.default_rng(0)
     net = tinynet.AlexNet(args.recipe, image_size=args.image_size, rng=rng)
-    device, _ = backend.choose_device(args.device, net.summary().training_bytes(args.batch_size))
+    device, _ = backend.choose_device(args.device, net.summary().gpu_bytes(args.batch_size))
     net.to(device)
     x = rng.standard_normal((args.batch_size, *net.in_shape), np.float32)
     return net, x, rng.integers(0, 1000, args.batch_size)

@@ -392,7 +392,7 @@ def test_the_estimate_is_what_a_step_takes(stand_in, monkeypatch):
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_the_largest_batch_is_the_largest(batch_size):
     summary = small_network("cpu", "ops")[0].summary()
-    enough = summary.training_bytes(batch_size)
+    enough = summary.gpu_bytes(batch_size)
     assert (summary.largest_batch(enough), summary.largest_batch(enough - 1)) == (batch_size, batch_size - 1)
     assert summary.largest_batch(0) == 0
 
@@ -434,7 +434,7 @@ def test_out_of_memory_says_what_would_have_fitted(stand_in, monkeypatch, free, 
     gc.collect()  # what goes while memory is being asked for would be counted twice
     net, loss, sgd = small_network("gpu", "cuda")
     x, labels = np.ones((64, 3, 19, 19), np.float32), np.zeros(64, int)
-    total = net.summary().training_bytes(free)
+    total = net.summary().gpu_bytes(free)
     monkeypatch.setattr(stand_in.cuda.Device, "mem_info",
                         property(lambda _: (total - stand_in.meter.used_bytes, total)))
     monkeypatch.setattr(stand_in, "empty", raises(MemoryError("Out of memory allocating 1 bytes")))
@@ -497,14 +497,14 @@ def test_the_estimate_of_memory_holds_on_a_gpu(paper_on_a_gpu):
     x, labels = np.zeros((128, *net.in_shape), np.float32), np.arange(128)
     for _ in range(3):
         train_step(*paper_on_a_gpu, x, labels)
-    assert cupy.get_default_memory_pool().total_bytes() == pytest.approx(net.summary().training_bytes(128), rel=0.3)
+    assert cupy.get_default_memory_pool().total_bytes() == pytest.approx(net.summary().gpu_bytes(128), rel=0.15)
 
 
 @pytest.mark.gpu
 def test_a_full_gpu_says_what_would_have_fitted(paper_on_a_gpu):
     import cupy
     net, pool = paper_on_a_gpu[0], cupy.get_default_memory_pool()
-    pool.set_limit(size=net.summary().training_bytes(16))
+    pool.set_limit(size=net.summary().gpu_bytes(16))
     try:
         with pytest.raises(MemoryError, match="^the GPU's memory is full with batches of 128; .* --batch-size [0-9]+$"):
             train_step(*paper_on_a_gpu, np.zeros((128, *net.in_shape), np.float32), np.arange(128))

@@ -14,8 +14,8 @@ KINDS = [
 
 
 @pytest.mark.parametrize("recipe, one, many, largest", [
-    ("paper", 1_257_959_448, 2_320_166_112, 235), ("code-2012", 1_259_283_776, 2_489_680_096, 203),
-    ("caffe", 1_257_959_448, 2_320_166_112, 235), ("owt", 1_254_911_200, 1_723_311_584, 534)])
+    ("paper", 1_257_959_448, 2_320_166_112, 155), ("code-2012", 1_259_283_776, 2_489_680_096, 133),
+    ("caffe", 1_257_959_448, 2_320_166_112, 155), ("owt", 1_254_911_200, 1_723_311_584, 380)])
 def test_estimates_of_the_recipes(recipe, one, many, largest):
     """They agree with what a step takes: tests/test_cuda_devices.py measures it."""
     summary = tinynet.AlexNet(recipe, rng=np.random.default_rng(0)).summary()

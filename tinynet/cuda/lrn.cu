@@ -14,8 +14,9 @@
 // Version 3  Across channels, for windows of 5. A thread walks down the channels of one pixel with
 //            the five terms of its window in registers: it drops one, reads one, and adds up.
 //            Within a walk every number is read once; there is no shared memory and no barrier, so
-//            that a thread may read ahead while it computes. The length of the window is known when the kernel is
-//            compiled: only then can an array be kept in registers, which have no index.
+//            that a thread may read ahead while it computes. The length of the window is known when
+//            the kernel is compiled: only then can an array be kept in registers, which have no
+//            index.
 //
 // real: float or double.  index_t: int, or long long for an array of more than 2^30 elements.
 

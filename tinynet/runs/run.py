@@ -30,8 +30,8 @@ class NotFinite(ArithmeticError):
     """The loss has become infinite or not a number; the message names the step."""
 
 
-# A step that was recorded: its number and rate, the labels of its batch, a function that returns its
-# loss and probabilities, and the moments at which it began and ended.
+# A step that was recorded: its number and rate, the labels of its batch, a function that returns
+# its loss and probabilities, and the moments at which it began and ended.
 Recorded = namedtuple("Recorded", "number lr labels read began ended")
 
 

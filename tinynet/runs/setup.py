@@ -110,7 +110,7 @@ def open_run(args, network, net, source, sgd, schedule, batches_rng, augmentatio
     say = (lambda line: None) if args.quiet else print
     summary, size = net.summary(), net.in_shape[-1]
     weights = {"weights": {"digest": digest(net)}} if mean is not None else {}
-    needed_bytes = summary.training_bytes(args.batch_size) // (2 if split else 1)
+    needed_bytes = summary.gpu_bytes(args.batch_size) // (2 if split else 1)
     device, why = parallel.choose_device(communicator, args.device, needed_bytes)
     say(f"device: {device} ({why})")
     if device == "gpu" and communicator.size > 1:
