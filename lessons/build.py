@@ -175,7 +175,7 @@ def first_words(text):
 def skeleton(text):
     """What a translation must keep: the levels of headings, the links, the formulas but for words in them."""
     return (re.findall(r"^#+(?= )", text, re.MULTILINE), sorted(re.findall(r"\]\(([^)\s]+)\)", text)),
-            sorted(re.sub(r"\\text\{[^}]*\}", "", each)
+            sorted(re.sub(r"\\text\{[^}]*\}|\s", "", each)
                    for each in re.findall(r"\$\$[^$]+\$\$|\$[^$]+\$", text)))
 
 
@@ -203,7 +203,7 @@ def wrong_terms(english, chinese, terms):
     English terms in italics are everyday words, which need not be translated by the term.
     """
     said = re.sub(r"`[^`]*`|\$[^$]*\$|\]\([^)]*\)", " ", english)
-    rest = re.sub(r"`[^`]*`|（[^）]*）|\([^)]*\)", " ", chinese)
+    rest = re.sub(r"`[^`]*`|（[^）]*）|\([^)]*\)", " ", chinese := joined(chinese))
     for ours, others, term in terms:
         said, count = re.subn(rf"(?<![\w-]){re.escape(term)}s?(?![\w-])", " ", said, flags=re.IGNORECASE)
         if count and not term.startswith("*") and not any(each in chinese for each in (ours, *others, term)):
