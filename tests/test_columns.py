@@ -16,6 +16,7 @@ from test_parallel import make_run, train
 from test_train_script import FILES, SCRIPT, make_colours, options
 
 import tinynet
+from tinynet import runs
 from tinynet.checkpoint import load_arrays
 from tinynet.layers import LRN, Conv2d, Flatten, Linear, ReLU
 from tinynet.parallel import (
@@ -280,6 +281,50 @@ def test_stopped_and_resumed_on_two_has_the_same_bits(tmp_path, kind):
     never, stopped = (threads.run(2, lambda communicator, stop=stop: work(communicator, stop))[0]
                       for stop in (False, True))
     assert all(stopped[name].tobytes() == array.tobytes() for name, array in never.items())
+
+
+def test_when_it_is_time_to_save_is_for_rank_0_to_say(tmp_path):
+    """Its clock alone decides, so that both ranks save after the same step."""
+    def work(communicator):
+        run = make_run(communicator, tmp_path, 2, split="columns")
+        run.begin({})
+        run.seconds_between_saves = 0 if communicator.rank == 0 else 1e9
+        saved, save = [], run.save
+        run.save = lambda: (saved.append(run.step), save())
+        train(run)
+        return saved
+
+    assert threads.run(2, work) == [[1, 2, 2]] * 2  # after each step, and after the epoch
+
+
+def test_a_fault_of_one_rank_alone_saves_nothing(tmp_path):
+    """The other rank cannot be asked for its half: it may be in the middle of a step."""
+    def work(communicator):
+        run = make_run(communicator, tmp_path, 5, split="columns")
+        run.begin({})
+        if communicator.rank == 0:
+            run.batches = Lost(run.batches)
+        train(run)
+
+    with pytest.raises(OSError, match="the data are gone"):
+        threads.run(2, work)
+    assert [path.name for path in runs.checkpoints(tmp_path)] == ["checkpoint-000000.npz"]
+
+
+class Lost:
+    """Batches of which the third cannot be read."""
+
+    def __init__(self, batches):
+        self.batches, self.left = batches, 2
+
+    def __next__(self):
+        if not self.left:
+            raise OSError("the data are gone")
+        self.left -= 1
+        return next(self.batches)
+
+    def __getattr__(self, name):
+        return getattr(self.batches, name)
 
 
 @pytest.mark.parametrize("kind", SPLIT)
