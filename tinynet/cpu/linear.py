@@ -4,6 +4,11 @@ Why it is fast: y and dw are cut along the output units and dx along the input u
 cores write to the same place, and no partial results have to be added. Backward shares out the
 pieces of dw and dx together, so that no core waits between them.
 
+With few images, reading the weights from memory takes longer than multiplying. Before a product,
+BLAS copies its factors into an order of its own, which would move the weights twice more; OpenBLAS
+leaves that out for small products. So with few images a piece is only as many output units as make
+a small product.
+
     N images  IN, OUT units
 """
 
@@ -13,12 +18,15 @@ from tinynet.cpu.memory import empty
 from tinynet.cpu.parallel import for_each, shares
 from tinynet.shapes import ceil_div, linear_shape, require_shape
 
-UNITS = 256  # per piece
+UNITS = 256               # per piece
+FEW_IMAGES = 16
+SMALL_PRODUCT = 1_000_000  # multiplications
 
 
 def linear_forward(x, w, b):
     """Compute ops.linear_forward for up to 256 output units at a time, on all cores."""
     N, OUT = linear_shape("linear_forward", x.shape, w.shape)
+    small = max(1, SMALL_PRODUCT // max(1, x.size))
     require_shape("linear_forward", "b", b.shape, (OUT,))
     y = empty((N, OUT), x.dtype)
 
@@ -26,7 +34,7 @@ def linear_forward(x, w, b):
         np.matmul(x, w[units].T, out=y[:, units])                         # (N, units)
         y[:, units] += b[units]
 
-    for_each(work, _pieces(OUT))
+    for_each(work, _pieces(OUT, min(small, UNITS) if N <= FEW_IMAGES else UNITS))
     return y
 
 
@@ -50,5 +58,5 @@ def linear_backward(dy, x, w):
     return dx, dw, db
 
 
-def _pieces(units):
-    return shares(units, ceil_div(units, UNITS))
+def _pieces(units, most=UNITS):
+    return shares(units, ceil_div(units, most))
