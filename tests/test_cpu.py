@@ -37,6 +37,7 @@ def arrays(seed=0, dtype="float32"):
     shapes = {"x": (9, 32, 27, 27), "w": (64, 32, 3, 3), "wide": (64, 32, 5, 5), "strided": (64, 16, 5, 5), "b": (64,),
               "dy": (9, 64, 27, 27), "dy_strided": (9, 64, 13, 13),
               "rows": (70, 900), "units": (600, 900), "b600": (600,), "drows": (70, 600),
+              "few": (16, 3600), "long_units": (600, 3600),
               "picture": (1, 3, 300, 300), "first": (8, 3, 11, 11),
               "many": (70, 2, 7, 7), "few_kernels": (4, 2, 3, 3), "dmany": (70, 4, 5, 5)}  # several images in a share
     return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
@@ -64,6 +65,9 @@ def everything(a, rung=cpu):
         rung.relu_forward(a["x"]), rung.relu_backward(a["x"][::-1], a["x"]), rung.tanh_forward(a["x"]),
         rung.linear_forward(a["rows"], a["units"], a["b600"]),
         *rung.linear_backward(a["drows"], a["rows"], a["units"]),
+        rung.linear_forward(a["few"], a["long_units"], a["b600"]),
+        *rung.linear_backward(a["drows"][:16], a["few"], a["long_units"]),
+        *rung.linear_backward(a["drows"][:1], a["rows"][:1], a["units"]),
     ]
 
 

@@ -53,6 +53,8 @@ MUTANTS = [  # (file, name, (function, old text, new text))
     ("lrn", "no cross term", ("lrn_backward", "power, cross,", "power, 0 * cross,")),
     ("linear", "the first units' bias for all", ("linear_forward", "+= b[units]", "+= b[:units.stop - units.start]")),
     ("linear", "db averaged", ("linear_backward", "np.sum(dy[:, units]", "np.mean(dy[:, units]")),
+    ("linear", "dx of the last piece of a share", ("linear_backward", "total += np.matmul", "total[...] = np.matmul")),
+    ("linear", "dw of a share at its beginning", ("_pieces", "slice(units.start + piece.start", "slice(piece.start")),
     ("activation", "leaky where it is positive", ("leaky_relu_forward", "np.maximum(x,", "np.minimum(x,")),
     ("dropout", "mask squared", ("dropout_backward", "dy, mask", "dy * mask, mask")),
     ("sgd", "decay on the new w", ("sgd_step_", "        v -= np.multiply(w, weight_decay * lr, out=product)",

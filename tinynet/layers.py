@@ -176,6 +176,7 @@ class Conv2d(Layer):
 
     def backward(self, dy):
         x, = self.saved()
+        self.grads = {}  # so that new gradients may take the memory of the old ones
         dx, dw, db = self.ops.conv2d_backward(dy, x, self.params["w"], self.stride, self.pad,
                                               self.groups, self.ceil, self.need_dx)
         self.grads = {"w": dw, "b": db}
@@ -418,6 +419,7 @@ class Linear(Layer):
 
     def backward(self, dy):
         x, = self.saved()
+        self.grads = {}  # so that new gradients may take the memory of the old ones
         dx, dw, db = self.ops.linear_backward(dy, x, self.params["w"])
         self.grads = {"w": dw, "b": db}
         return dx
