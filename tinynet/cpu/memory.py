@@ -24,7 +24,8 @@ from tinynet.threads import fork_safe_lock
 
 STORE_BYTES = 1 << 28    # the store may always keep this much: all layers of a few images
 SCRATCH_BYTES = 1 << 26  # a thread may keep this much
-PAGE = 1 << 21           # a huge page; blocks are multiples of it, smaller arrays are NumPy's
+SMALLEST = 1 << 17       # of a block; smaller arrays are NumPy's
+PAGE = 1 << 21           # a huge page; larger blocks are multiples of it
 
 
 # ---------------------------------------------------------------------------------- what ops return
@@ -32,9 +33,10 @@ PAGE = 1 << 21           # a huge page; blocks are multiples of it, smaller arra
 def empty(shape, dtype):
     """Return an array with undefined contents, like np.empty; a large one in recycled memory."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < PAGE or not hasattr(mmap, "MAP_PRIVATE"):
+    if size < SMALLEST or not hasattr(mmap, "MAP_PRIVATE"):
         return np.empty(shape, dtype)
-    block = _store.take(ceil_div(size, PAGE) * PAGE)
+    unit = SMALLEST if size < PAGE else PAGE
+    block = _store.take(ceil_div(size, unit) * unit)
     array = np.ndarray(shape, dtype, buffer=block)  # views keep it alive: the block is no array
     weakref.finalize(array, _store.returned.append, block).atexit = False
     return array
@@ -66,7 +68,7 @@ class _Store:
             with self.lock:
                 self.used_bytes -= size
             raise MemoryError(f"no {size:,} bytes for a result: {error.strerror}") from None
-        if hasattr(mmap, "MADV_HUGEPAGE"):
+        if size >= PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
             with contextlib.suppress(OSError):  # a kernel without huge pages; small ones work too
                 block.madvise(mmap.MADV_HUGEPAGE)
         return block
