@@ -39,10 +39,12 @@ TURN_ROUND = "extern __shared__ real a[]; a[i] = x[i]; __syncthreads(); y[i] = a
     (TURN_ROUND.replace("extern __shared__ real a[]", "__shared__ real a[8]"), [7, 6, 5, 4, 3, 2, 1, 0]),
     ("__shared__ real a[8]; a[i] = 1; for (int half = 4; half > 0; half /= 2) { __syncthreads(); "
      "if (i < half) a[i] += a[i + half]; } __syncthreads(); y[i] = a[0];", [8] * 8),
+    ("y[i] = x[i] + __shfl_xor_sync(~0u, x[i], 31) + 100 * __shfl_xor_sync(~0u, i, 1);",
+     [31 + 100 * (i ^ 1) for i in range(32)]),
     ("y[i] = rsqrt((real)4) + max(1, min(2, 3)) + exp((real)0) + pow((real)2, (real)3);", [11.5] * 8)])
 def test_the_emulator_computes(body, wanted):
     for _ in range(5):  # each time in another order
-        np.testing.assert_array_equal(run(body, shared=32), wanted)
+        np.testing.assert_array_equal(run(body, len(wanted), shared=32, length=len(wanted)), wanted)
 
 
 @pytest.mark.parametrize("body, complaint", [
@@ -58,6 +60,7 @@ def test_the_emulator_computes(body, wanted):
     ("extern __shared__ real a[]; a[0] = x[i]; y[i] = a[i];", "(another thread wrote|nobody wrote to)"),
     ("extern __shared__ real a[]; a[i] = 0; __syncthreads(); y[i] = a[0]; a[0] = i;", "another thread (read|wrote)"),
     ("__shared__ real a[4]; a[i] = 0; y[i] = 0;", r"index \d is past the end"),
+    ("y[i] = __shfl_xor_sync(~0u, x[i], 1);", "waits for its warp at line 1, where only 8 threads of it come"),
     ("if (i < 4) __syncthreads(); y[i] = 0;", "while 4 threads of its block ended"),
     ("if (i < 4) { __syncthreads();\n } else { __syncthreads(); } y[i] = 0;", "another thread at that of line"),
     ("int big = 1 << 30; y[i] = big * (i + 2);", r"line 1: \* overflows"),
@@ -216,6 +219,17 @@ MUTANTS = [Mutant(*row) for row in [
     ("softmax", 2, "softmax_forward_2", "sum += prob[c]", "sum = prob[c]"),
     ("softmax", 2, "softmax_forward_2", "if (threadIdx.x == 0) {", "{"),
     ("softmax", 2, "mean_2", "sum / N", "sum"),
+    ("softmax", 3, "warp_sum", "WARP / 2", "WARP / 4"),
+    ("softmax", 3, "warp_max", "other > value", "other < value"),
+    ("softmax", 3, "sum_of_warps", "if (lane == 0) ", ""),
+    ("softmax", 3, "sum_of_warps", "lane < THREADS / WARP ?", "lane <= THREADS / WARP ?"),
+    ("softmax", 3, "sum_of_warps", "    " + BARRIER + "\n    value", "    value"),
+    ("softmax", 3, "max_of_warps", BARRIER + "\n    value", "value"),
+    ("softmax", 3, "max_of_warps", BARRIER + "\n    return", "return"),
+    ("softmax", 3, "max_of_warps", "lane % (THREADS / WARP)", "0"),
+    ("softmax", 3, "softmax_forward_3", "sum += part", "sum = part"),
+    ("softmax", 3, "softmax_forward_3", "if (threadIdx.x == 0) {", "{"),
+    ("softmax", 3, "mean_3", "sum / N", "sum"),
     ("lrn", 1, "lrn_forward_1", "start + CG - 1", "C - 1"),
     ("lrn", 1, "lrn_forward_1", "(index_t)(j - c) * HW", "(j - c)"),
     ("lrn", 1, "lrn_backward_1", "cross +=", "cross ="),

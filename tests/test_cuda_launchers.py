@@ -27,7 +27,7 @@ from tinynet.backend import to_device, to_numpy
 from tinynet.cuda import augment, earlier, kernels
 
 VERSIONS = {"conv": (1, 2, 3), "pool": (1, 2, 3), "lrn": (1, 2, 3), "activation": (1, 2, 3), "dropout": (1, 2),
-            "linear": (1, 2, 3), "softmax": (1, 2), "sgd": (1, 2, 3), "augment": (1, 2)}
+            "linear": (1, 2, 3), "softmax": (1, 2, 3), "sgd": (1, 2, 3), "augment": (1, 2)}
 FILE_OF = {
     "conv2d": "conv", "im2col": "conv", "maxpool": "pool", "avgpool": "pool", "lrn": "lrn", "lrn_within": "lrn",
     "relu": "activation", "leaky_relu": "activation", "tanh": "activation", "sigmoid": "activation",

@@ -19,8 +19,8 @@ def softmax_cross_entropy_forward(logits, labels):
     logits, labels = checked("softmax_cross_entropy_forward", "logits", logits, labels)
     N, C = logits.shape
     losses, probs, loss = new_like(logits, (N,)), new_like(logits), new_like(logits, ())
-    launch_blocks("softmax", "softmax_forward_2", N, THREADS, logits, labels, losses, probs, C)
-    launch_blocks("softmax", "mean_2", 1, THREADS, losses, loss, N)
+    launch_blocks("softmax", "softmax_forward_3", N, THREADS, logits, labels, losses, probs, C)
+    launch_blocks("softmax", "mean_3", 1, THREADS, losses, loss, N)
     return loss, probs
 
 

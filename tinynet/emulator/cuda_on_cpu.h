@@ -17,6 +17,7 @@ extern const emulated_uint3 threadIdx, blockIdx, blockDim, gridDim;
 void emulator_barrier(int line);
 void* emulator_dynamic_shared();
 void emulator_mma(float* d, const float* a, const float* b, int line);
+double emulator_shuffle(double value, int mask, int line);
 }
 
 // No headers: they would take longer to read than the kernels. CUDA's functions are for float and
@@ -35,6 +36,8 @@ inline int max(int a, int b) { return a < b ? b : a; }
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return (unsigned __int128)a * b >> 64;
 }
+#define __shfl_xor_sync(threads, value, mask) \
+    (__typeof__(value))emulator_shuffle(value, mask, __LINE__)
 
 // Tensor cores. TF32 has 13 bits fewer than float: mma ignores them, to_tf32 rounds to the nearest
 // number without them, a tie away from zero.

@@ -14,7 +14,7 @@
 //   - a read of shared memory that nobody has written to since the block began
 //   - an index past the end of a shared array, an int that overflows, a division by zero
 //   - a barrier that not all threads of the block come to
-//   - a matrix instruction that not all threads of the warp come to
+//   - a matrix instruction or a shuffle that not all threads of the warp come to
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
@@ -86,6 +86,7 @@ bool failed;
 // in turn, so that no thread overwrites what another has still to read.
 struct Pieces { float a[WARP][4], b[WARP][2]; };
 Pieces pieces[2][1024 / WARP];
+double shuffled[2][1024];       // what each thread gives the others of its warp; likewise in turn
 bool turn_of_pieces[1024];
 
 ucontext_t scheduler;
@@ -389,6 +390,15 @@ void emulator_mma(float* d, const float* a, const float* b, int line) {
             d[e] += tf32(of_warp.a[row % 8 * 4 + k % 4][row / 8 + k / 4 * 2]) *
                     tf32(of_warp.b[column * 4 + k % 4][k / 4]);
     }
+}
+
+// __shfl_xor_sync: the value of the thread whose number in the warp differs in the bits of `mask`.
+double emulator_shuffle(double value, int mask, int line) {
+    unsigned me = running->thread;
+    double* values = shuffled[turn_of_pieces[me] = !turn_of_pieces[me]];
+    values[me] = value;
+    wait(line, true);
+    return values[me ^ mask];
 }
 
 void* emulator_dynamic_shared() { return dynamic_shared.data(); }
