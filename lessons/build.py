@@ -318,8 +318,7 @@ def translation_difference(english, chinese):
                 math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-6) for a, b in zip(sum(said, []), sum(says, []))):
             return f"{one['id']} has the numbers {said} in English, {says} in Chinese"
         words = words_of(other)
-        lacking = set(in_chinese(words_of(one))) - set(words)
-        missing = in_english(words) or [word for word in lacking if len(word) > 1]  # of one letter: not in the file
+        missing = in_english(words) or set(in_chinese(words_of(one))) - set(words)
         if missing:
             return f"the figure of {one['id']} says or lacks {' | '.join(sorted(missing))}"
     return None
