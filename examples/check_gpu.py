@@ -27,7 +27,7 @@ from tinynet.checkpoint import atomic_write
 EXAMPLES = pathlib.Path(__file__).resolve().parent
 ROOT = EXAMPLES.parent
 TESTS = ("test_parity.py", "test_contract.py", "test_gradients.py", "test_cuda_launchers.py",
-         "test_cuda_devices.py", "test_nccl.py")
+         "test_cuda_masks.py", "test_cuda_devices.py", "test_nccl.py")
 
 
 # -------------------------------------------------------------------------------------- own parts
