@@ -54,14 +54,17 @@ def compile_kernels():
     """Compile every .cu file for both precisions, and return the seconds for each."""
     import cupy
 
-    from tinynet.cuda import kernels
+    from tinynet.cuda import implicit, kernels
+    tile = implicit.tile(implicit.FLOAT32, 128)._asdict()  # implicit.cu is compiled for a size
     seconds = {}
     for path in sorted((ROOT / "tinynet" / "cuda").glob("*.cu")):
         source = kernels.source(path.stem)
         name = re.search(r"__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)", source)[1]
         for real in ("float", "double"):
             started = time.perf_counter()
-            names = (f"-Dreal={real}", "-Dindex_t=int", "-Dposition=unsigned char")
+            names = (f"-Dreal={real}", "-Dindex_t=int", "-Dposition=unsigned char",
+                     *(f"-D{name}={size}" for name, size in tile.items()
+                       if path.stem == "implicit"))
             module = cupy.RawModule(code=source, options=names)
             module.get_function(name)  # compiles the file
             seconds[f"{path.name}, {real}"] = round(time.perf_counter() - started, 2)
