@@ -16,6 +16,8 @@ FILES = {**OPS_IN, "winograd": ("conv2d",)}
 MUTANTS = [  # (file, name, (function, old text, new text))
     ("conv", "columns of the wrong phase", ("columns", "[:, :, p::SW]", "[:, :, ::SW]")),
     ("conv", "no ones for the bias", ("columns", "cols[-1] = 1", "cols[-1] = 0")),
+    ("conv", "the first kernels' bias for all", ("conv2d_forward", "bias[group, some]",
+                                                 "bias[group, :some.stop - some.start]")),
     ("conv", "padding not cleared", ("_phases", "phases[...] = 0", "phases[...] = 1")),
     ("conv", "rows of a band from the first", ("columns", "_phase_by_phase(x, phases, rows.start,",
                                                "_phase_by_phase(x, phases, 0,")),

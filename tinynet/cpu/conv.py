@@ -7,9 +7,9 @@ Why it is faster than `ops/conv.py`:
 - The columns of one group of one image are cut into bands of output rows. Each core works on a band
   of its own, with a matrix product of its own, and writes every band to the same memory, which
   stays in its cache.
-- The bias is treated as one more weight, for a pixel that is always 1: the columns get a last row
-  of ones. So the matrix product adds the bias, and in backward the gradient of the bias is the last
-  column of the kernels' gradient. Neither takes an operation of its own.
+- In backward the bias is treated as one more weight, for a pixel that is always 1: the columns get
+  a last row of ones. So the gradient of the bias is the last column of the kernels' gradient, and
+  takes no operation of its own.
 - With a stride of 4, neighbours in a row of the columns are 4 pixels apart in the image. So the
   image is first sorted into 4 phases (pixel columns 0 4 8 ..., 1 5 9 ..., and so on). Then
   every row of the columns is copied from pixels that are adjacent in memory.
@@ -30,6 +30,7 @@ from tinynet.shapes import ceil_div, conv2d_shape, pair, require_shape
 __all__ = ["col2im", "conv2d_backward", "conv2d_forward", "im2col"]
 
 BAND_BYTES = 1 << 21  # columns of a band: most of them fit in the second-level cache
+LEAST_PIECES = 2      # a single band is cut along the kernels, so that a second core has work
 
 
 def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
@@ -42,20 +43,22 @@ def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
     if winograd.pays(x, w, y_shape, stride):
         return winograd.forward(x, w, b, pad, groups, y_shape)
     N, K, OH, OW = y_shape
-    kernels = np.concatenate([w.reshape(K, -1), b.reshape(K, 1)], axis=1)
-    kernels = kernels.reshape(groups, K // groups, -1)                    # (G, K/G, C/G*KH*KW + 1)
-    kernels = kernels.astype(x.dtype, copy=False)
+    kernels = w.reshape(groups, K // groups, -1)                          # (G, K/G, C/G*KH*KW)
+    bias = b.reshape(groups, K // groups, 1)
     y = empty(y_shape, x.dtype)
     y_groups = y.reshape(N, groups, K // groups, OH * OW)
 
     def work(piece):
-        image, group, rows = piece
+        (image, group, rows), some = piece
         cols = columns(_group(x[image], group, groups), w.shape[2:], rows, OW, stride, pad)
         positions = slice(rows.start * OW, rows.stop * OW)
-        product = y_groups[image, group][:, positions]                    # (K/G, R*OW), a view
-        np.matmul(kernels[group], cols, out=product)
+        product = y_groups[image, group, some, positions]                 # (some of K/G, R*OW)
+        np.matmul(kernels[group, some], cols[:-1], out=product)
+        product += bias[group, some]
 
-    for_each(work, _pieces(x, w, y_shape, groups))
+    pieces = _pieces(x, w, y_shape, groups)
+    parts = shares(K // groups, ceil_div(LEAST_PIECES, max(1, len(pieces))))
+    for_each(work, [(piece, some) for piece in pieces for some in parts])
     return y
 
 
@@ -192,7 +195,7 @@ def _pieces(x, w, y_shape, groups):
     """Return (image, group, output rows) of every band."""
     bands = _bands(x, w, y_shape)
     return [(image, group, rows)
-            for image in range(x.shape[0]) for group in range(groups) for rows in bands]
+            for image in range(len(x)) for group in range(groups) for rows in bands]
 
 
 def _bands(x, w, y_shape):

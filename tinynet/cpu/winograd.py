@@ -135,7 +135,7 @@ def _transformed_kernels(w, G, groups):
     The Kronecker product of G with itself does both directions in one matrix product.
     """
     K, CG, r, _ = w.shape
-    U, w = np.empty((len(G) ** 2, K * CG), w.dtype), w.reshape(K * CG, r * r)
+    U, w = empty((len(G) ** 2, K * CG), w.dtype), w.reshape(K * CG, r * r)
     GG = np.kron(G, G)                                                    # (t*t, r*r)
     for_each(lambda piece: np.matmul(GG, w[piece].T, out=U[:, piece]), shares(K * CG))
     return U.reshape(-1, groups, K // groups, CG)
