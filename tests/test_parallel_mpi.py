@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tinynet.parallel import mpi
+
 pytest.importorskip("mpi4py") if not os.environ.get("TINYNET_REQUIRE_MPI") else None
 
 HERE = pathlib.Path(__file__).parent
@@ -135,7 +137,7 @@ def test_ranks_must_train_the_same(folders, tmp_path, first, second, line):
 
 
 @pytest.mark.parametrize("options, line", [
-    ("--shards 1", "--shards 1 cannot be divided among 2 ranks: start 1 or fewer"),
+    ("--shards 1", "a run of --shards 1 cannot be divided among 2 ranks: start 1 or fewer"),
     ("--data none", "none: there is no such folder; the data is a folder with one sub-folder for each class, or "
                     "'embedded'")])
 def test_mistakes_that_all_ranks_make(folders, tmp_path, options, line):
@@ -163,3 +165,19 @@ def test_a_rank_that_fails_before_mpi_has_started(tmp_path):
                          text=True, timeout=60, env=ENVIRONMENT)
     assert ran.returncode and time.monotonic() - began < 40
     assert ran.stderr == ("parallel_program.py: MPI has not started within 5 s; a rank hangs, or has failed before\n")
+
+
+def test_the_watcher_outlives_neither_its_rank_nor_a_signal():
+    """It is started by a rank that has ended meanwhile, and ignores what the rank is to obey."""
+    stranger = [sys.executable, "-I", "-c", mpi.WATCHER, "1", "0", "never said"]
+    ran = subprocess.run(stranger, capture_output=True, text=True, timeout=20)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    watcher = subprocess.Popen([sys.executable, "-I", "-c", mpi.WATCHER, str(os.getpid()), "60", "never said"],
+                               stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        watcher.send_signal(number)
+    with pytest.raises(subprocess.TimeoutExpired):
+        watcher.wait(0.5)
+    watcher.kill()
+    assert watcher.communicate()[1] == ""

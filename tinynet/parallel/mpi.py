@@ -17,11 +17,14 @@ BEAT, SILENCE = 0.5, 10.0  # seconds: between two signs of life, and until a ran
 STARTING = 60.0  # seconds that MPI may take to start, which it does when all ranks have come
 WATCHER = """
 import os, signal, sys, time
-rank, end = os.getppid(), time.monotonic() + float(sys.argv[1])
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)  # they are for the rank
+rank, end, line = int(sys.argv[1]), time.monotonic() + float(sys.argv[2]), sys.argv[3]
 while os.getppid() == rank:
     if time.monotonic() > end:
-        print(sys.argv[2], file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
         os.kill(rank, signal.SIGKILL)
+        break
     time.sleep(0.1)
 """
 NUMBERS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")  # in which mpiexec tells the rank
@@ -71,7 +74,8 @@ def _within(seconds):
     seconds += _started_rank() or 0  # so that one rank speaks, and not all of them at once
     line = (f"{os.path.basename(sys.argv[0])}: MPI has not started within {seconds:.0f} s; a rank "
             "hangs, or has failed before")
-    watcher = subprocess.Popen([sys.executable, "-I", "-c", WATCHER, str(seconds), line])
+    watcher = subprocess.Popen([sys.executable, "-I", "-c", WATCHER, str(os.getpid()),
+                                str(seconds), line])
     try:
         yield
     finally:
