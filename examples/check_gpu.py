@@ -63,7 +63,7 @@ def compile_kernels():
         for real in ("float", "double"):
             started = time.perf_counter()
             names = (f"-Dreal={real}", "-Dindex_t=int", "-Dposition=unsigned char",
-                     *(f"-D{name}={size}" for name, size in tile.items()
+                     *(f"-D{key}={size}" for key, size in tile.items()
                        if path.stem == "implicit"))
             module = cupy.RawModule(code=source, options=names)
             module.get_function(name)  # compiles the file
