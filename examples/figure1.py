@@ -93,7 +93,8 @@ def best_rate(runs, pixels, unit):
     """Return the rate of the sweep that reached 25 % first, or that came nearest to it."""
     sweep = {lr: errors for (p, u, lr, seed), errors in runs.items()
              if (p, u, seed) == (pixels, unit, 0)}
-    return min(sweep, key=lambda lr: (epochs_to_goal(sweep[lr]), np.nan_to_num(sweep[lr][-1], nan=100)))
+    return min(sweep, key=lambda lr: (epochs_to_goal(sweep[lr]),
+                                      np.nan_to_num(sweep[lr][-1], nan=100)))
 
 
 # ---------------------------------------------------------------------------- many runs, one file

@@ -9,7 +9,7 @@
 //            a tree: in every step half as many threads add. The order of the additions is fixed,
 //            so that every run gives the same bits.
 // Version 3  The threads of a warp give each other numbers from register to register: a shuffle.
-//            Five of them add up 32 numbers, with no shared memory and no barrier, since the threads
+//            Five of them add up 32 numbers, with no shared memory and no barrier: the threads
 //            of a warp are in step there. Shared memory is needed once, to bring the eight warps of
 //            the block together: two barriers for a sum instead of ten.
 //

@@ -10,7 +10,8 @@ def y(step, index):
     n, out = index
     x, w, b = host(step.x[n], step.layer.params["w"][out], step.layer.params["b"][out])
     inputs = np.arange(x.size)
-    return explanation(f"unit {out} has a weight for all {x.size:,} inputs of x[{n}]", ("input",), (0,),
+    return explanation(f"unit {out} has a weight for all {x.size:,} inputs of x[{n}]",
+                       ("input",), (0,),
                        {"x": x, "w": w, "product": x * w},
                        [added_up(x * w), (f"bias b[{out}]", b),
                         ("y = sum + bias", (x * w).sum() + b)],
@@ -33,7 +34,8 @@ def dw(step, index):
     out, unit = index
     dy, x = host(step.dy[:, out], step.x[:, unit])
     images = np.arange(dy.size)
-    return explanation(f"w[{out}, {unit}] times input {unit}, once for each picture", ("image",), (0,),
+    return explanation(f"w[{out}, {unit}] times input {unit}, once for each picture",
+                       ("image",), (0,),
                        {"dy": dy, "x": x, "product": dy * x}, [added_up(dy * x)],
                        {"dy": ("dy", (images, out)), "x": ("x", (images, unit))})
 

@@ -47,6 +47,7 @@ def dx(step, index):
     return explanation(f"the probability of class {c} minus the truth: picture {n} has "
                        f"label {label}", ("class",), (0,),
                        {"p": probs, "truth": truth, "p - truth": probs - truth},
-                       [("p - truth", wrong), (f"divided by {N}, the size of the batch", wrong / N)],
+                       [("p - truth", wrong),
+                        (f"divided by {N}, the size of the batch", wrong / N)],
                        {"p": ("probs", (n, np.arange(logits.size)))},
                        picked=np.arange(logits.size) == c)
