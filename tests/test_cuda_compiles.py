@@ -52,11 +52,11 @@ def tiles(file, real="float", index="int", architecture="sm_90"):
     """The tiles for which implicit.cu is compiled; for other files just None."""
     if file != "implicit":
         return [None]
-    wanted = {implicit.tile(version, rows) for version in implicit.VERSIONS for rows in (128, 96, 64)}
+    wanted = {implicit.tile(version, rows) for version in implicit.VERSIONS for rows in (128, 64)}
     if (real, index) != ("float", "int"):
         wanted = {tile for tile in wanted if tile.VERSION >= 7}
     if real == "double" or architecture == "sm_75":
-        wanted = {tile for tile in wanted if tile.VERSION != implicit.TENSOR_CORES}
+        wanted = {tile for tile in wanted if tile.VERSION < implicit.TENSOR_CORES}
     return sorted(wanted)
 
 

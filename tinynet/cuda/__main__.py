@@ -28,7 +28,7 @@ LAYERS = {  # x of one picture, w, stride, pad, groups
     "conv5": ((384, 13, 13), (256, 192, 3, 3), 1, 1, 2)}
 WHAT = {1: "one result per thread", 2: "shared tiles", 3: "eight results per thread",
         4: "8 x 8 results", 5: "four numbers a load", 6: "warp tiles", 7: "double buffering",
-        8: "tensor cores, TF32"}
+        8: "tensor cores, TF32", 9: "asynchronous copies, TF32"}
 RUNS, PATIENCE = 20, 0.02    # a version that takes more seconds than this is run three times only
 ROUNDING, TF32 = 1e-3, 1e-2  # no error is larger, in parts of the largest number of a result
 
@@ -112,6 +112,7 @@ def measure(images, tf32):
     for layer in LAYERS:
         problem = Problem(layer, images)
         for name, version in versions().items():
+            print(f"{layer}: {name}", file=sys.stderr, flush=True)
             worst = TF32 if tf32 or "TF32" in name else ROUNDING
             errors = problem.errors(version)
             for direction, error in errors.items():

@@ -34,6 +34,9 @@
 //            and 16 x 8 results between them, and one instruction multiplies. a and b are rounded
 //            to TF32, which has the range of float32 and 10 bits after the point; sums are float32.
 //            For compute capability 8.0 and later.
+// Version 9  Four tiles of each. The memory system copies them straight into shared memory (cp.async)
+//            while three steps pass: no thread holds numbers that are on their way, and none waits
+//            for them. a and b come here rounded to TF32 already, which `spread` does.
 //
 // The sum over r can be cut into slices, each with results of its own, which are added afterwards:
 // dw has few results, each with a long sum, and one block per tile would leave most of a GPU idle.
@@ -77,20 +80,25 @@ __device__ void product_1(const Product& p) {
 // What one thread brings of the two tiles of a step: of a, one inner index in A rows; of b, one
 // column at B inner indices. Neighbouring threads read neighbouring r of a, which lie side by side
 // in w and dy, and neighbouring columns of b.
-struct Load {
+struct Share {
     static const int A = ROWS * DEPTH / THREADS, B = COLUMNS * DEPTH / THREADS;
     static const int A_APART = THREADS / DEPTH, B_APART = THREADS / COLUMNS;
     int i, r_of_a, j, r_of_b;     // the first of each, in the tile
     index_t rows[A];              // the offsets do not change from step to step
     index_t column;
-    real a[A], b[B];
 
-    __device__ Load(const Product& p)
+    __device__ Share(const Product& p)
         : i(threadIdx.x / DEPTH), r_of_a(threadIdx.x % DEPTH),
           j(threadIdx.x % COLUMNS), r_of_b(threadIdx.x / COLUMNS), column(p.b_column(j)) {
         #pragma unroll
         for (int s = 0; s < A; ++s) rows[s] = p.a_row(i + s * A_APART);
     }
+};
+
+struct Load : Share {
+    real a[A], b[B];
+
+    __device__ Load(const Product& p) : Share(p) {}
 
     // Reads from memory; zeros past the end of the slice.
     __device__ void read(const Product& p, int start) {
@@ -276,7 +284,7 @@ __device__ void product_7(const Product& p) {
 }
 
 // ---- version 8 ---------------------------------------------------------------------------------
-#if VERSION == 8
+#if VERSION >= 8
 #ifdef __CUDACC__
 __device__ float to_tf32(float x) {
     unsigned int bits;
@@ -294,6 +302,19 @@ __device__ void mma(float (&d)[4], const float (&a)[4], const float (&b)[2]) {
         : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),
           "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
 }
+
+// Asks the memory system for a copy into shared memory; of zeros, unless it is wanted.
+__device__ void copy_later(float* to, const float* from, bool wanted) {
+    unsigned int address = __cvta_generic_to_shared(to);
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+                 :: "r"(address), "l"(from), "r"(wanted ? 4 : 0));
+}
+// All copies that this thread has asked for since the last call are one group.
+__device__ void end_group() { asm volatile("cp.async.commit_group;"); }
+// Waits until all groups of this thread have arrived but for the latest `left`.
+template <int left> __device__ void await_groups() {
+    asm volatile("cp.async.wait_group %0;" :: "n"(left) : "memory");
+}
 #endif  // the emulator has its own
 
 __device__ void round_to_tf32(Load& load) {
@@ -307,11 +328,53 @@ __device__ void round_to_tf32(Load& load) {
 #define DOWN (WARP_ROWS / 16)
 #define ACROSS (WARP_COLUMNS / 8)
 
+// The results that one thread holds of the tile of its warp.
+struct Pieces {
+    int g, k;
+    float sums[DOWN][ACROSS][4];
+
+    __device__ Pieces() : g(threadIdx.x % 32 / 4), k(threadIdx.x % 4), sums{} {}
+
+    __device__ void add_products(const float* a_tile, const float* b_tile) {
+        a_tile += (warp_top() + g) * A_ROW + k;
+        b_tile += k * B_STEP + warp_left() + g;
+        #pragma unroll
+        for (int r = 0; r < DEPTH; r += 8) {
+            float a[DOWN][4], b[ACROSS][2];
+            #pragma unroll
+            for (int m = 0; m < DOWN; ++m) {
+                const float* from = a_tile + 16 * m * A_ROW + r;
+                a[m][0] = from[0], a[m][1] = from[8 * A_ROW];
+                a[m][2] = from[4], a[m][3] = from[8 * A_ROW + 4];
+            }
+            #pragma unroll
+            for (int n = 0; n < ACROSS; ++n) {
+                const float* from = b_tile + r * B_STEP + 8 * n;
+                b[n][0] = from[0], b[n][1] = from[4 * B_STEP];
+            }
+            #pragma unroll
+            for (int m = 0; m < DOWN; ++m)
+                #pragma unroll
+                for (int n = 0; n < ACROSS; ++n) mma(sums[m][n], a[m], b[n]);
+        }
+    }
+
+    __device__ void write(const Product& p) const {
+        #pragma unroll
+        for (int m = 0; m < DOWN; ++m)
+            #pragma unroll
+            for (int n = 0; n < ACROSS; ++n)
+                #pragma unroll
+                for (int e = 0; e < 4; ++e)
+                    p.write(warp_top() + g + 16 * m + e / 2 * 8,
+                            warp_left() + 8 * n + 2 * k + e % 2, sums[m][n][e]);
+    }
+};
+
 __device__ void product_8(const Product& p) {
     __shared__ float a_tiles[2][ROWS * A_ROW], b_tiles[2][DEPTH * B_STEP];
-    int g = threadIdx.x % 32 / 4, k = threadIdx.x % 4, now = 0;
-    int top = warp_top() + g, left = warp_left() + g;
-    float sums[DOWN][ACROSS][4] = {};
+    int now = 0;
+    Pieces pieces;
     Load load(p);
     load.read(p, p.first);
     round_to_tf32(load);
@@ -320,26 +383,7 @@ __device__ void product_8(const Product& p) {
     for (int start = p.first; start < p.last; start += DEPTH) {
         bool more = start + DEPTH < p.last;
         if (more) load.read(p, start + DEPTH);
-        #pragma unroll
-        for (int step = 0; step < DEPTH; step += 8) {
-            int r = step + k;
-            float a[DOWN][4], b[ACROSS][2];
-            #pragma unroll
-            for (int m = 0; m < DOWN; ++m) {
-                const float* tile = a_tiles[now] + (top + 16 * m) * A_ROW + r;
-                a[m][0] = tile[0], a[m][1] = tile[8 * A_ROW];
-                a[m][2] = tile[4], a[m][3] = tile[8 * A_ROW + 4];
-            }
-            #pragma unroll
-            for (int n = 0; n < ACROSS; ++n) {
-                const float* tile = b_tiles[now] + r * B_STEP + left + 8 * n;
-                b[n][0] = tile[0], b[n][1] = tile[4 * B_STEP];
-            }
-            #pragma unroll
-            for (int m = 0; m < DOWN; ++m)
-                #pragma unroll
-                for (int n = 0; n < ACROSS; ++n) mma(sums[m][n], a[m], b[n]);
-        }
+        pieces.add_products(a_tiles[now], b_tiles[now]);
         now = 1 - now;
         if (more) {
             round_to_tf32(load);
@@ -347,18 +391,78 @@ __device__ void product_8(const Product& p) {
         }
         __syncthreads();
     }
-    #pragma unroll
-    for (int m = 0; m < DOWN; ++m)
+    pieces.write(p);
+}
+
+// ---- version 9 ---------------------------------------------------------------------------------
+#define TILES 4
+
+struct Copy : Share {
+    index_t inner_of_a, inner_of_b[B];  // for the next step: they, too, take their time
+
+    __device__ Copy(const Product& p) : Share(p) { look_up(p, p.first); }
+
+    __device__ void look_up(const Product& p, int start) {
+        inner_of_a = p.inner[min(start + r_of_a, p.last - 1)];
         #pragma unroll
-        for (int n = 0; n < ACROSS; ++n)
-            #pragma unroll
-            for (int e = 0; e < 4; ++e)
-                p.write(top + 16 * m + e / 2 * 8, warp_left() + 8 * n + 2 * k + e % 2,
-                        sums[m][n][e]);
+        for (int s = 0; s < B; ++s)
+            inner_of_b[s] = p.inner[p.R + min(start + r_of_b + s * B_APART, p.last - 1)];
+    }
+
+    __device__ void ask_for(const Product& p, int start, float* a_tile, float* b_tile) {
+        #pragma unroll
+        for (int s = 0; s < A; ++s)
+            copy_later(a_tile + (i + s * A_APART) * A_ROW + r_of_a, p.a + inner_of_a + rows[s],
+                       start + r_of_a < p.last);
+        #pragma unroll
+        for (int s = 0; s < B; ++s)
+            copy_later(b_tile + (r_of_b + s * B_APART) * B_STEP + j, p.b + inner_of_b[s] + column,
+                       start + r_of_b + s * B_APART < p.last);
+        end_group();
+        look_up(p, start + DEPTH);
+    }
+};
+
+__device__ void product_9(const Product& p) {
+    __shared__ float a_tiles[TILES][ROWS * A_ROW], b_tiles[TILES][DEPTH * B_STEP];
+    Pieces pieces;
+    Copy copy(p);
+    int next = p.first, now = 0;  // what is asked for, what is multiplied
+    #pragma unroll
+    for (int tile = 0; tile < TILES - 1; ++tile, next += DEPTH)
+        copy.ask_for(p, next, a_tiles[tile], b_tiles[tile]);
+    for (int start = p.first; start < p.last; start += DEPTH, next += DEPTH) {
+        await_groups<TILES - 2>();  // what this thread asked for has arrived in the oldest tile,
+        __syncthreads();            // and what all others did; nobody reads the tile before it
+        int before = (now + TILES - 1) % TILES;
+        copy.ask_for(p, next, a_tiles[before], b_tiles[before]);  // zeros past the end
+        pieces.add_products(a_tiles[now], b_tiles[now]);
+        now = (now + 1) % TILES;
+    }
+    pieces.write(p);
 }
 #endif
 
-// ---- the kernel --------------------------------------------------------------------------------
+// ---- the kernels -------------------------------------------------------------------------------
+// x (maps, H, W) -> padded (maps, HP, WP): x begins at (top, left), its pixels are SH and SW apart,
+// with zeros around and between. One block per map.
+extern "C" __global__ void spread(const real* __restrict__ x, real* __restrict__ padded,
+                                  int H, int W, int HP, int WP, int top, int left,
+                                  int SH, int SW) {
+    const real* from = x + (index_t)blockIdx.x * H * W;
+    real* to = padded + (index_t)blockIdx.x * HP * WP;
+    for (int p = threadIdx.x; p < HP * WP; p += blockDim.x) {
+        int down = p / WP - top, across = p % WP - left, i = down / SH, j = across / SW;
+        bool is_pixel = down >= 0 && across >= 0 && down % SH == 0 && across % SW == 0 && i < H
+                        && j < W;
+        real pixel = is_pixel ? from[i * W + j] : 0;
+#if VERSION >= 9
+        pixel = to_tf32(pixel);
+#endif
+        to[p] = pixel;
+    }
+}
+
 // Two blocks of 256 threads are to fit into a multiprocessor at a time, so that one computes while
 // the other waits: this leaves 128 registers to a thread. Wider numbers need more.
 #define RESIDENT (sizeof(real) + sizeof(index_t) == 8 && THREADS == 256 ? 2 : 1)

@@ -9,6 +9,7 @@ memory, and one kernel does the rest.
 """
 
 import functools
+import math
 import os
 import typing
 
@@ -16,12 +17,14 @@ import numpy as np
 
 from tinynet.backend import DeviceError, array_module, to_device
 from tinynet.cuda import kernels
-from tinynet.cuda.kernels import launch_blocks, new_like, require_arrays
+from tinynet.cuda.kernels import THREADS, launch_blocks, new_like, require_arrays
 from tinynet.shapes import ceil_div, conv2d_shape, pair, require_shape
 
-VERSIONS = range(1, 9)
+VERSIONS = range(1, 10)
 DB_THREADS = 1024     # of a block that sums db of one kernel; as in conv.cu
-FLOAT32, TENSOR_CORES = 7, 8  # the fastest version for each precision of the product
+FLOAT32 = 7           # the fastest version in float32
+TENSOR_CORES = 8      # the first version that needs them
+ROUNDED = 9           # the first version that is given numbers rounded to TF32
 ENOUGH_BLOCKS = 528   # four for each multiprocessor of an H100: long sums are cut until there are
                       # so many, on any GPU, so that every GPU adds in the same order
 
@@ -43,11 +46,10 @@ def tile(version, rows):
     if version < 4:
         return (Tile(1, 16, 16, 16, 256, 16, 16), Tile(2, 16, 16, 16, 256, 16, 16),
                 Tile(3, 64, 64, 8, 512))[version - 1]
-    heights = (128, 64) if version < TENSOR_CORES else (128, 96, 64)
-    ROWS = min(heights, key=lambda height: ceil_div(rows, height) * height)  # with the least waste
-    if version < TENSOR_CORES:
-        return Tile(version, ROWS, 128, 8, 2 * ROWS)
-    return Tile(version, ROWS, 128, 16, *((128, 64, 32) if ROWS == 64 else (256, ROWS // 2, 32)))
+    # On tensor cores, rows of zeros cost less than a tile in which fewer threads share b.
+    small = rows <= 64 or version < TENSOR_CORES and ceil_div(rows, 64) % 2
+    ROWS = 64 if small else 128
+    return Tile(version, ROWS, 128, 16 if version == 8 else 8, 2 * ROWS)
 
 
 def conv2d_forward(x, w, b, stride, pad, groups, ceil=False, version=FLOAT32):
@@ -58,6 +60,7 @@ def conv2d_forward(x, w, b, stride, pad, groups, ceil=False, version=FLOAT32):
     y_shape = conv2d_shape("conv2d_forward", x.shape, w.shape, stride, pad, groups, ceil)
     require_shape("conv2d_forward", "b", b.shape, y_shape[1:2])
     x, w, b = require_arrays("conv2d_forward", x=x, w=w, b=b)
+    _require_tensor_cores(version, x)
     sizes = Sizes(*x.shape, *w.shape, *y_shape[2:], *pair(stride), *pair(pad))
     return forward(version, sizes, x, w, b)
 
@@ -70,6 +73,7 @@ def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True, ver
     y_shape = conv2d_shape("conv2d_backward", x.shape, w.shape, stride, pad, groups, ceil)
     require_shape("conv2d_backward", "dy", dy.shape, y_shape)
     dy, x, w = require_arrays("conv2d_backward", dy=dy, x=x, w=w)
+    _require_tensor_cores(version, x)
     sizes = Sizes(*x.shape, *w.shape, *y_shape[2:], *pair(stride), *pair(pad))
     return (gradient_of_x(version, sizes, dy, w) if need_dx else None,
             gradient_of_w(version, sizes, dy, x), gradient_of_b(dy))
@@ -78,21 +82,21 @@ def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True, ver
 def forward(version, sizes, x, w, b):
     """Return y (N, K, OH, OW)."""
     y = new_like(x, (sizes.N, sizes.K, sizes.OH, sizes.OW))
-    _multiply(version, forward_offsets, sizes, w, sizes.padded(x), y, bias=b)
+    _multiply(version, forward_offsets, sizes, prepared(version, w), sizes.padded(version, x), y, b)
     return y
 
 
 def gradient_of_x(version, sizes, dy, w):
     """Return dx (N, C, H, W)."""
     dx = new_like(dy, (sizes.N, sizes.C, sizes.H, sizes.W))
-    _multiply(version, dx_offsets, sizes, w, sizes.spread(dy), dx)
+    _multiply(version, dx_offsets, sizes, prepared(version, w), sizes.spread(version, dy), dx)
     return dx
 
 
 def gradient_of_w(version, sizes, dy, x):
     """Return dw (K, CG, KH, KW)."""
     dw = new_like(dy, (sizes.K, sizes.CG, sizes.KH, sizes.KW))
-    _multiply(version, dw_offsets, sizes, dy, sizes.padded(x), dw)
+    _multiply(version, dw_offsets, sizes, prepared(version, dy), sizes.padded(version, x), dw)
     return dw
 
 
@@ -134,23 +138,16 @@ class Sizes(typing.NamedTuple):
     HS = property(lambda s: s.KH + max(s.H + s.PH - 1, (s.OH - 1) * s.SH))
     WS = property(lambda s: s.KW + max(s.W + s.PW - 1, (s.OW - 1) * s.SW))
 
-    def padded(s, x):
+    def padded(s, version, x):
         """Return x with its padding, (N, C, HP, WP)."""
-        if (s.HP, s.WP) == (s.H, s.W):
-            return x
-        padded = array_module(x).zeros((s.N, s.C, s.HP, s.WP), x.dtype)
-        padded[:, :, s.PH:s.PH + s.H, s.PW:s.PW + s.W] = x
-        return padded
+        return prepared(version, x, (s.HP, s.WP), (s.PH, s.PW))
 
-    def spread(s, dy):
+    def spread(s, version, dy):
         """Return dy with its elements as far apart as the windows, and zeros, (N, K, HS, WS).
 
         dx is the convolution of this with the kernels turned by half a turn.
         """
-        spread = array_module(dy).zeros((s.N, s.K, s.HS, s.WS), dy.dtype)
-        spread[:, :, s.KH - 1:s.KH + (s.OH - 1) * s.SH:s.SH,
-               s.KW - 1:s.KW + (s.OW - 1) * s.SW:s.SW] = dy
-        return spread
+        return prepared(version, dy, (s.HS, s.WS), (s.KH - 1, s.KW - 1), (s.SH, s.SW))
 
 
 def offsets(*axes, start=0):
@@ -205,10 +202,23 @@ def dx_offsets(s):
 
 
 # ---- the product --------------------------------------------------------------------------------
+def prepared(version, maps, size=None, first=(0, 0), step=(1, 1)):
+    """Return maps (.., .., H, W) as the product wants them: with zeros, and in version 9 rounded.
+
+    Args     size: height and width of the result; first: where (0, 0) comes to lie; step: from one
+             pixel to the next
+    """
+    size = size or maps.shape[2:]
+    if size == maps.shape[2:] and version < ROUNDED:
+        return maps
+    spread = new_like(maps, (*maps.shape[:2], *size))
+    launch_blocks("implicit", "spread", math.prod(maps.shape[:2]), THREADS, maps, spread,
+                  *maps.shape[2:], *size, *first, *step, **tile(version, 128)._asdict())
+    return spread
+
+
 def _multiply(version, describe, sizes, a, b, c, bias=None):
     xp = array_module(c)
-    if version == TENSOR_CORES:
-        _require_tensor_cores(xp, c)
     if c.size == 0 or b.size == 0:
         c[...] = 0
         return
@@ -244,10 +254,12 @@ def multiplies_in_tf32(array):
             and int(array_module(array).cuda.Device().compute_capability) >= 80)
 
 
-def _require_tensor_cores(xp, array):
+def _require_tensor_cores(version, array):
+    if version < TENSOR_CORES:
+        return
     if array.dtype != np.float32:
-        raise TypeError(f"version {TENSOR_CORES} multiplies float32 only, not {array.dtype}")
-    capability = xp.cuda.Device().compute_capability
+        raise TypeError(f"version {version} multiplies float32 only, not {array.dtype}")
+    capability = array_module(array).cuda.Device().compute_capability
     if int(capability) < 80:
-        raise DeviceError(f"version {TENSOR_CORES} needs tensor cores for TF32: compute capability "
+        raise DeviceError(f"version {version} needs tensor cores for TF32: compute capability "
                           f"8.0 or later, this GPU has {capability[:-1]}.{capability[-1]}")
