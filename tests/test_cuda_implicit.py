@@ -138,26 +138,34 @@ def test_tiles_fit_the_matrix(rows, heights):
     assert (implicit.tile(7, rows).ROWS, implicit.tile(9, rows).ROWS) == heights
 
 
-@pytest.mark.parametrize("kernels_of_group, tf32, capability, forward, backward", [
-    (70, "0", "80", False, True), (70, "1", "80", True, True), (70, "1", "75", False, True),
-    (64, "1", "80", False, False), (128, "1", "80", False, False)])
-def test_where_columns_are_slower(stand_in, monkeypatch, kernels_of_group, tf32, capability, forward, backward):
-    """On an H200 they were in conv1 alone. With dx they are written anyway."""
-    monkeypatch.setenv("CUPY_TF32", tf32)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("tf32, capability", [("0", "80"), ("1", "80"), ("1", "75"), (None, "80")])
+def test_what_runs_is_what_was_measured_to_be_faster(stand_in, monkeypatch, tf32, capability, dtype):
+    monkeypatch.setattr(cuda_conv, "FASTER_WITHOUT", {"forward": ([3], [4]), "dw": ([4], [3]), "dw and dx": ([], [3])})
+    monkeypatch.delenv("CUPY_TF32", raising=False)
+    if tf32:
+        monkeypatch.setenv("CUPY_TF32", tf32)
     monkeypatch.setattr(stand_in.cuda.Device, "compute_capability", capability)
-    arrays = conv("", (1, 2, 4, 4), (2 * kernels_of_group, 1, 3, 3), 1, 0, 2).arrays(np.float32)
-    x, w, b = (to_device(array, "gpu") for array in arrays.values())
-
-    def launched(function, *arguments):
-        stand_in.meter.reset()
-        result = function(*arguments)
-        return result, "multiply" in [told[2] for told in stand_in.meter.told if told[1] == "launch"]
-    y, without_columns = launched(cuda_conv.conv2d_forward, x, w, b, 1, 0, 2)
-    assert without_columns == forward
-    assert launched(cuda_conv.conv2d_backward, y, x, w, 1, 0, 2, False, False)[1] == backward
-    assert not launched(cuda_conv.conv2d_backward, y, x, w, 1, 0, 2)[1]
-    assert not launched(cuda_conv.conv2d_forward, x.astype(np.float64), w.astype(np.float64), b.astype(np.float64),
-                        1, 0, 2)[1]
+    ran = []
+    for name in ("conv2d_forward", "conv2d_backward"):
+        monkeypatch.setattr(implicit, name, lambda *arguments, name=name: ran.append((name, *arguments[-2:])))
+    for kernels_of_group in (2, 3, 4):
+        arrays = conv("", (1, 2, 3, 3), (2 * kernels_of_group, 1, 2, 2), 1, 0, 2).arrays(dtype)
+        x, w, b = (to_device(array, "gpu") for array in arrays.values())
+        y = cuda_conv.forward_by_columns(x, w, b, 1, 0, 2)
+        ran.append(kernels_of_group)
+        cuda_conv.conv2d_forward(x, w, b, 1, 0, 2)
+        cuda_conv.conv2d_backward(y, x, w, 1, 0, 2, need_dx=False)
+        cuda_conv.conv2d_backward(y, x, w, 1, 0, 2)
+    exact, fast = implicit.FASTEST
+    forward, dw, dx = ((name, *rest) for name, *rest in (
+        ("conv2d_forward", False), ("conv2d_backward", False), ("conv2d_backward", True)))
+    if dtype == np.float64:
+        assert ran == [2, 3, 4]
+    elif (tf32, capability) == ("1", "80"):
+        assert ran == [2, 3, (*dw, fast), (*dx, fast), 4, (*forward, fast)]
+    else:
+        assert ran == [2, 3, (*forward, exact), 4, (*dw, exact)]
 
 
 # ---- the emulator's tensor cores -----------------------------------------------------------------------------------

@@ -15,29 +15,35 @@ from tinynet.shapes import ceil_div, conv2d_shape, pair, require_shape, windows_
 
 COLUMN_BYTES = 1 << 28  # columns of one piece of the batch: large, so that products are few
 
+# Numbers of kernels of a group with which convolution is faster without columns, in float32 and in
+# TF32. Measured on an H200 at AlexNet's shapes: conv1 has 96 kernels, the others 128 to 384. Below
+# 65, half of a tile of implicit.cu would be empty.
+FASTER_WITHOUT = {"forward": (range(0), range(65, 128)), "dw": (range(65, 128), range(65, 128)),
+                  "dw and dx": (range(0), range(0))}
+
 
 def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
     """Do what ops.conv2d_forward does, by columns or, where that is faster, without."""
-    if implicit_is_faster(w, groups) and implicit.multiplies_in_tf32(w):
-        return implicit.conv2d_forward(x, w, b, stride, pad, groups, ceil, implicit.TENSOR_CORES)
-    return forward_by_columns(x, w, b, stride, pad, groups, ceil)
+    version = _version_without_columns("forward", w, groups)
+    if version is None:
+        return forward_by_columns(x, w, b, stride, pad, groups, ceil)
+    return implicit.conv2d_forward(x, w, b, stride, pad, groups, ceil, version)
 
 
 def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
     """Do what ops.conv2d_backward does, by columns or, where that is faster, without."""
-    if implicit_is_faster(w, groups) and not need_dx:  # else dx needs the columns, too
-        version = implicit.TENSOR_CORES if implicit.multiplies_in_tf32(w) else implicit.FLOAT32
-        return implicit.conv2d_backward(dy, x, w, stride, pad, groups, ceil, False, version)
-    return backward_by_columns(dy, x, w, stride, pad, groups, ceil, need_dx)
+    version = _version_without_columns("dw and dx" if need_dx else "dw", w, groups)
+    if version is None:
+        return backward_by_columns(dy, x, w, stride, pad, groups, ceil, need_dx)
+    return implicit.conv2d_backward(dy, x, w, stride, pad, groups, ceil, need_dx, version)
 
 
-def implicit_is_faster(w, groups):
-    """Return whether a group has so few kernels that writing columns costs more than it saves.
-
-    Measured on an H200 at AlexNet's shapes: of its layers, conv1 with its 96 kernels is faster
-    without columns, from 128 kernels on cuBLAS is. Below 65, tiles would be half empty.
-    """
-    return w.dtype == np.float32 and 64 < len(w) // groups < 128
+def _version_without_columns(work, w, groups):
+    """Return the version of implicit.cu that is faster than columns here, or None."""
+    tf32 = implicit.multiplies_in_tf32(w)
+    if w.dtype == np.float32 and len(w) // groups in FASTER_WITHOUT[work][tf32]:
+        return implicit.FASTEST[tf32]
+    return None
 
 
 def forward_by_columns(x, w, b, stride, pad, groups, ceil=False):

@@ -22,7 +22,7 @@ from tinynet.shapes import ceil_div, conv2d_shape, pair, require_shape
 
 VERSIONS = range(1, 10)
 DB_THREADS = 1024     # of a block that sums db of one kernel; as in conv.cu
-FLOAT32 = 7           # the fastest version in float32
+FASTEST = 7, 8        # versions, in float32 and in TF32, measured on an H200
 TENSOR_CORES = 8      # the first version that needs them
 ROUNDED = 9           # the first version that is given numbers rounded to TF32
 ENOUGH_BLOCKS = 528   # four for each multiprocessor of an H100: long sums are cut until there are
@@ -52,7 +52,7 @@ def tile(version, rows):
     return Tile(version, ROWS, 128, 16 if version == 8 else 8, 2 * ROWS)
 
 
-def conv2d_forward(x, w, b, stride, pad, groups, ceil=False, version=FLOAT32):
+def conv2d_forward(x, w, b, stride, pad, groups, ceil=False, version=7):
     """Do what ops.conv2d_forward does.
 
     Memory   y, and x with its padding
@@ -65,7 +65,7 @@ def conv2d_forward(x, w, b, stride, pad, groups, ceil=False, version=FLOAT32):
     return forward(version, sizes, x, w, b)
 
 
-def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True, version=FLOAT32):
+def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True, version=7):
     """Do what ops.conv2d_backward does.
 
     Memory   dx, dy with zeros around and between, x with its padding, and several arrays like dw
