@@ -34,9 +34,9 @@
 //            and 16 x 8 results between them, and one instruction multiplies. a and b are rounded
 //            to TF32, which has the range of float32 and 10 bits after the point; sums are float32.
 //            For compute capability 8.0 and later.
-// Version 9  Four tiles of each. The memory system copies them into shared memory by itself (cp.async)
-//            while three steps pass: no thread holds numbers that are on their way, and none waits
-//            for them. a and b come here rounded to TF32 already, which `spread` does.
+// Version 9  Four tiles of each. The memory system copies them into shared memory (cp.async) while
+//            three steps pass: no thread holds numbers that are on their way, and none waits for
+//            them. a and b come here rounded to TF32 already, which `spread` does.
 //
 // The sum over r can be cut into slices, each with results of its own, which are added afterwards:
 // dw has few results, each with a long sum, and one block per tile would leave most of a GPU idle.

@@ -89,8 +89,8 @@ Pieces pieces[2][1024 / WARP];
 double shuffled[2][1024];       // what each thread gives the others of its warp; likewise in turn
 bool turn_of_pieces[1024];
 
-// Copies into shared memory that a thread has asked for and not yet waited for, in groups. Here they
-// arrive as late as they may; until then a signalling value lies there.
+// Copies into shared memory that a thread has asked for and not yet waited for, in groups. Here
+// they arrive as late as they may; until then NaN lies there.
 struct LaterCopy { char* to; const char* from; size_t size; };
 std::vector<std::vector<LaterCopy>> groups[1024];
 
