@@ -10,11 +10,15 @@
 //            products: two strides say which axis of a matrix is its row.
 // Version 3  cuBLAS computes the products. It does the same with larger tiles, more results per
 //            thread, and copies that overlap the arithmetic. Two kernels remain: one adds the
-//            bias, with a thread per element, and one sums db.
+//            bias, with a thread per element, and one sums db. With one thread for a unit, the sum
+//            over a batch would be one long wait for memory after the other: here SHARES
+//            threads divide the images of a unit, and their sums meet in shared memory.
 //
 // real: float or double.  index_t: int, or long long for an array of more than 2^30 elements.
 
 #define TILE 16
+#define UNITS 32  // of a block of linear_db_3
+#define SHARES 16
 
 // ---- version 1 ---------------------------------------------------------------------------------
 extern "C" __global__ void linear_forward_1(index_t total, const real* x, const real* w,
@@ -47,8 +51,7 @@ extern "C" __global__ void linear_dw_1(index_t total, const real* dy, const real
     dw[k] = sum;
 }
 
-// All versions use this kernel: neighbouring threads already read neighbouring units of each
-// image, and no element is read twice.
+// Neighbouring threads read neighbouring units of each image, and no element is read twice.
 extern "C" __global__ void linear_db_1(index_t total, const real* dy, real* db, int N, int OUT) {
     index_t o = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (o >= total) return;
@@ -87,4 +90,19 @@ extern "C" __global__ void add_bias_2(index_t total, real* y, const real* b, int
     index_t first = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     index_t stride = (index_t)gridDim.x * blockDim.x;
     for (index_t i = first; i < total; i += stride) y[i] += b[i % OUT];
+}
+
+// ---- version 3 ---------------------------------------------------------------------------------
+extern "C" __global__ void linear_db_3(const real* __restrict__ dy, real* __restrict__ db,
+                                       int N, int OUT) {
+    __shared__ real sums[SHARES][UNITS];
+    int o = blockIdx.x * UNITS + threadIdx.x;
+    real sum = 0;
+    for (int image = threadIdx.y; image < N && o < OUT; image += SHARES)
+        sum += dy[(index_t)image * OUT + o];
+    sums[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y > 0 || o >= OUT) return;
+    for (int share = 1; share < SHARES; ++share) sum += sums[share][threadIdx.x];
+    db[o] = sum;
 }

@@ -1,8 +1,10 @@
 """Launchers of linear.cu, and the matrix products of cuBLAS.   N images  IN, OUT units"""
 
 from tinynet.backend import array_module
-from tinynet.cuda.kernels import launch_each, launch_strided, new_like, require_arrays
-from tinynet.shapes import linear_shape, require_shape
+from tinynet.cuda.kernels import launch_blocks, launch_strided, new_like, require_arrays
+from tinynet.shapes import ceil_div, linear_shape, require_shape
+
+UNITS, SHARES = 32, 16  # of a block that sums db, as in linear.cu
 
 
 def linear_forward(x, w, b):
@@ -24,5 +26,5 @@ def linear_backward(dy, x, w):
     dx, dw, db = new_like(x), new_like(w), new_like(x, (OUT,))
     array_module(dy).matmul(dy, w, out=dx)                                # (N, IN)
     array_module(dy).matmul(dy.T, x, out=dw)                              # (OUT, IN)
-    launch_each("linear", "linear_db_1", OUT, dy, db, N, OUT)
+    launch_blocks("linear", "linear_db_3", ceil_div(OUT, UNITS), (UNITS, SHARES), dy, db, N, OUT)
     return dx, dw, db
