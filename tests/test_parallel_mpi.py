@@ -50,9 +50,10 @@ def test_processes_give_the_bits_of_one(alone, tmp_path, size):
     assert digests(program(size, tmp_path, 5, "--parallel", "data")) == alone
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_once_and_ends_all_ranks(alone, tmp_path, number):
-    ran = subprocess.Popen(command(2, tmp_path, 5, "--parallel", "data", "--slow", 400), stdout=subprocess.PIPE,
+@pytest.mark.parametrize("number, before, after", [(signal.SIGINT, 2, 0), (signal.SIGTERM, 4, 2)])
+def test_a_signal_saves_once_and_ends_all_ranks(alone, tmp_path, number, before, after):
+    """Another number of ranks then goes on, or one process, and ends with the same bits."""
+    ran = subprocess.Popen(command(before, tmp_path, 5, "--parallel", "data", "--slow", 400), stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     assert "two steps" in ran.stdout.readline()
     ran.send_signal(number)
@@ -60,7 +61,7 @@ def test_a_signal_saves_once_and_ends_all_ranks(alone, tmp_path, number):
     assert ran.returncode in (128 + number, KILLED)
     assert said.count("parallel_program.py: stopped") == 1 and "Traceback" not in said
     assert (tmp_path / "checkpoint-000002.npz").exists() or (tmp_path / "checkpoint-000003.npz").exists()
-    resumed = program(0, tmp_path, 5, "--resume")  # on one process
+    resumed = program(after, tmp_path, 5, "--resume", *["--parallel", "data"] * bool(after))
     assert re.search("continuing from step [23]", resumed.stdout)
     assert digests(resumed) == alone
 
@@ -134,6 +135,15 @@ def test_ranks_must_train_the_same(folders, tmp_path, first, second, line):
     assert ran.returncode == 2
     assert re.fullmatch(f"train_cifar10.py: the ranks do not train the same: {line}\n", ran.stderr), ran.stderr
     assert not list(tmp_path.glob("checkpoint*"))
+
+
+def test_a_run_does_not_go_on_with_other_shards(folders, tmp_path):
+    assert trained(folders, tmp_path, *["--data mine --shards 4"] * 2).returncode == 0
+    (tmp_path / "summary.json").unlink()  # as if it had not finished
+    ran = trained(folders, tmp_path, *["--data mine --shards 2 --resume"] * 2)
+    assert ran.returncode == 2
+    assert ran.stderr == (f"train_cifar10.py: {tmp_path}/config.json: made by another run: options shards was 4, now "
+                          "it is 2\n")
 
 
 @pytest.mark.parametrize("options, line", [
