@@ -294,7 +294,7 @@ MUTANTS = [  # version, function, old, new
     (7, "spread", "blockIdx.x * HP * WP", "blockIdx.x * HP"),
     (7, "multiply", "(index_t)q * b_group", "(index_t)q * a_group"),
     (7, "multiply", "(index_t)slice * c_slice", "0"),
-    (7, "multiply", "bias += q * I", "bias += q"),
+    (7, "multiply", "bias + q * I", "bias + q"),
     (7, "multiply", "min(R, (slice + 1) * length)", "R"),
 ]
 

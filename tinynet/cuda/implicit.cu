@@ -53,12 +53,13 @@ struct Product {              // what one block has to do
     real* c;
     const index_t *rows, *inner, *columns;
     int I, J, R;
+    index_t a_group, b_group; // where its group begins in a and b
     int top, left;            // where its tile of c begins
     int first, last;          // its slice of the inner index
 
     // A row or column past the end is read as the last one. It is not written.
-    __device__ index_t a_row(int i) const { return rows[min(top + i, I - 1)]; }
-    __device__ index_t b_column(int j) const { return columns[min(left + j, J - 1)]; }
+    __device__ index_t a_row(int i) const { return a_group + rows[min(top + i, I - 1)]; }
+    __device__ index_t b_column(int j) const { return b_group + columns[min(left + j, J - 1)]; }
 
     __device__ void write(int i, int j, real sum) const {
         i += top, j += left;
@@ -205,7 +206,7 @@ struct Results {
     __device__ Results(int i, int j) : i(i), j(j), sums{} {}
 
     __device__ void add_products(const real* a_tile, const real* b_tile) {
-        #pragma unroll 4  // with 8, version 7 runs out of registers
+        #pragma unroll 2  // with 8, version 7 runs out of registers
         for (int r = 0; r < DEPTH; ++r) {
             real a[EIGHT], b[EIGHT];
             read_four(a, a_tile + r * A_STEP + i);
@@ -412,11 +413,11 @@ struct Copy : Share {
     __device__ void ask_for(const Product& p, int start, float* a_tile, float* b_tile) {
         #pragma unroll
         for (int s = 0; s < A; ++s)
-            copy_later(a_tile + (i + s * A_APART) * A_ROW + r_of_a, p.a + inner_of_a + rows[s],
+            copy_later(a_tile + (i + s * A_APART) * A_ROW + r_of_a, p.a + (inner_of_a + rows[s]),
                        start + r_of_a < p.last);
         #pragma unroll
         for (int s = 0; s < B; ++s)
-            copy_later(b_tile + (r_of_b + s * B_APART) * B_STEP + j, p.b + inner_of_b[s] + column,
+            copy_later(b_tile + (r_of_b + s * B_APART) * B_STEP + j, p.b + (inner_of_b[s] + column),
                        start + r_of_b + s * B_APART < p.last);
         end_group();
         look_up(p, start + DEPTH);
@@ -479,8 +480,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) multiply(
     int down = (I + ROWS - 1) / ROWS, across = (J + COLUMNS - 1) / COLUMNS;
     int top = blockIdx.x % down * ROWS, left = blockIdx.x / down % across * COLUMNS;
     int q = blockIdx.x / down / across % G, slice = blockIdx.x / down / across / G;
-    a += (index_t)q * a_group, b += (index_t)q * b_group, bias += q * I;
     c += (index_t)q * c_group + (index_t)slice * c_slice;
-    PRODUCT(VERSION)({a, b, bias, c, rows, inner, columns, I, J, R, top, left,
+    PRODUCT(VERSION)({a, b, bias + q * I, c, rows, inner, columns, I, J, R,
+                      (index_t)q * a_group, (index_t)q * b_group, top, left,
                       slice * length, min(R, (slice + 1) * length)});
 }
