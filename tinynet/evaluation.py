@@ -41,15 +41,18 @@ def evaluate(net, loss, batches):
     Returns  an Evaluation. Ties count against the network. The mode of the network is put back
     Raises   ValueError if there is no picture
     """
-    total, all_probs, all_labels = 0.0, [], []
+    values, all_probs, all_labels, reads = [], [], [], []
     with net.evaluating():
-        for x, labels in batches:
-            probs, value = _measure(net, loss, x, labels)
-            total += value * len(labels)
-            all_probs.append(probs)
+        for x, labels in backend.prefetch_to_device(batches, net.device):
+            reads.append(_measure(net, loss, x, labels))
             all_labels.append(labels)
+            if len(reads) > 1:  # a GPU is read when it has the next batch to compute
+                _read(reads.pop(0), values, all_probs)
+        for read in reads:
+            _read(read, values, all_probs)
     if not all_labels:
         raise ValueError("evaluate: there is no picture")
+    total = sum(value * len(labels) for value, labels in zip(values, all_labels))
     probs, labels = np.concatenate(all_probs), np.concatenate(all_labels)
     return Evaluation(float(top_k_wrong(probs, labels, 1).mean()),
                       float(top_k_wrong(probs, labels, 5).mean()), total / len(labels), len(labels),
@@ -57,13 +60,20 @@ def evaluate(net, loss, batches):
 
 
 def _measure(net, loss, x, labels):
-    """Return the probabilities (N, classes) of a batch, averaged over views, and its mean loss."""
+    """Begin to measure a batch. Return a function that returns its mean loss, and its
+    probabilities (N, classes), averaged over views.
+    """
     if x.ndim == 5:
         probs = predict(net, x)
-        return probs, nll(probs, labels)
+        return lambda: (nll(probs, labels), probs)
     with memory_advice(net, len(x)):
-        value = float(loss.forward(net.forward(backend.to_device(x, net.device)), labels))
-        return backend.to_numpy(loss.probs), value
+        return backend.to_numpy_later(loss.forward(net.forward(x), labels), loss.probs)
+
+
+def _read(measured, values, all_probs):
+    value, probs = measured()
+    values.append(float(value))
+    all_probs.append(probs)
 
 
 def predict(net, x):
