@@ -2,6 +2,7 @@
 
 Read `kernels.py` first, then each .cu file from its top: it goes from the loop of `reference` to
 the kernel that runs, one version at a time. `earlier.py` launches the earlier versions.
+`python -m tinynet.cuda conv` checks and times every version of the convolution.
 """
 
 from tinynet.cuda.activation import (

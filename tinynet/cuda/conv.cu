@@ -32,6 +32,9 @@
 //            `__restrict__` promises that no other argument reaches this memory: loads need not
 //            wait for the stores before them.
 //
+// implicit.cu has the convolution without columns, and a ladder of its own: version 2 above for all
+// three directions, and what is needed to come near cuBLAS.
+//
 // real: float or double.  index_t: int, or long long for an array of more than 2^30 elements.
 
 #define TILE 16
