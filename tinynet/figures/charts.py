@@ -41,8 +41,8 @@ def draw_lines(panels, xlabel="", ylabel="", log="", levels=(), drops=(), ground
             x, y = line if isinstance(line, tuple) else (np.arange(len(line)), line)
             colour, dashes = STYLES[labels.index(label)]
             style = {"linestyle": "none", "marker": ".", "markersize": 3} if label in dots else {
-                "marker": "o" if len(y) <= 40 else None, "markersize": 3.5, "linewidth": 1.6,
-                "linestyle": dashes}
+                "marker": "o" if len(y) <= 40 else None, "markersize": 7 if len(y) == 1 else 3.5,
+                "linewidth": 1.6, "linestyle": dashes}
             axes.plot(x, y, color=colour, label=label, **style)
         axes.set(xlabel=xlabel, ylabel=ylabel, **{f"{axis}scale": "log" for axis in log})
         for text, y in dict(levels).items():
