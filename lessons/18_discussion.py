@@ -116,6 +116,7 @@ def small(depth, seed):
 
 def test_error(depth, seed, epochs=10):
     net, loss, order = small(depth, seed), tinynet.SoftmaxCrossEntropy(), np.random.default_rng(seed)
+    net.use("ops")                                         # fast enough for layers as small as these
     sgd = tinynet.SGD(net, lr=0.02)
     for epoch in range(epochs):
         if epoch == epochs - 3:
