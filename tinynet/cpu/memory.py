@@ -5,9 +5,10 @@ touched. AlexNet's activations for one batch take gigabytes. So the arrays that 
 returns (`empty`) lie in blocks which go back to a store when the array and all its views are gone.
 What an op needs only on the way (`scratch`) lies in buffers that belong to the thread.
 
-The memory that is kept is bounded. The store and the arrays in use together take no more than the
-arrays in use took at their highest, or STORE_BYTES if that is more. A thread keeps at most
-SCRATCH_BYTES of scratch buffers. `free_memory()` returns everything that is not in use.
+The memory that is kept is bounded. The store and the arrays in use together take at most
+STORE_BYTES more than the arrays in use took at their highest: a gradient seldom finds a block of
+its size among those of the activations. A thread keeps at most SCRATCH_BYTES of scratch buffers.
+`free_memory()` returns everything that is not in use.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ import numpy as np
 from tinynet.shapes import ceil_div
 from tinynet.threads import fork_safe_lock
 
-STORE_BYTES = 1 << 28    # the store may always keep this much: all layers of a few images
+STORE_BYTES = 1 << 28    # the store may always keep this much: all gradients of AlexNet's weights
 SCRATCH_BYTES = 1 << 26  # a thread may keep this much
 SMALLEST = 1 << 17       # of a block; smaller arrays are NumPy's
 PAGE = 1 << 21           # a huge page; larger blocks are multiples of it
@@ -59,7 +60,7 @@ class _Store:
             for i in reversed(range(len(self.unused))):
                 if len(self.unused[i]) == size:
                     return self.unused.pop(i)
-            most = max(self.most_used_bytes, STORE_BYTES)
+            most = self.most_used_bytes + STORE_BYTES
             while self.unused and self.used_bytes + self.unused_bytes() > most:
                 self.unused.pop(0)
         try:
