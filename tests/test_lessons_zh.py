@@ -3,10 +3,15 @@
 import re
 
 import pytest
-from test_lessons import LESSONS, build
+from test_lessons import SOURCES, build
 
 TRANSLATIONS = [source for source in build.sources() if source.parent == build.CHINESE]
 every_translation = pytest.mark.parametrize("source", TRANSLATIONS, ids=lambda source: source.stem)
+
+
+def test_every_lesson_is_translated():
+    assert [source.name for source in TRANSLATIONS] == [source.name for source in SOURCES]
+    assert {path.stem for path in build.CHINESE.glob("*.ipynb")} == {source.stem for source in SOURCES}
 
 
 @every_translation
@@ -21,7 +26,7 @@ def test_every_link_leads_somewhere(source):
     for link in re.findall(r"\]\(([^)\s]+)\)", build.moved(text) if source.suffix == ".py" else text):
         if "://" not in link:
             path, _, anchor = link.partition("#")
-            assert not path or (build.CHINESE / path).exists() or path.endswith(".ipynb") and (LESSONS / path).exists()
+            assert not path or (build.CHINESE / path).exists(), link
             assert not anchor, f"{link}: a heading has another name in Chinese"
 
 
