@@ -105,7 +105,7 @@ def test_nvrtc_takes_it_without_a_word(file, architecture):
                     assert registers <= 64, f"{kernel} takes {registers} registers: not four blocks of 256 threads fit"
                 elif (real, index) == ("float", "int"):
                     warps = 65536 // (ceil_div(registers, 8) * 8 * tile.THREADS) * tile.THREADS // 32
-                    assert warps >= 12, f"{tile} takes {registers} registers: only {warps} warps fit"
+                    assert warps >= 8, f"{tile} takes {registers} registers: only {warps} warps fit"
 
 
 @pytest.mark.parametrize("file", FILES)

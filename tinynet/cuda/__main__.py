@@ -107,41 +107,25 @@ def timed(function):
 
 
 def measure(images, tf32):
-    """Return {(version, direction, layer): (seconds, flops, error)}, or raise ArithmeticError."""
-    found = {}
+    """Print a line for each layer and version as soon as it is measured.
+
+    Raises   ArithmeticError for an error that is not rounding
+    """
+    print(f"{images} pictures, {'TF32' if tf32 else 'float32'}, median of {RUNS} runs; "
+          "ms and TFLOP/s of forward, dw and dx; largest error")
     for layer in LAYERS:
         problem = Problem(layer, images)
         for name, version in versions().items():
-            print(f"{layer}: {name}", file=sys.stderr, flush=True)
-            worst = TF32 if tf32 or "TF32" in name else ROUNDING
-            errors = problem.errors(version)
-            for direction, error in errors.items():
-                if not error <= worst:  # nor is NaN
-                    raise ArithmeticError(f"{layer}, {name}, {direction}: an error of {error:.1e}, "
-                                          f"of which rounding explains {worst}")
-            for direction, seconds in problem.times(version).items():
-                found[name, direction, layer] = seconds, problem.flops, errors[direction]
-    return found
-
-
-def table(found):
-    """Return lines: a table for each direction, a row for each version, a column for each layer."""
-    layers = list(dict.fromkeys(layer for _, _, layer in found))
-    names = list(dict.fromkeys(name for name, _, _ in found))
-    lines = []
-    for direction in ("forward", "dw", "dx"):
-        lines += ["", f"{direction + ': ms, TFLOP/s':30}"
-                      + "".join(f"{layer:>16}" for layer in layers) + f"{'error':>10}"]
-        for name in names:
-            cells = [found.get((name, direction, layer)) for layer in layers]
-            lines.append(f"{name:30}" + "".join(
-                f"{1000 * cell[0]:9.3f}{cell[1] / cell[0] / 1e12:7.1f}" if cell else " " * 16
-                for cell in cells) + f"{max(cell[2] for cell in cells if cell):10.1e}")
-    return lines
+            error = max(problem.errors(version).values())
+            if not error <= (TF32 if tf32 or "TF32" in name else ROUNDING):  # nor is NaN
+                raise ArithmeticError(f"{layer}, {name}: an error of {error:.1e} is no rounding")
+            cells = "".join(f"{1000 * seconds:10.3f}{problem.flops / seconds / 1e12:7.1f}"
+                            for seconds in problem.times(version).values())
+            print(f"{layer}  {name:28}{cells:51}{error:10.1e}", flush=True)
 
 
 def main():
-    """Print the tables."""
+    """Print the table."""
     parser = console.ArgumentParser(prog="python -m tinynet.cuda",
                                     description=__doc__.splitlines()[0])
     parser.add_argument("ladder", choices=["conv"], help="whose versions")
@@ -150,9 +134,7 @@ def main():
     args = parser.parse_args()
     os.environ["CUPY_TF32"] = str(int(args.tf32))  # CuPy reads it before its first product
     backend.choose_device("gpu")
-    found = measure(args.images, args.tf32)
-    print(f"{args.images} pictures, {'TF32' if args.tf32 else 'float32'}, median of {RUNS} runs")
-    print("\n".join(table(found)))
+    measure(args.images, args.tf32)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,9 @@
 //            and 16 x 8 results between them, and one instruction multiplies. a and b are rounded
 //            to TF32, which has the range of float32 and 10 bits after the point; sums are float32.
 //            For compute capability 8.0 and later.
-// Version 9  Four tiles of each. The memory system copies them into shared memory (cp.async) while
-//            three steps pass: no thread holds numbers that are on their way, and none waits for
-//            them. a and b come here rounded to TF32 already, which `spread` does.
+// Version 9  The memory system copies the next tiles into shared memory (cp.async): no thread holds
+//            numbers that are on their way. a and b come here rounded to TF32 already, which
+//            `spread` does.
 //
 // The sum over r can be cut into slices, each with results of its own, which are added afterwards:
 // dw has few results, each with a long sum, and one block per tile would leave most of a GPU idle.
@@ -310,12 +310,8 @@ __device__ void copy_later(float* to, const float* from, bool wanted) {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
                  :: "r"(address), "l"(from), "r"(wanted ? 4 : 0));
 }
-// All copies that this thread has asked for since the last call are one group.
-__device__ void end_group() { asm volatile("cp.async.commit_group;"); }
-// Waits until all groups of this thread have arrived but for the latest `left`.
-template <int left> __device__ void await_groups() {
-    asm volatile("cp.async.wait_group %0;" :: "n"(left) : "memory");
-}
+// Waits until all that this thread has asked for has arrived.
+__device__ void await_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 #endif  // the emulator has its own
 
 __device__ void round_to_tf32(Load& load) {
@@ -396,8 +392,6 @@ __device__ void product_8(const Product& p) {
 }
 
 // ---- version 9 ---------------------------------------------------------------------------------
-#define TILES 4
-
 struct Copy : Share {
     index_t inner_of_a, inner_of_b[B];  // for the next step: they, too, take their time
 
@@ -419,26 +413,22 @@ struct Copy : Share {
         for (int s = 0; s < B; ++s)
             copy_later(b_tile + (r_of_b + s * B_APART) * B_STEP + j, p.b + (inner_of_b[s] + column),
                        start + r_of_b + s * B_APART < p.last);
-        end_group();
         look_up(p, start + DEPTH);
     }
 };
 
 __device__ void product_9(const Product& p) {
-    __shared__ float a_tiles[TILES][ROWS * A_ROW], b_tiles[TILES][DEPTH * B_STEP];
+    __shared__ float a_tiles[2][ROWS * A_ROW], b_tiles[2][DEPTH * B_STEP];
+    int now = 0;
     Pieces pieces;
     Copy copy(p);
-    int next = p.first, now = 0;  // what is asked for, what is multiplied
-    #pragma unroll
-    for (int tile = 0; tile < TILES - 1; ++tile, next += DEPTH)
-        copy.ask_for(p, next, a_tiles[tile], b_tiles[tile]);
-    for (int start = p.first; start < p.last; start += DEPTH, next += DEPTH) {
-        await_groups<TILES - 2>();  // what this thread asked for has arrived in the oldest tile,
-        __syncthreads();            // and what all others did; nobody reads the tile before it
-        int before = (now + TILES - 1) % TILES;
-        copy.ask_for(p, next, a_tiles[before], b_tiles[before]);  // zeros past the end
+    copy.ask_for(p, p.first, a_tiles[now], b_tiles[now]);
+    for (int start = p.first; start < p.last; start += DEPTH) {
+        await_copies();   // what this thread asked for has arrived,
+        __syncthreads();  // and what all others did; no thread reads the other tile any more
+        copy.ask_for(p, start + DEPTH, a_tiles[1 - now], b_tiles[1 - now]);  // zeros past the end
         pieces.add_products(a_tiles[now], b_tiles[now]);
-        now = (now + 1) % TILES;
+        now = 1 - now;
     }
     pieces.write(p);
 }

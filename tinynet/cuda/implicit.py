@@ -49,7 +49,7 @@ def tile(version, rows):
     # On tensor cores, rows of zeros cost less than a tile in which fewer threads share b.
     small = rows <= 64 or version < TENSOR_CORES and ceil_div(rows, 64) % 2
     ROWS = 64 if small else 128
-    return Tile(version, ROWS, 128, 16 if version == 8 else 8, 2 * ROWS)
+    return Tile(version, ROWS, 128, 16 if version >= TENSOR_CORES else 8, 2 * ROWS)
 
 
 def conv2d_forward(x, w, b, stride, pad, groups, ceil=False, version=7):

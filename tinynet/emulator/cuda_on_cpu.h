@@ -19,8 +19,7 @@ void* emulator_dynamic_shared();
 void emulator_mma(float* d, const float* a, const float* b, int line);
 double emulator_shuffle(double value, int mask, int line);
 void emulator_copy_later(void* to, const void* from, unsigned long size, bool wanted);
-void end_group();
-void emulator_await_groups(unsigned left);
+void await_copies();
 }
 
 // No headers: they would take longer to read than the kernels. CUDA's functions are for float and
@@ -53,7 +52,6 @@ inline float to_tf32(float x) {
 }
 #define mma(d, a, b) emulator_mma(d, a, b, __LINE__)
 #define copy_later(to, from, wanted) emulator_copy_later(to, from, sizeof *(to), wanted)
-template <int left> inline void await_groups() { emulator_await_groups(left); }
 
 // for the calls that the driver writes
 #define UNWATCHED __attribute__((no_sanitize("thread", "undefined")))

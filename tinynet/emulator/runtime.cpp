@@ -89,10 +89,10 @@ Pieces pieces[2][1024 / WARP];
 double shuffled[2][1024];       // what each thread gives the others of its warp; likewise in turn
 bool turn_of_pieces[1024];
 
-// Copies into shared memory that a thread has asked for and not yet waited for, in groups. Here
-// they arrive as late as they may; until then NaN lies there.
+// Copies into shared memory that a thread has asked for and not yet waited for. Here they arrive as
+// late as they may; until then NaN lies there.
 struct LaterCopy { char* to; const char* from; size_t size; };
-std::vector<std::vector<LaterCopy>> groups[1024];
+std::vector<LaterCopy> on_their_way[1024];
 
 ucontext_t scheduler;
 std::vector<Fiber*> fibers;     // all that were ever made, for use again
@@ -314,7 +314,7 @@ bool release_warps(std::vector<Fiber*>& waiting) {
 void run_block() {
     block_epoch = ++epoch;
     std::fill(std::begin(turn_of_pieces), std::end(turn_of_pieces), false);
-    for (auto& of_thread : groups) of_thread.assign(1, {});
+    for (auto& of_thread : on_their_way) of_thread.clear();
     order.resize(launch->threads_x * launch->threads_y);
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
     shuffle(order);
@@ -413,22 +413,17 @@ void emulator_copy_later(void* to, const void* from, size_t size, bool wanted) {
     if (wanted) visit(const_cast<void*>(from), size, false, __builtin_return_address(0));
     visit(to, size, true, __builtin_return_address(0));
     memset(to, 0xff, size);  // NaN
-    groups[running->thread].back().push_back(
+    on_their_way[running->thread].push_back(
         {static_cast<char*>(to), wanted ? static_cast<const char*>(from) : nullptr, size});
 }
 
-void end_group() { groups[running->thread].emplace_back(); }
-
-void emulator_await_groups(unsigned left) {
-    auto& mine = groups[running->thread];  // the last of them is not complete
-    while (mine.size() > left + 1) {
-        for (const LaterCopy& copy : mine.front()) {
-            visit(copy.to, copy.size, true, __builtin_return_address(0));
-            if (copy.from) memcpy(copy.to, copy.from, copy.size);
-            else memset(copy.to, 0, copy.size);
-        }
-        mine.erase(mine.begin());
+void await_copies() {
+    for (const LaterCopy& copy : on_their_way[running->thread]) {
+        visit(copy.to, copy.size, true, __builtin_return_address(0));
+        if (copy.from) memcpy(copy.to, copy.from, copy.size);
+        else memset(copy.to, 0, copy.size);
     }
+    on_their_way[running->thread].clear();
 }
 
 // Runs a kernel. Returns null, or what it did wrong.
