@@ -55,7 +55,7 @@ def compile_kernels():
     import cupy
 
     from tinynet.cuda import implicit, kernels
-    tile = implicit.tile(implicit.FLOAT32, 128)._asdict()  # implicit.cu is compiled for a size
+    tile = implicit.tile(implicit.FASTEST[0], 128)._asdict()  # implicit.cu is compiled for a size
     seconds = {}
     for path in sorted((ROOT / "tinynet" / "cuda").glob("*.cu")):
         source = kernels.source(path.stem)

@@ -68,6 +68,7 @@ class Meter:
                             (stream, "record" or "wait", event), (None, "synchronize", event)
     used_bytes, peak_bytes  of the memory of all arrays: now, and at most since the last reset
     devices                 that a thread has set, or put an array on
+    reached                 the last event that somebody has waited for
     """
 
     to_device: list = dataclasses.field(default_factory=list)
@@ -78,10 +79,11 @@ class Meter:
     used_bytes: int = 0
     peak_bytes: int = 0
     devices: set = dataclasses.field(default_factory=set)
+    reached: int = -1
 
     def reset(self):
         used = self.used_bytes
-        self.__init__(used_bytes=used, peak_bytes=used)
+        self.__init__(used_bytes=used, peak_bytes=used, reached=self.reached)
 
     def tell(self, *what):
         self.told.append((cuda.get_current_stream(), *what))
@@ -326,9 +328,7 @@ class _Stream:
 
 
 class _Event:
-    """A point in a stream. _number: in the order of all; _reached: the last one that somebody has waited for."""
-
-    _reached = -1
+    """A point in a stream. `_number` tells the order of all of them."""
 
     def record(self, stream=None):
         (stream or cuda.get_current_stream()).record(self)
@@ -336,7 +336,7 @@ class _Event:
     def synchronize(self):
         meter.synchronizations += 1
         meter.told.append((None, "synchronize", self))
-        _Event._reached = max(_Event._reached, self._number)
+        meter.reached = max(meter.reached, self._number)
 
 
 class _Device:
@@ -372,7 +372,7 @@ class _CUDARuntimeError(RuntimeError):
 
 def _elapsed_time(start, end):
     """CUDA refuses, with cudaErrorNotReady, where the work before one of the events is not done."""
-    if max(start._number, end._number) > _Event._reached:
+    if max(start._number, end._number) > meter.reached:
         raise _CUDARuntimeError("cudaErrorNotReady: device not ready")
     return 1000 * (end._time - start._time)
 
