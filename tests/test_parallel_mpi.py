@@ -22,6 +22,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE.parent), "TINYNET_THREADS": 
 
 
 KILLED = 9  # what mpiexec returns if it killed a rank before that one had ended by itself
+MISTAKE = 2, KILLED  # 2, but now and then mpiexec returns the status of the rank that it killed
 
 
 def command(size, *arguments):
@@ -82,7 +83,7 @@ def test_a_fault_of_one_rank_ends_the_others_within_seconds(tmp_path, size, rank
 def test_a_mistake_is_one_line_and_code_2(tmp_path, rank):
     """Rank -1: all make it, as with a wrong option."""
     ran = program(2, tmp_path, 5, "--parallel", "data", "--mistake", rank)
-    assert (ran.returncode, ran.stderr) == (2, "parallel_program.py: a mistake\n")
+    assert ran.returncode in MISTAKE and ran.stderr == "parallel_program.py: a mistake\n"
 
 
 def test_an_unknown_option_is_told_once(tmp_path):
@@ -96,7 +97,7 @@ def test_an_unknown_option_is_told_once(tmp_path):
     (3, ["--parallel", "data"], "3 ranks: the number of ranks must be a power of 2; start 2 or 4")])
 def test_mistakes_with_mpiexec(tmp_path, size, arguments, line):
     ran = program(size, tmp_path, 5, *arguments)
-    assert (ran.returncode, ran.stderr) == (2, f"parallel_program.py: {line}\n")
+    assert ran.returncode in MISTAKE and ran.stderr == f"parallel_program.py: {line}\n"
 
 
 def test_without_mpi4py(tmp_path):
@@ -132,7 +133,7 @@ def folders(tmp_path_factory):
     ("--data mine", "--data mine --newer", r"versions tinynet is [\d.]+ on rank 0, 9.9 on rank 1")])
 def test_ranks_must_train_the_same(folders, tmp_path, first, second, line):
     ran = trained(folders, tmp_path, first, second)
-    assert ran.returncode == 2
+    assert ran.returncode in MISTAKE
     assert re.fullmatch(f"train_cifar10.py: the ranks do not train the same: {line}\n", ran.stderr), ran.stderr
     assert not list(tmp_path.glob("checkpoint*"))
 
@@ -141,7 +142,7 @@ def test_a_run_does_not_go_on_with_other_shards(folders, tmp_path):
     assert trained(folders, tmp_path, *["--data mine --shards 4"] * 2).returncode == 0
     (tmp_path / "summary.json").unlink()  # as if it had not finished
     ran = trained(folders, tmp_path, *["--data mine --shards 2 --resume"] * 2)
-    assert ran.returncode == 2
+    assert ran.returncode in MISTAKE
     assert ran.stderr == (f"train_cifar10.py: {tmp_path}/config.json: made by another run: options shards was 4, now "
                           "it is 2\n")
 
@@ -152,7 +153,7 @@ def test_a_run_does_not_go_on_with_other_shards(folders, tmp_path):
                     "'embedded'")])
 def test_mistakes_that_all_ranks_make(folders, tmp_path, options, line):
     ran = trained(folders, tmp_path, options, options)
-    assert (ran.returncode, ran.stderr) == (2, f"train_cifar10.py: {line}\n")
+    assert ran.returncode in MISTAKE and ran.stderr == f"train_cifar10.py: {line}\n"
 
 
 def trained(folders, out, *options):
