@@ -15,9 +15,9 @@
 # 两个单元（unit），三个输入：每个单元有一行权重和一个偏置。这样的层叫全连接层（fully connected layer）。
 # 权重 w 的形状是 (OUT, IN)：
 #
-# $$y_{ni} = \sum_j w_{ij}\, x_{nj} + b_i, \qquad\text{as a product of matrices}\qquad y = x\,w^T + b$$
+# $$y_{ni} = \sum_j w_{ij}\, x_{nj} + b_i, \qquad\text{写成矩阵的乘积}\qquad y = x\,w^T + b$$
 #
-# （右边是同一个式子的矩阵写法。）框出来的是第一个输出的由来。
+# 框出来的是第一个输出的由来。
 
 # %% [markdown] e95775d1
 # AlexNet 的第一个全连接层 fc6 有 4,096 个单元。它的输入是 256 张 6 x 6 的小特征图，展平（flatten）成一行。
@@ -137,7 +137,7 @@
 # %% [markdown] 06e57339
 # ## 练习
 #
-# 把 `...` 换成你的代码，运行单元，读一读检查程序说了什么。[答案](solutions/04_softmax.py)。
+# 把 `...` 换成你的代码，运行单元格，读一读检查程序说了什么。[答案](solutions/04_softmax.py)。
 #
 # **1.** 由 `logits` (N, C) 算出概率 (N, C)，不管 logit 有多大。
 

@@ -78,8 +78,8 @@
 # 它们就是两条路：
 #
 # $$\frac{\partial L}{\partial w_{1,kj}} = \sum_i \underbrace{(p_i - \text{onehot}_i)}_{\mathrm{d}z_i}
-# \cdot \underbrace{w_{2,ik}}_{\text{layer 2}} \cdot \underbrace{[h_k > 0]}_{\text{ReLU}} \cdot
-# \underbrace{x_j}_{\text{layer 1}}$$
+# \cdot \underbrace{w_{2,ik}}_{\text{第 2 层}} \cdot \underbrace{[h_k > 0]}_{\text{ReLU}} \cdot
+# \underbrace{x_j}_{\text{第 1 层}}$$
 #
 # 其中 $\sum_i \mathrm{d}z_i\, w_{2,ik} [h_k > 0]$ 这一部分，对所有的 j 都相同。反向传播只算它一次，取名 da，
 # 用在这个单元的每个权重上。反向传播快就快在这里：**没有什么要算两遍**。
@@ -145,7 +145,7 @@
 # %% [markdown] 7a9ada65
 # ## 问题
 #
-# 先回答，再运行单元。
+# 先回答，再运行单元格。
 #
 # **1.** 两层的权重开始时全是 0。dw1 和 dw2 是什么？这个网络学得会吗？
 
@@ -155,7 +155,7 @@
 # %% [markdown] 7775e2ae
 # ## 练习
 #
-# 把 `...` 换成你的代码，运行单元，读一读检查程序说了什么。[答案](solutions/05_backpropagation.py)。
+# 把 `...` 换成你的代码，运行单元格，读一读检查程序说了什么。[答案](solutions/05_backpropagation.py)。
 #
 # **1.** 线性层 $y = x\,w^T + b$ 的权重 w (OUT, IN) 的梯度，由上游梯度 `dy` (N, OUT) 和输入 `x` (N, IN) 来算。
 

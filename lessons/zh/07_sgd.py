@@ -30,10 +30,10 @@
 #
 # 数据集的损失是各张图片损失的平均，梯度也一样：
 #
-# $$\mathrm{d}w = \frac{1}{M} \sum_{m=1}^{M} \mathrm{d}w_m \quad\text{for all M pictures}, \qquad
-# \widehat{\mathrm{d}w} = \frac{1}{N} \sum_{n \in \text{batch}} \mathrm{d}w_n \quad\text{for a batch of N}$$
+# $$\mathrm{d}w = \frac{1}{M} \sum_{m=1}^{M} \mathrm{d}w_m \quad\text{（全部 M 张图片）}, \qquad
+# \widehat{\mathrm{d}w} = \frac{1}{N} \sum_{n \in \text{batch}} \mathrm{d}w_n \quad\text{（一个批量，N 张）}$$
 #
-# 左边是全部 M 张图片，右边是一个批量的 N 张。一步用一个批量（论文里是 128 张图片）。它的梯度是一个**估计**：
+# 一步用一个批量（论文里是 128 张图片）。它的梯度是一个**估计**：
 # 平均起来是对的。下面用一个全连接层，看 640 张图片的梯度，和其中十个批量（每批 64 张）的梯度：
 
 # %% [markdown] 60f2dfa3
@@ -163,7 +163,7 @@
 #
 # ## 练习
 #
-# 把 `...` 换成你的代码，运行单元，读一读检查程序说了什么。[答案](solutions/07_sgd.py)。
+# 把 `...` 换成你的代码，运行单元格，读一读检查程序说了什么。[答案](solutions/07_sgd.py)。
 #
 # **1.** 按论文的规则算新的速度。`w`、`v`、`dw` 是形状相同的数组，不要改动它们。
 

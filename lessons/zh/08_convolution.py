@@ -23,7 +23,7 @@
 
 # %% [markdown] 56ba59ae
 # 现在移动窗口。往下有三个位置，往右也有三个，所以输出由九个和组成，叫特征图（feature map）。
-# **先猜一猜：** 第 1 行、第 2 列的窗口给出哪个数？窗口的三行是 1 0 2、2 1 1 和 0 3 0。写下你的答案，再运行单元。
+# **先猜一猜：** 第 1 行、第 2 列的窗口给出哪个数？窗口的三行是 1 0 2、2 1 1 和 0 3 0。写下你的答案，再运行单元格。
 
 # %% [markdown] e62e5e09
 # **核不翻转。** 数学里的卷积要先把核转 180 度。网络不转，算的其实叫互相关（cross-correlation）。核是网络学出来的，
@@ -51,9 +51,9 @@
 # 图片四周可以补上 $P$ 圈零，这是填充（padding）。对第 $o$ 个核，输出在第 $i$ 行、第 $j$ 列：
 #
 # $$y_{o,i,j} = b_o + \sum_{c=0}^{C-1} \sum_{u=0}^{KH-1} \sum_{v=0}^{KW-1}
-# w_{o,c,u,v} \; x_{c,\; iS+u-P,\; jS+v-P}, \qquad x = 0 \text{ outside the picture}$$
+# w_{o,c,u,v} \; x_{c,\; iS+u-P,\; jS+v-P}, \qquad x = 0 \text{（图片之外）}$$
 #
-# （在图片之外，x 是 0。）下面是库里的源代码。`reference` 给公式的每个下标写一层循环，次序也相同：
+# 下面是库里的源代码。`reference` 给公式的每个下标写一层循环，次序也相同：
 
 # %% [markdown] 160107ed
 # ## AlexNet 的第一层
@@ -109,9 +109,8 @@
 # 而不是 5 x 5 x 96，整层的权重也少一半。分成 $G$ 组时，第 $o$ 个核属于第 $q$ 组，看 $C/G$ 个通道：
 #
 # $$q = \left\lfloor \frac{o}{K/G} \right\rfloor, \qquad
-# x_{c,\ldots} \text{ in the formula becomes } x_{q\,C/G + c,\ldots}, \quad c = 0, \ldots, C/G - 1$$
+# x_{c,\ldots} \text{ 在公式里换成 } x_{q\,C/G + c,\ldots}, \quad c = 0, \ldots, C/G - 1$$
 #
-# （右边：公式里的 x 换成这样的下标。）
 
 # %% [markdown] f4e08778
 # **先猜一猜：** 第 7 个通道改变时，256 张特征图里哪些会变？
@@ -185,7 +184,7 @@
 # %% [markdown] bccbc04a
 # ## 练习
 #
-# 把 `...` 换成你的代码，运行单元，读一读检查程序说了什么。[答案](solutions/08_convolution.py)。
+# 把 `...` 换成你的代码，运行单元格，读一读检查程序说了什么。[答案](solutions/08_convolution.py)。
 #
 # **1.** 放得下几个窗口？
 

@@ -102,9 +102,9 @@
 # 哪些 $y$ 与 $x_c$ 有关？它自己的 $y_c$，分子和能量里都有它；还有每个邻居的 $y_j$，因为邻居的能量含有 $x_c^2$。
 # 先看尺度的斜率，尺度是平方和：
 #
-# $$\frac{\partial s_j}{\partial x_c} = 2 \alpha \, x_c \quad \text{if } c \in W(j), \text{ otherwise } 0$$
+# $$\frac{\partial s_j}{\partial x_c} = 2 \alpha \, x_c \quad \text{若 } c \in W(j), \text{ 否则是 } 0$$
 #
-# （c 不在 W(j) 里，就是 0。）再按乘积的求导法则，求 $y_j = x_j \, s_j^{-\beta}$ 的斜率；$[j = c]$ 在 $j = c$ 时是 1，
+# 再按乘积的求导法则，求 $y_j = x_j \, s_j^{-\beta}$ 的斜率；$[j = c]$ 在 $j = c$ 时是 1，
 # 否则是 0：
 #
 # $$\frac{\partial y_j}{\partial x_c} = [j = c] \; s_j^{-\beta} - \beta \, x_j \, s_j^{-\beta - 1} \,
@@ -138,7 +138,7 @@
 # %% [markdown] 0c6dfe30
 # ## 练习
 #
-# 把 `...` 换成你的代码，运行单元，读一读检查程序说了什么。[答案](solutions/10_lrn.py)。
+# 把 `...` 换成你的代码，运行单元格，读一读检查程序说了什么。[答案](solutions/10_lrn.py)。
 #
 # **1.** 前向，一张图片的各个通道 `x` (C, H, W)。对通道写一层循环就够了。
 

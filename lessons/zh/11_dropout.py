@@ -14,7 +14,7 @@
 # 几个网络的预测取平均，比一个网络的好。要让这些网络互不相同，可以给每个网络从训练集里随机另抽一份样本来训练，
 # 这叫 **bagging**。
 #
-# **先猜一猜：** 假设有 25 个互相独立的网络，对一张图片各以 0.4 的概率判断错。多数网络判断错，有多常见？
+# **先猜一猜：** 假设有 25 个互相独立的网络，对一张图片各以 0.4 的概率判断错。过半数的网络都判断错的概率有多大？
 
 # %% [markdown] 805f989a
 # 用相似的数据训练出来的网络，犯的错也相似，所以实际的好处要小一些。而且训练一个 AlexNet 就要五到六天。
@@ -67,8 +67,8 @@
 #
 # 最后一项对所有类别都相同。几何平均就是对数的平均：
 #
-# $$\frac{1}{2^n} \sum_m \log p_k(m) = \frac{1}{2^n} \sum_m z_k(m) + \text{const}
-# = \sum_i w_{ki} \tfrac{1}{2} x_i + b_k + \text{const}$$
+# $$\frac{1}{2^n} \sum_m \log p_k(m) = \frac{1}{2^n} \sum_m z_k(m) + \text{常数}
+# = \sum_i w_{ki} \tfrac{1}{2} x_i + b_k + \text{常数}$$
 #
 # 因为每个 $m_i$ 在一半的掩码里是 1。这就是激活值减半的网络的 logit；让概率加起来等于 1，两边就是同样的概率。
 # 中间隔着一层 ReLU，就只是近似。
@@ -80,7 +80,7 @@
 #
 # Caffe 和 PyTorch 在训练时除以 keep，测试时什么也不做：这叫**反向随机失活**（inverted dropout）。
 #
-# $$\text{paper: } y = m x, \quad \text{test } p x \qquad\qquad \text{inverted: } y = \frac{m x}{p}, \quad \text{test } x$$
+# $$\text{论文：} y = m x, \quad \text{测试时 } p x \qquad\qquad \text{反向随机失活：} y = \frac{m x}{p}, \quad \text{测试时 } x$$
 #
 # 两种写法的训练和测试，平均起来都一致。下面对同样的掩码和单元，把两种并排列出来：
 
@@ -109,7 +109,7 @@
 # %% [markdown] 077e5186
 # ## 练习
 #
-# 把 `...` 换成你的代码，运行单元，读一读检查程序说了什么。[答案](solutions/11_dropout.py)。
+# 把 `...` 换成你的代码，运行单元格，读一读检查程序说了什么。[答案](solutions/11_dropout.py)。
 #
 # **1.** 训练时的前向。`kept` 是掩码，每个单元是 True 或 False；`keep` 是取 True 的概率；`inverted` 说明用哪一种写法。
 
@@ -125,7 +125,7 @@
 # - 随机的掩码，每个单元、每张图片一个数；前向和反向都乘以它。
 # - 测试时乘以 keep（论文），或者什么也不乘（反向随机失活，训练时除以 keep）。
 # - 如果上面接着一个 softmax 层，激活值减半恰好就是全部 $2^n$ 个网络的几何平均。
-# - 两种写法相比，下一层的输入差到 2 倍，它的学习率差到 4 倍。
+# - 两种写法相比，下一层的输入相差 2 倍，它的学习率相差 4 倍。
 #
 # 下一课：[12 数据增强](12_augmentation.ipynb)。接着读：[reference/dropout.py](../tinynet/reference/dropout.py)，
 # 以及 [layers.py](../tinynet/layers.py) 里的 `Dropout`。
