@@ -93,6 +93,8 @@ def test_texts_are_found_by_what_stays_the_same(chinese):
     assert language.translate("kernel 2 over channels 0 to 2, row 4, columns 5 to 6 of x[0]") == (
         "卷积核 2 盖在 x[0] 的通道 0 至 2、行 4、列 5 至 6 上")  # what is put in is translated too
     assert language.translate("no such text") == "no such text"
+    twice = language.translate(language.translate("0 ... 255, literally"))
+    assert twice == language.translate("0 ... 255, literally") == "0 ... 255，照字面"
     assert [len(language.pad(text, 8)) for text in ("abc", "product")] == [8, 6]
     assert language.pad("product", -8) == "    乘积"
 

@@ -73,6 +73,8 @@ def pad(text, width):
 def _find(text):
     if text in _exact:
         return _exact[text]
+    if re.search("[\u4e00-\u9fff]", text):  # it was translated before
+        return text
     for pattern, said in _patterns:
         found = pattern.fullmatch(text)
         if found:
