@@ -255,7 +255,7 @@ MUTANTS = [  # version, function, old, new
     (2, "void read(", "r < p.last ? p.a[inner + rows[s]] : 0", "p.a[inner + rows[s]]"),
     (7, "void read(", "start + r_of_b + s * B_APART", "start + r_of_b + s"),
     (7, "void write(real", "(r_of_b + s * B_APART)", "(r_of_b + s)"),
-    (7, "Load(const", "i + s * A_APART", "i"),
+    (7, "Share(const", "i + s * A_APART", "i"),
     (2, "product_2", BARRIER + "  // both tiles are complete", ""),
     (2, "product_2", BARRIER + "  // no thread reads them any more", ""),
     (3, "product_3", "i + m, j", "i, j"),
