@@ -18,7 +18,7 @@ from training import train_step
 import tinynet
 from tinynet import backend
 from tinynet.backend import to_numpy
-from tinynet.cuda import kernels
+from tinynet.cuda import implicit, kernels
 from tinynet.cuda.augment import augment
 from tinynet.data import Augmentation, principal_axes, sample
 from tinynet.evaluation import memory_advice
@@ -381,6 +381,7 @@ def test_the_estimate_is_what_a_step_takes(stand_in, monkeypatch):
     net = slim_alexnet("paper")
     loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net)
     x, labels = np.ones((2, 3, 67, 67), np.float32), np.arange(2)
+    implicit._tables.cache_clear()  # those of tests before this one
     stand_in.meter.reset()
     for _ in range(2):
         train_step(net, loss, sgd, x, labels)

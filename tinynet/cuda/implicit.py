@@ -241,7 +241,7 @@ def _multiply(version, describe, sizes, a, b, c, bias=None):
         c[...] = parts.sum(axis=0)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)  # of conv1 with 128 pictures, tables take 3 MB each way
 def _tables(describe, sizes, index, xp, device):
     """Return offsets as arrays of one GPU, which are copied there once."""
     *tables, groups = describe(sizes)
