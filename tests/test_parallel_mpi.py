@@ -100,6 +100,20 @@ def test_mistakes_with_mpiexec(tmp_path, size, arguments, line):
     assert ran.returncode in MISTAKE and ran.stderr == f"parallel_program.py: {line}\n"
 
 
+def test_a_mistake_is_told_by_a_rank_0_that_is_slower_than_the_others():
+    """The exit of another rank ends rank 0, which must have spoken before."""
+    slow = ("import time\n"
+            "from tinynet.parallel import ParallelError, execute\n"
+            "def main():\n"
+            "    from mpi4py import MPI\n"
+            "    time.sleep(0.7 * (MPI.COMM_WORLD.rank == 0))\n"
+            "    raise ParallelError('a mistake')\n"
+            "execute(main, ParallelError)")
+    ran = subprocess.run([str(MPIEXEC), "-n", "2", sys.executable, "-c", slow], capture_output=True, text=True,
+                         timeout=60, env=ENVIRONMENT)
+    assert ran.returncode in MISTAKE and ran.stderr.splitlines().count("-c: a mistake") == 1, ran.stderr
+
+
 def test_without_mpi4py(tmp_path):
     (tmp_path / "mpi4py.py").write_text("raise ImportError('not here')")
     env = {**ENVIRONMENT, "PYTHONPATH": f"{tmp_path}:{HERE.parent}"}

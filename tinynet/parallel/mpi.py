@@ -105,9 +105,10 @@ def execute(main, mistakes):
         if _processes.cache_info().currsize:
             _processes().close()
         sys.exit(0)
-    if rank and _processes.cache_info().currsize:  # before that, all ranks find the same mistake
-        time.sleep(2)
-        sys.stderr.write(said.getvalue())
+    if rank:
+        time.sleep(2)  # the first rank that ends takes the others with it, and rank 0 has to speak
+        if _processes.cache_info().currsize:  # before that, all ranks find the same mistake
+            sys.stderr.write(said.getvalue())
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # without MPI's farewell, which waits for all: so mpiexec ends the others
