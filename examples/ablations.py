@@ -10,7 +10,6 @@ other variant changes what its name says and nothing else; no rate was tuned for
 is in the file is not made again, so after a stop the same command continues.
 """
 
-import argparse
 import csv
 import math
 import pathlib
@@ -159,7 +158,7 @@ def append(path, row):
 
 def parse_arguments():
     parser = console.ArgumentParser(description=__doc__.splitlines()[0],
-                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                    formatter_class=console.HelpFormatter)
     parser.add_argument("--data", default="embedded", metavar="embedded|PATH",
                         help="as for train_alexnet.py")
     parser.add_argument("--pictures", type=console.positive_int, default=3000, metavar="N",

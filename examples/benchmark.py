@@ -1,5 +1,4 @@
-"""Measure AlexNet's training step, layer by layer, and compare it with the machine's limit and with
-other libraries.
+"""Measure AlexNet's training step, layer by layer, beside the machine's limit and other libraries.
 
     python examples/benchmark.py
     python examples/benchmark.py --rungs ops,cpu --against torch,compile --json step.json
@@ -19,7 +18,6 @@ A share of 100 % means that the layer takes no longer than its products, or its 
 CPU it can be more, because Winograd's convolution needs fewer multiplications than the products.
 """
 
-import argparse
 import importlib.util
 import json
 import math
@@ -400,7 +398,7 @@ def draw(path, report):
 
 def parse_arguments():
     parser = console.ArgumentParser(description=__doc__.splitlines()[0],
-                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                    formatter_class=console.HelpFormatter)
     parser.add_argument("--recipe", default="paper", choices=tinynet.RECIPES,
                         help="a table of alexnet.py")
     parser.add_argument("--batch-size", type=console.positive_int, default=128, metavar="N",

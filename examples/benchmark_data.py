@@ -9,7 +9,6 @@ all threads together compute for one crop. On a machine that is also used for so
 more than the crops per second.
 """
 
-import argparse
 import time
 
 import numpy as np
@@ -57,7 +56,7 @@ def measure(batches, count):
 
 def parse_arguments():
     parser = console.ArgumentParser(description=__doc__.splitlines()[0],
-                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                    formatter_class=console.HelpFormatter)
     parser.add_argument("data", metavar="PACK", help="a pack, or another source as for --data of "
                                                      "train_alexnet.py")
     whole = {"type": console.positive_int, "metavar": "N"}

@@ -14,7 +14,6 @@ With --ranks the ranks are threads of this process, which train the small networ
 message waits for --latency.
 """
 
-import argparse
 import csv
 import pathlib
 import resource
@@ -174,7 +173,7 @@ def append(path, row):
 
 def parse_arguments():
     parser = console.ArgumentParser(description=__doc__.splitlines()[0],
-                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                    formatter_class=console.HelpFormatter)
     parser.add_argument("--parallel", choices=("data", *parallel.SPLIT),
                         help="measure the ranks that mpiexec starts")
     parser.add_argument("--ranks", type=console.positive_int, metavar="P",

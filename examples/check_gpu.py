@@ -218,7 +218,7 @@ def main():
 
 def parse_arguments():
     parser = console.ArgumentParser(description=__doc__.splitlines()[0],
-                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                    formatter_class=console.HelpFormatter)
     parser.add_argument("--out", default="check_gpu", metavar="DIR", help="folder for the reports")
     parser.add_argument("--quick", action="store_true", help="smaller batches and fewer steps")
     parser.add_argument("--part", choices=OWN, help=argparse.SUPPRESS)

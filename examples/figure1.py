@@ -16,7 +16,6 @@ these pixels divided by 64. A run whose rows are in the file is not made again, 
 same command continues.
 """
 
-import argparse
 import csv
 import functools
 import itertools
@@ -176,8 +175,9 @@ def summary(runs, seeds):
         for unit in UNITS:
             lr = best_rate(runs, pixels, unit)
             reached[unit] = [epochs_to_goal(runs[pixels, unit, lr, seed]) for seed in range(seeds)]
-            yield (f"pixels {pixels}, {unit}, rate {lr:g}: {GOAL:.0f} % after "
-                   f"{', '.join(f'{n:g}' for n in reached[unit])} epochs")
+            epochs = ", ".join("never" if np.isinf(n) else f"{n:g}" for n in reached[unit])
+            yield (f"pixels {pixels}, {unit}, rate {lr:g}: epochs until {GOAL:.0f} %, seed by "
+                   f"seed: {epochs}")
         if not np.isfinite([*reached["ReLU"], *reached["tanh"]]).all():
             yield f"pixels {pixels}: not every run reached {GOAL:.0f} %, so there is no ratio"
             continue
@@ -209,7 +209,7 @@ def append(path, job, errors):
 
 def parse_arguments():
     parser = console.ArgumentParser(description=__doc__.splitlines()[0],
-                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                    formatter_class=console.HelpFormatter)
     add = parser.add_argument
     add("--data", default="data", metavar="PATH", help="as for train_cifar10.py")
     add("--device", default="auto", metavar="auto|cpu|gpu|gpu:N")

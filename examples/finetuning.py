@@ -9,7 +9,6 @@ pictures and other initial weights for what is new; the network trained on the o
 same for all seeds. The test error is that of all test pictures of the two classes.
 """
 
-import argparse
 import copy
 import csv
 import pathlib
@@ -128,7 +127,7 @@ def error(net, pictures, labels, statistics):
 
 def parse_arguments():
     parser = console.ArgumentParser(description=__doc__.splitlines()[0],
-                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                    formatter_class=console.HelpFormatter)
     parser.add_argument("--data", required=True, metavar="PATH",
                         help="CIFAR-10 in any form that train_alexnet.py takes")
     parser.add_argument("--seeds", type=console.positive_int, default=5, metavar="N",

@@ -12,7 +12,6 @@ It writes to --out:
     look_inside.npz    the arrays of the three figures, to draw them again without the network
 """
 
-import argparse
 
 import numpy as np
 
@@ -120,11 +119,11 @@ def draw(out, arrays):
 
 def parse_arguments():
     parser = console.ArgumentParser(description=__doc__.splitlines()[0],
-                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                    formatter_class=console.HelpFormatter)
     parser.add_argument("run", metavar="RUN", help="the folder of a run, finished or not")
-    parser.add_argument("--data", metavar="PATH", help="None: the data of the run")
+    parser.add_argument("--data", metavar="PATH", help="default: the data of the run")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|gpu|gpu:N")
-    parser.add_argument("--out", metavar="DIR", help="None: the folder of the run")
+    parser.add_argument("--out", metavar="DIR", help="default: the folder of the run")
     parser.add_argument("--quiet", action="store_true", help="print the result only")
     return parser.parse_args()
 

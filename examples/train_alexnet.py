@@ -64,14 +64,14 @@ def parse_arguments():
                         help="fine-tune these: a new last layer learns at --lr, the others at a "
                              "tenth of it")
     parser.add_argument("--recipe", choices=tinynet.RECIPES,
-                        help="a table of alexnet.py; None: that of --weights, or else code-2012")
+                        help="a table of alexnet.py; default: that of --weights, or else code-2012")
     parser.add_argument("--schedule", default="short", choices=("short", "recipe"),
                         help="when the rate falls; short: after 60 and 85 %% of the run; recipe: "
                              "as the recipe was trained, scaled to this run (schedules.py)")
     parser.add_argument("--steps", type=console.positive_int, metavar="N",
                         help="overrides --epochs")
     parser.add_argument("--image-size", type=console.positive_int, metavar="N",
-                        help="227 in the paper; None: that of --weights, or else 99")
+                        help="227 in the paper; default: that of --weights, or else 99")
     parser.add_argument("--ten-views", action="store_true",
                         help="at the end, also measure with the paper's ten views")
     args, pretrained = setup.parse(parser), None

@@ -119,6 +119,14 @@ def test_a_mistake_in_the_arguments_gets_one_line_and_code_2(capsys, words, line
     assert left.value.code == 2 and capsys.readouterr() == ("", f"job.py: {line}\n")
 
 
+def test_help_shows_the_defaults_that_say_something():
+    parser = console.ArgumentParser(formatter_class=console.HelpFormatter)
+    for default in (0, 0.5, "here", None, "", False):
+        parser.add_argument(f"--{type(default).__name__}-{default}", default=default, help="what it is for")
+    told = " ".join(parser.format_help().split())
+    assert [text.split(")")[0] for text in told.split("(default: ")[1:]] == ["0", "0.5", "here"]
+
+
 def test_a_wrong_choice_is_told_the_right_ones(capsys):
     with pytest.raises(SystemExit) as left:
         parse("--kind", "cow")

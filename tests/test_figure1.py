@@ -81,9 +81,10 @@ def test_the_summary_counts_epochs_and_says_when_there_is_no_ratio():
             runs[pixels, "tanh", 0.1, seed] = [50] * (17 + 10 * seed) + [20]  # 18 and 28
     runs["divided by 64", "tanh", 0.1, 1] = [50] * 30
     lines = list(figure1.summary(runs, 2))
-    assert lines[0] == "pixels as in the paper, ReLU, rate 0.1: 25 % after 4, 5 epochs"
+    assert lines[0] == "pixels as in the paper, ReLU, rate 0.1: epochs until 25 %, seed by seed: 4, 5"
     assert lines[2] == ("pixels as in the paper: tanh needs 5.1 times as many epochs; 3.6 to 7.0 times for any two "
                         "seeds")
+    assert lines[-2].endswith("tanh, rate 0.1: epochs until 25 %, seed by seed: 18, never")
     assert lines[-1] == "pixels divided by 64: not every run reached 25 %, so there is no ratio"
 
 

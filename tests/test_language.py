@@ -1,6 +1,7 @@
 """Other languages: every sentence of the rooms that speak to a reader is translated, and every figure can show it."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -109,12 +110,21 @@ def test_a_language_that_does_not_exist_gets_a_line():
         language.use("xx")
 
 
+@pytest.mark.parametrize("chosen, line", [("xx", "there is no language 'xx', but zh"),
+                                          ("zh", "needs Babel, which reads .po files: pip install -e '.[lessons]'")])
+def test_the_environment_gets_a_line_and_code_2(tmp_path, chosen, line):
+    (tmp_path / "babel.py").write_text("raise ImportError('not here')")
+    ran = subprocess.run([sys.executable, "-c", "import tinynet"], capture_output=True, text=True, timeout=60,
+                         env={**os.environ, "TINYNET_LANG": chosen, "PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    assert (ran.returncode, ran.stderr) == (2, f"TINYNET_LANG={chosen}: {line}\n")
+
+
 def test_the_environment_chooses_and_english_imports_nothing():
     for chosen, says in (("", "product False"), ("zh", "乘积 True")):
         code = ("import sys; from tinynet import language, trace, exercises, figures;"
                 "print(language.translate('product'), 'babel' in sys.modules)")
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
-                             env={**__import__("os").environ, "TINYNET_LANG": chosen, "PYTHONIOENCODING": "utf-8"})
+                             env={**os.environ, "TINYNET_LANG": chosen, "PYTHONIOENCODING": "utf-8"})
         assert ran.stdout.strip() == says, ran.stderr
 
 

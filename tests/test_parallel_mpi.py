@@ -101,7 +101,7 @@ def test_mistakes_with_mpiexec(tmp_path, size, arguments, line):
 
 
 def test_a_mistake_is_told_by_a_rank_0_that_is_slower_than_the_others():
-    """The exit of another rank ends rank 0, which must have spoken before."""
+    """The others wait for it, so that mpiexec neither cuts its line off nor reports a killed rank."""
     slow = ("import time\n"
             "from tinynet.parallel import ParallelError, execute\n"
             "def main():\n"
@@ -111,7 +111,7 @@ def test_a_mistake_is_told_by_a_rank_0_that_is_slower_than_the_others():
             "execute(main, ParallelError)")
     ran = subprocess.run([str(MPIEXEC), "-n", "2", sys.executable, "-c", slow], capture_output=True, text=True,
                          timeout=60, env=ENVIRONMENT)
-    assert ran.returncode in MISTAKE and ran.stderr.splitlines().count("-c: a mistake") == 1, ran.stderr
+    assert (ran.returncode, ran.stderr) == (2, "-c: a mistake\n")
 
 
 def test_without_mpi4py(tmp_path):

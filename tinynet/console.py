@@ -19,6 +19,14 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """A formatter of --help that shows the default of each option which has one."""
+
+    def _get_help_string(self, action):
+        has_one = action.default not in (None, "") and action.default is not False
+        return super()._get_help_string(action) if has_one else action.help
+
+
 def positive_int(text):
     """An argparse type: a whole number from 1."""
     if not text.isdecimal() or int(text) < 1:

@@ -128,9 +128,10 @@ def main():
     """Print the table."""
     parser = console.ArgumentParser(prog="python -m tinynet.cuda",
                                     description=__doc__.splitlines()[0])
-    parser.add_argument("ladder", choices=["conv"], help="whose versions")
+    parser.add_argument("op", choices=["conv"], help="whose versions")
     parser.add_argument("--tf32", action="store_true", help="cuBLAS multiplies in TF32")
-    parser.add_argument("--images", type=console.positive_int, default=128, metavar="N")
+    parser.add_argument("--images", type=console.positive_int, default=128, metavar="N",
+                        help="in a batch; the paper has 128")
     args = parser.parse_args()
     os.environ["CUPY_TF32"] = str(int(args.tf32))  # CuPy reads it before its first product
     backend.choose_device("gpu")

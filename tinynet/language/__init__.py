@@ -15,6 +15,7 @@ import functools
 import os
 import pathlib
 import re
+import sys
 
 HERE = pathlib.Path(__file__).parent
 FONT = HERE / "NotoSansSC-Subset.otf"  # the characters of all .po files; python -m tinynet.language
@@ -43,7 +44,7 @@ def entries(language):
     try:
         from babel.messages.pofile import read_po
     except ImportError:
-        raise ImportError("TINYNET_LANG needs Babel, which reads .po files: "
+        raise ImportError("needs Babel, which reads .po files: "
                           "pip install -e '.[lessons]'") from None
     with open(HERE / f"{language}.po", "rb") as file:
         return {each.id: each.string for each in read_po(file) if each.id and each.string}
@@ -92,4 +93,8 @@ def _pattern(text):
     return re.compile("".join(parts), re.DOTALL)
 
 
-use(os.environ.get("TINYNET_LANG", ""))
+try:
+    use(os.environ.get("TINYNET_LANG", ""))
+except (ValueError, ImportError) as error:  # a mistake of the user, whatever the program is
+    print(f"TINYNET_LANG={os.environ['TINYNET_LANG']}: {error}", file=sys.stderr)
+    sys.exit(2)

@@ -129,7 +129,7 @@ def parse_export(argv):
     parser = console.ArgumentParser(
         "python -m tinynet.microscope export",
         description="Write the page to one HTML file that computes for itself.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        formatter_class=console.HelpFormatter)
     parser.add_argument("run", metavar="RUN", help="the folder of a run, finished or not")
     parser.add_argument("picture", metavar="PICTURE", nargs="?", help="as for the server")
     parser.add_argument("--out", required=True, metavar="FILE.html", help="where the page goes")

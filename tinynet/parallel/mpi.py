@@ -101,14 +101,14 @@ def execute(main, mistakes):
     except BaseException:  # a defect of the program: the others must not wait for this rank
         traceback.print_exc()
         code = 1
+    if not _processes.cache_info().currsize:
+        sys.exit(code)  # all ranks have found the same mistake: MPI's farewell waits for rank 0
     if not code:
-        if _processes.cache_info().currsize:
-            _processes().close()
+        _processes().close()
         sys.exit(0)
     if rank:
-        time.sleep(2)  # the first rank that ends takes the others with it, and rank 0 has to speak
-        if _processes.cache_info().currsize:  # before that, all ranks find the same mistake
-            sys.stderr.write(said.getvalue())
+        time.sleep(2)
+        sys.stderr.write(said.getvalue())
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # without MPI's farewell, which waits for all: so mpiexec ends the others

@@ -3,7 +3,6 @@
 A script makes the network, the optimiser and the schedule; open_run does the rest.
 """
 
-import argparse
 import dataclasses
 import hashlib
 import os
@@ -27,7 +26,7 @@ MISTAKES = (console.FolderError, data.DataError, ShapeError, backend.DeviceError
 def parser(description, *, data, epochs, batch_size, lr, out):
     """Return an ArgumentParser with the options of all training scripts and these defaults."""
     parser = console.ArgumentParser(description=description,
-                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                    formatter_class=console.HelpFormatter)
     add = parser.add_argument
     add("--data", default=data, metavar="embedded|PATH",
         help="generated pictures; or a folder or archive of class folders, CIFAR-10, ImageNet, "
@@ -52,7 +51,7 @@ def parser(description, *, data, epochs, batch_size, lr, out):
              "mixed: half of the pictures below, half of the fully connected units above")
     add("--shards", type=console.positive_int, metavar="N",
         help="cut every batch into N shards, whose gradients are added in a fixed order: the "
-             "weights then have the same bits on 1 to N ranks; None: one shard a rank")
+             "weights then have the same bits on 1 to N ranks; default: one shard a rank")
     return parser
 
 
