@@ -124,6 +124,7 @@ def read(source, count):
 
 def main():
     args = parse_arguments()
+    console.writable_folder(args.out.parent)  # before hours of training
     source = data.open_source(args.data, STORED, 0, args.quiet)
     pictures = read(source, args.pictures)
     jobs = [(str(seed), variant) for seed in range(args.seeds) for variant in args.variants]
@@ -175,4 +176,4 @@ def parse_arguments():
 
 
 if __name__ == "__main__":
-    console.execute(main, mistakes=(data.DataError,))
+    console.execute(main, mistakes=(console.FolderError, data.DataError))

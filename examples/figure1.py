@@ -100,6 +100,7 @@ def best_rate(runs, pixels, unit):
 
 def main():
     args = parse_arguments()
+    console.writable_folder(args.out.parent)  # before hours of training
     args.device, why = backend.choose_device(args.device)
     data.open_source(args.data, SIZE, 0, args.quiet)  # a mistake is found before workers start
     if not args.quiet:
@@ -228,4 +229,5 @@ def parse_arguments():
 
 
 if __name__ == "__main__":
-    console.execute(main, mistakes=(data.DataError, backend.DeviceError, ThreadCountError))
+    console.execute(main, mistakes=(console.FolderError, data.DataError, backend.DeviceError,
+                                   ThreadCountError))

@@ -100,7 +100,11 @@ def test_the_command_makes_every_run_once(folder, tmp_path):
     assert len(runs) == 2 * 2 * (2 + 1) and all(1 <= len(errors) <= 4 for errors in runs.values())
 
 
-def test_a_wrong_path_is_one_line(tmp_path):
-    ran = subprocess.run([sys.executable, str(ROOT / "examples/figure1.py"), "--data", "nowhere"], cwd=tmp_path,
+@pytest.mark.parametrize("script", ["figure1.py", "ablations.py"])
+@pytest.mark.parametrize("option, path", [("--data", "nowhere"), ("--out", "file/rows.csv")])
+def test_a_wrong_path_is_one_line_before_anything_is_trained(tmp_path, script, option, path):
+    (tmp_path / "file").touch()
+    ran = subprocess.run([sys.executable, str(ROOT / "examples" / script), option, path], cwd=tmp_path,
                          env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
-    assert ran.returncode == 2 and ran.stderr.count("\n") == 1 and "nowhere" in ran.stderr
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.count("\n") == 1 and path.split("/")[0] in ran.stderr
