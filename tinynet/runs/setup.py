@@ -30,7 +30,7 @@ def parser(description, *, data, epochs, batch_size, lr, out):
     add = parser.add_argument
     add("--data", default=data, metavar="embedded|PATH",
         help="generated pictures; or a folder or archive of class folders, CIFAR-10, ImageNet, "
-             "a pack")
+             "a pack; python -m tinynet.data download cifar10 data fetches CIFAR-10")
     add("--device", default="auto", metavar="auto|cpu|gpu|gpu:N",
         help="auto: a GPU if one can be used")
     add("--epochs", type=console.positive_int, default=epochs, metavar="N",
