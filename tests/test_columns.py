@@ -401,8 +401,8 @@ def test_the_script_trains_columns(tmp_path):
     summary = json.loads((tmp_path / "two" / "summary.json").read_text())
     pictures = summary["images"] / summary["steps"]
     assert summary["bytes_sent_per_step"]["fc7"] == summary["bytes_received_per_step"]["fc7"] == pictures * 2 * 8192
-    weights = [load_arrays(tmp_path / out / "weights.npz") for out in ("one", "two")]
-    assert difference(*weights)[0] < 1e-5
+    one, two = (load_arrays(tmp_path / out / "weights.npz") for out in ("one", "two"))
+    assert max(abs(two[name] - one[name]).max() for name in one) < 1e-6  # conv1's biases are still almost 0
     assert json.loads((tmp_path / "two" / "config.json").read_text())["shards"] == 1
 
 

@@ -308,7 +308,7 @@ const SoftmaxCrossEntropy = {
   y(layer) {
     const [, , probs] = softmax(layer.x), p = probs[layer.label], loss = -Math.log(p);
     return explained("the probability of each picture's own class", ["image"], [0], [1],
-      { label: scalar(layer.label), "p[label]": scalar(p), "-log p": scalar(loss) }, [["sum of 1 losse", loss, null],
+      { label: scalar(layer.label), "p[label]": scalar(p), "-log p": scalar(loss) }, [["sum of 1 loss", loss, null],
         ["divided by 1, the size of the batch", loss, null]], { "p[label]": block(layer, "probs", [[-1, 0, 1], [-1, layer.label, 1]]) });
   },
   probs(layer, [, c]) {

@@ -221,7 +221,7 @@ const CHINESE = [
   [/^sum of ([\d,]+) products?/, "$1 个乘积之和"],
   [/^sum of ([\d,]+) gradients?/, "$1 个梯度之和"],
   [/^sum of ([\d,]+) pixels?/, "$1 个像素之和"],
-  [/^sum of ([\d,]+) losses|^sum of ([\d,]+) losse/, "$1 个损失之和"],
+  [/^sum of ([\d,]+) loss(?:es)?/, "$1 个损失之和"],
   [/^sum of ([\d,]+) exps?/, "$1 个指数之和"],
   [/^sum of dy\*y\/scale/, "dy*y/scale 之和"],
   [/^divided by (\d+), the size of the batch/, "除以批量 $1"],
