@@ -148,8 +148,7 @@ def folders(tmp_path_factory):
 def test_ranks_must_train_the_same(folders, tmp_path, first, second, line):
     ran = trained(folders, tmp_path, first, second)
     assert ran.returncode in MISTAKE
-    # Rank 1 waits two seconds for rank 0 to speak. On a loaded machine that is not always enough: then both do.
-    assert re.fullmatch(f"(train_cifar10.py: the ranks do not train the same: {line}\n){{1,2}}", ran.stderr), ran.stderr
+    assert re.fullmatch(f"train_cifar10.py: the ranks do not train the same: {line}\n", ran.stderr), ran.stderr
     assert not list(tmp_path.glob("checkpoint*"))
 
 

@@ -1,7 +1,7 @@
 """Check and time every version of the convolution at AlexNet's shapes, on a GPU.
 
     python -m tinynet.cuda conv           products in float32
-    python -m tinynet.cuda conv --tf32    the products of cuBLAS in TF32, as version 8 has them
+    python -m tinynet.cuda conv --tf32    the products of cuBLAS in TF32, as in versions 8 and 9
 
 Each version is first compared with the columns and cuBLAS in float64. dw includes db; dx is what
 the whole backward takes beyond that. TFLOP/s count two operations for each product of two numbers

@@ -14,6 +14,7 @@ from tinynet import console
 from tinynet.parallel.communicator import Communicator, ParallelError
 
 BEAT, SILENCE = 0.5, 10.0  # seconds: between two signs of life, and until a rank counts as lost
+RANK_0_SPEAKS = 5.0  # seconds in which rank 0 can tell of a mistake first, and end this rank
 STARTING = 60.0  # seconds that MPI may take to start, which it does when all ranks have come
 WATCHER = """
 import os, signal, sys, time
@@ -107,7 +108,7 @@ def execute(main, mistakes):
         _processes().close()
         sys.exit(0)
     if rank:
-        time.sleep(2)
+        time.sleep(RANK_0_SPEAKS)
         sys.stderr.write(said.getvalue())
     sys.stdout.flush()
     sys.stderr.flush()
