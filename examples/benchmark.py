@@ -439,8 +439,9 @@ def parse_arguments():
     if args.against and args.recipe == "code-2012":
         raise Mistake("--recipe code-2012 cannot be compared: other libraries have no such layer "
                       "as within2, nor conv1's sizes")
-    if args.json.is_dir() or not args.json.parent.is_dir() or args.json.suffix == ".png":
-        raise Mistake(f"--json {args.json}: not a file in a folder that exists")
+    if args.json.is_dir() or args.json.suffix == ".png":
+        raise Mistake(f"--json {args.json}: not the name of a JSON file")
+    console.writable_folder(args.json.parent, "--json")
     return args
 
 
@@ -453,4 +454,5 @@ def names(option, text, known):
 
 
 if __name__ == "__main__":
-    console.execute(main, mistakes=(Mistake, shapes.ShapeError, backend.DeviceError))
+    console.execute(main, mistakes=(Mistake, console.FolderError, shapes.ShapeError,
+                                    backend.DeviceError))

@@ -185,8 +185,12 @@ def parse_arguments():
     parser.add_argument("--repeats", type=console.positive_int, default=5, metavar="N")
     parser.add_argument("--csv", type=pathlib.Path, metavar="FILE", help="append a row to a table")
     parser.add_argument("--name", default="", help="of the row, such as that of the network")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.csv:
+        console.writable_folder(args.csv.parent, "--csv")
+    return args
 
 
 if __name__ == "__main__":
-    parallel.execute(main, (parallel.ParallelError, threads.ThreadCountError, shapes.ShapeError))
+    parallel.execute(main, (console.FolderError, parallel.ParallelError, threads.ThreadCountError,
+                            shapes.ShapeError))

@@ -136,7 +136,8 @@ def test_of_data_every_recipe_is_measured(monkeypatch, tmp_path, capsys):
     ("--device gpu --rungs cpu", "--rungs: no 'cpu' here; there are ops, cuda"),
     ("--device gpu --against onnxruntime", "--against onnxruntime is measured on the CPU only"),
     ("--against caffe", "--against: no 'caffe' here"), ("--rungs ,", "--rungs needs at least one name"),
-    ("--json nowhere/b.json", "--json nowhere/b.json: not a file in a folder that exists")])
+    ("--json chart.png", "--json chart.png: not the name of a JSON file"),
+    ("--json /dev/null/b.json", "--json /dev/null: cannot be written to (Not a directory)")])
 def test_mistakes_are_one_line_and_code_2(options, message):
     ran = subprocess.run([sys.executable, EXAMPLES / "benchmark.py", *options.split()], capture_output=True, text=True,
                          env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)})

@@ -32,3 +32,10 @@ def test_mpiexec_forgotten():
     ran = measured("--parallel", "columns")
     assert ran.returncode == 2 and ran.stderr.startswith("benchmark_parallel.py: --parallel columns needs ")
     assert ran.stderr.count("\n") == 1
+
+
+def test_a_table_that_cannot_be_written_is_refused_first(tmp_path):
+    (tmp_path / "file").write_text("")
+    ran = measured("--ranks", 1, "--csv", tmp_path / "file" / "steps.csv")
+    line = f"benchmark_parallel.py: --csv {tmp_path / 'file'}: cannot be written to (Not a directory)\n"
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", line)

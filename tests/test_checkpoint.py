@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import zipfile
 
 import numpy as np
@@ -212,5 +211,21 @@ def test_a_fault_leaves_the_old_file_and_no_other(tmp_path):
         assert path.read_bytes() == b"old"
         raise KeyboardInterrupt
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
-    with pytest.raises(OSError), atomic_write(pathlib.Path(path, "below")):
+
+
+def test_a_fault_of_the_disk_has_the_name_of_the_file(tmp_path):
+    with pytest.raises(OSError) as full, atomic_write(tmp_path / "x"):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(OSError) as absent, atomic_write(tmp_path / "none" / "x"):
         pass
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError) as folder, atomic_write(tmp_path / "folder"):
+        pass
+    with pytest.raises(OSError) as another, atomic_write(tmp_path / "x"):
+        open(tmp_path / "picture")
+    names = [str(error.value).partition("] ")[2] for error in (full, absent, folder, another)]
+    assert names == [f"No space left on device: '{tmp_path / 'x'}'",
+                     f"No such file or directory: '{tmp_path / 'none' / 'x'}'",
+                     f"Is a directory: '{tmp_path / 'folder'}'",
+                     f"No such file or directory: '{tmp_path / 'picture'}'"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

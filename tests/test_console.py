@@ -36,6 +36,7 @@ def raiser(error):
     (console.FolderError("--out x: cannot be written to"), 2, "--out x: cannot be written to"),
     (ArithmeticError("step 3: the loss is nan"), 1, "step 3: the loss is nan"),
     (OSError(28, "No space left on device"), 1, "[Errno 28] No space left on device"),
+    (OSError(28, "No space left on device", "w.npz"), 1, "w.npz: No space left on device"),
     (MemoryError(), 1, "MemoryError"),
     (KeyboardInterrupt(), 130, "stopped")])
 def test_every_end_has_one_line_and_its_code(monkeypatch, capsys, error, code, line):
@@ -158,13 +159,25 @@ def test_a_folder_for_results_is_made_with_its_parents_and_left_empty(tmp_path):
         assert folder == tmp_path / "a" / "b" and list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("name, reason", [("file", "File exists"), ("file/below", "Not a directory")])
+@pytest.mark.parametrize("name, reason", [
+    ("file", "Not a directory"), ("file/below", "Not a directory"), ("link", "No such file or directory"),
+    ("link/below", "No such file or directory"), ("n" * 300, "File name too long")])
 def test_a_folder_that_cannot_be_is_refused_by_name(tmp_path, name, reason):
     (tmp_path / "file").write_text("kept")
+    (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(console.FolderError) as error:
-        console.writable_folder(tmp_path / name)
-    assert str(error.value) == f"--out {tmp_path / name}: cannot be written to ({reason})"
+        console.writable_folder(tmp_path / name, "--json")
+    assert str(error.value) == f"--json {tmp_path / name}: cannot be written to ({reason})"
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_folder_is_checked_without_making_it(tmp_path):
+    (tmp_path / "file").write_text("")
+    for name in ("new", "new/below", "."):
+        console.require_writable(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(console.FolderError, match=r"^--out .*/file/below: cannot be written to \(Not a directory\)$"):
+        console.require_writable(tmp_path / "file" / "below")
 
 
 def test_a_folder_without_room_is_refused(tmp_path, monkeypatch):

@@ -49,7 +49,7 @@ ARROWS = {
     "evaluation": {"backend", "metrics"},
     "parallel": MIDDLE,
     "gradcheck": MIDDLE,
-    "language": set(),
+    "language": {"console"},
     "language command line": {"language", "console"},
     "trace": MIDDLE | {"language"},
     "emulator": set(),

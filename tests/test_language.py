@@ -119,6 +119,13 @@ def test_the_environment_gets_a_line_and_code_2(tmp_path, chosen, line):
     assert (ran.returncode, ran.stderr) == (2, f"TINYNET_LANG={chosen}: {line}\n")
 
 
+def test_of_ranks_that_mpiexec_starts_one_speaks():
+    said = [subprocess.run([sys.executable, "-c", "import tinynet"], capture_output=True, text=True, timeout=60,
+                           env={**os.environ, "TINYNET_LANG": "xx", "PMI_RANK": rank}) for rank in "01"]
+    assert [ran.returncode for ran in said] == [2, 2]
+    assert [ran.stderr for ran in said] == ["TINYNET_LANG=xx: there is no language 'xx', but zh\n", ""]
+
+
 def test_the_environment_chooses_and_english_imports_nothing():
     for chosen, says in (("", "product False"), ("zh", "乘积 True")):
         code = ("import sys; from tinynet import language, trace, exercises, figures;"

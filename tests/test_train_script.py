@@ -277,7 +277,13 @@ def out_below_a_file(root, colours):
 
 def out_is_a_file(root, colours):
     (root / "file").write_text("")
-    return ["--out", "file"], "--out file: cannot be written to (File exists)"
+    return ["--out", "file"], "--out file: cannot be written to (Not a directory)"
+
+
+def out_below_a_file_and_no_data(root, colours):
+    """It is refused before the data are looked at, which may take hours."""
+    (root / "file").write_text("")
+    return ["--data", "nowhere", "--out", "file/below"], "--out file/below: cannot be written to (Not a directory)"
 
 
 MISTAKES = {
@@ -287,6 +293,7 @@ MISTAKES = {
     "a file for data": file_for_data,
     "out below a file": out_below_a_file,
     "out is a file": out_is_a_file,
+    "out is refused first": out_below_a_file_and_no_data,
     "no gpu": (["--device", "gpu"], "no usable GPU: "),
     "unknown device": (["--device", "tpu"], "unknown device 'tpu': "),
     "unknown recipe": (["--recipe", "vgg"], "argument --recipe: invalid choice: 'vgg' "),

@@ -24,18 +24,22 @@ def atomic_write(path):
     """Open a temporary file beside `path` for writing bytes; once complete, it replaces `path`.
 
     If anything fails before that, `path` stays as it was and the temporary file is removed.
+
+    Raises   OSError, with the name of `path`, if it cannot be written
     """
     folder, name = os.path.split(os.path.abspath(path))
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
-    file = open(temporary, "x+b")
     try:
-        with file:
+        with open(temporary, "x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
 
 

@@ -11,6 +11,8 @@ import time
 
 from tqdm import tqdm
 
+RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")  # in which mpiexec tells a rank's number
+
 
 class ArgumentParser(argparse.ArgumentParser):
     """An argparse.ArgumentParser that prints one line for a mistake."""
@@ -56,17 +58,37 @@ class FolderError(ValueError):
     """Results cannot be written to a folder; the message is one line for the user."""
 
 
-def writable_folder(path):
-    """Make a folder for results and check that files can be written there. Raises FolderError."""
-    folder = pathlib.Path(path)
+def require_writable(path, option="--out"):
+    """Check that files can be written to a folder, or to the nearest one above it that exists.
+
+    Nothing is made, so a program can check this first and still leave no trace of a later mistake.
+
+    Raises   FolderError
+    """
+    folder = os.path.abspath(path)
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = error.strerror or error
-        raise FolderError(f"--out {path}: cannot be written to ({reason})") from None
+        raise _not_writable(path, option, error) from None
+
+
+def writable_folder(path, option="--out"):
+    """Make a folder for results and check that files can be written there. Raises FolderError."""
+    require_writable(path, option)
+    folder = pathlib.Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_writable(path, option, error) from None
     return folder
+
+
+def _not_writable(path, option, error):
+    reason = error.strerror or error
+    return FolderError(f"{option} {path}: cannot be written to ({reason})")
 
 
 class Progress:
@@ -168,6 +190,11 @@ class Interrupt:
         self.received = number
 
 
+def started_rank():
+    """Return the number of this rank as mpiexec has told it, or None without mpiexec."""
+    return next((int(os.environ[name]) for name in RANKS if name in os.environ), None)
+
+
 def execute(main, mistakes, name=None):
     """Call main() and exit with the code that its end deserves.
 
@@ -191,6 +218,8 @@ def execute(main, mistakes, name=None):
         sys.exit(128 + signal.SIGPIPE)
     except (ArithmeticError, OSError, MemoryError) as error:
         code, text = 1, str(error) or type(error).__name__
+        if getattr(error, "filename", None) and error.strerror:
+            text = f"{error.filename}: {error.strerror}"
     except KeyboardInterrupt as error:
         code = 128 + getattr(error, "signal", signal.SIGINT)
         text = str(error) or "stopped"

@@ -29,7 +29,7 @@ def main():
 
 def do_download(args):
     """Download a data set by name, and print where it is."""
-    print(download(args.name, console.writable_folder(args.folder), args.quiet))
+    print(download(args.name, console.writable_folder(args.folder, "folder"), args.quiet))
 
 
 def do_pack(args):

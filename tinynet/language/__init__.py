@@ -96,5 +96,7 @@ def _pattern(text):
 try:
     use(os.environ.get("TINYNET_LANG", ""))
 except (ValueError, ImportError) as error:  # a mistake of the user, whatever the program is
-    print(f"TINYNET_LANG={os.environ['TINYNET_LANG']}: {error}", file=sys.stderr)
+    from tinynet import console
+    if not console.started_rank():  # one rank speaks for all that mpiexec starts
+        print(f"TINYNET_LANG={os.environ['TINYNET_LANG']}: {error}", file=sys.stderr)
     sys.exit(2)

@@ -28,7 +28,6 @@ while os.getppid() == rank:
         break
     time.sleep(0.1)
 """
-NUMBERS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")  # in which mpiexec tells the rank
 
 
 def connect(kind):
@@ -39,7 +38,7 @@ def connect(kind):
              ranks for columns and mixed
     """
     if kind is None:
-        if _started_rank() is not None:
+        if console.started_rank() is not None:
             raise ParallelError("started by mpiexec, but without --parallel: every rank would "
                                 "train by itself")
         return Communicator()
@@ -72,7 +71,7 @@ def _within(seconds):
 
     MPI_Init lets no other thread of this process run, so another process has to watch it.
     """
-    seconds += _started_rank() or 0  # so that one rank speaks, and not all of them at once
+    seconds += console.started_rank() or 0  # so that one rank speaks, and not all of them at once
     line = (f"{os.path.basename(sys.argv[0])}: MPI has not started within {seconds:.0f} s; a rank "
             "hangs, or has failed before")
     watcher = subprocess.Popen([sys.executable, "-I", "-c", WATCHER, str(os.getpid()),
@@ -90,7 +89,7 @@ def execute(main, mistakes):
     A mistake is found by all ranks at once, so only rank 0 speaks of it, and ends the others
     before they do; what another rank alone has to say comes a moment later.
     """
-    rank = _started_rank()
+    rank = console.started_rank()
     if rank is None:
         console.execute(main, mistakes)
     said, code = io.StringIO(), 0
@@ -113,11 +112,6 @@ def execute(main, mistakes):
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # without MPI's farewell, which waits for all: so mpiexec ends the others
-
-
-def _started_rank():
-    """Return the number of this rank as mpiexec has told it, or None without mpiexec."""
-    return next((int(os.environ[name]) for name in NUMBERS if name in os.environ), None)
 
 
 class Processes(Communicator):

@@ -75,6 +75,7 @@ def parse(parser):
                            {"options": options(vars(args))})
     else:
         files.require_unused(args.out)
+        console.require_writable(args.out)
         args.shards = args.shards or (communicator.size if args.parallel == "data" else 1)
     parallel.require_shards(args.shards, communicator.size, args.parallel)
     parallel.choose_device(communicator, args.device)
