@@ -31,10 +31,10 @@ FILES = ["best_and_worst.png", "config.json", "curves.png", "kernels.png", "metr
          "statistics.npz", "summary.json", "weights.npz"]
 
 
-def start(*arguments, cwd):
+def start(*arguments, cwd, program=(SCRIPT,)):
     """The script in a process of its own, with no GPU in sight whatever machine this is."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen([sys.executable, str(SCRIPT), *map(str, arguments)], cwd=cwd, env=environment, text=True,
+    return subprocess.Popen([sys.executable, *map(str, (*program, *arguments))], cwd=cwd, env=environment, text=True,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
