@@ -171,11 +171,13 @@ import tinynet, tinynet.reference, tinynet.ops
 loaded = {name.partition(".")[0] for name in sys.modules}
 assert not loaded & {"cupy", "torch", "matplotlib", "PIL", "tqdm"}, loaded
 assert "tinynet.cuda" not in sys.modules
+import tinynet.runs.report, tinynet.weights.finetuning, tinynet.parallel  # what train_alexnet.py imports
+assert "matplotlib" not in sys.modules
 """
 
 
 def test_import_is_quick_and_quiet():
-    """No network, no process, no GPU library and no plotting, merely for `import tinynet`."""
+    """No network, no process, no GPU library and no plotting, merely for `import tinynet` or to start to train."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
     ran = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, env=environment, timeout=60)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")

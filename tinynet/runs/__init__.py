@@ -6,7 +6,7 @@
     log.py       the metrics of every step, in memory and as files
     stall.py     StallHint: notices a network that does not begin to learn
     trained.py   load: the network of a run, with all that is needed to show it a picture
-    report.py    finish: figures and a summary (imports matplotlib, so import it yourself)
+    report.py    finish: figures and a summary
 """
 
 from tinynet.runs.folder import (

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tinynet import backend, data, figures
+from tinynet import backend, data
 from tinynet.evaluation import Evaluation, evaluate
 from tinynet.metrics import most_confused
 
@@ -42,6 +42,7 @@ def finish(run, source, loss, ten_views=False, **facts):
 
 def draw_figures(run, net, split, class_names, evaluation):
     """Draw the figures of a finished run into its folder."""
+    from tinynet import figures  # matplotlib takes longer to load than a mistake to be noticed
     out = run.folder
     probs, labels = evaluation.probs, evaluation.labels
     figures.draw_curves(out / "curves.png", run.log.columns)
