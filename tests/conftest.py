@@ -7,7 +7,9 @@ import sys
 
 import cupy_stand_in
 import pytest
+import slim
 
+import tinynet
 from tinynet import emulator
 from tinynet.backend import why_no_gpu
 
@@ -44,6 +46,15 @@ def stand_in(kernels_run, monkeypatch):
     cupy_stand_in.cuda.Device(0).use()
     cupy_stand_in.meter.reset()
     return cupy_stand_in
+
+
+@pytest.fixture(scope="module")
+def slim_alexnets():
+    """For the length of a test file every AlexNet of this process is slim; slim.py does it for another program."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, recipe in slim.slim_recipes().items():
+            patch.setitem(tinynet.RECIPES, name, recipe)
+        yield
 
 
 def skip_unless_required(variable, reason):

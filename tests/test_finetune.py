@@ -7,7 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from test_train_script import ROOT, SIZE, finish, make_colours, options, run, start
+from test_train_script import ROOT, SIZE, SLIM, finish, make_colours, options
+from test_train_script import run_slim as run
+from test_train_script import start_slim as start
 
 from tinynet import data, runs, weights
 
@@ -15,7 +17,7 @@ MORE = {"epochs": 2, "checkpoint-minutes": 1e-6, "steps": 7}
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, slim_alexnets):
     """A run of three classes, and one of two classes that starts from it and is never stopped."""
     base = tmp_path_factory.mktemp("finetune")
     make_colours(base / "colours", train=16, test=4)
@@ -87,6 +89,6 @@ def test_other_programs_take_a_fine_tuned_run(whole):
     pretrained = weights.load(whole / "out")
     assert pretrained.class_names == ["blue", "red"] and pretrained.table["recipe"] == "caffe"
     picture = next((whole / "two" / "test" / "red").iterdir())
-    ran = subprocess.run([sys.executable, ROOT / "examples" / "classify.py", "out", picture], cwd=whole, text=True,
+    ran = subprocess.run([sys.executable, SLIM[0], ROOT / "examples" / "classify.py", "out", picture], cwd=whole, text=True,
                          env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, timeout=120)
     assert ran.returncode == 0 and "blue" in ran.stdout and "red" in ran.stdout, ran.stderr

@@ -12,8 +12,9 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from test_train_script import ROOT, SCRIPT, SIZE, finish, make_colours
-from test_train_script import start as start_program
+from test_train_script import ROOT, SIZE, finish, make_colours
+from test_train_script import run_slim as run
+from test_train_script import start_slim as start
 
 from tinynet import checkpoint, data
 from tinynet.runs import COLUMNS, checkpoints
@@ -21,14 +22,6 @@ from tinynet.runs import COLUMNS, checkpoints
 OPTIONS = ["--data", "colours", "--out", "out", "--device", "cpu", "--image-size", SIZE, "--batch-size", 16,
            "--epochs", 3, "--recipe", "code-2012", "--schedule", "recipe", "--checkpoint-minutes", 1e-6]
 # The schedule: rates fall after the first and the second epoch; after the second, colours go and conv1 is frozen.
-
-
-def start(*arguments, cwd):
-    return start_program(*arguments, cwd=cwd, program=(ROOT / "tests" / "slim.py", SCRIPT))
-
-
-def run(*arguments, cwd):
-    return finish(start(*arguments, cwd=cwd))
 
 
 @pytest.fixture(scope="module")

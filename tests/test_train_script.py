@@ -25,6 +25,7 @@ from tinynet.runs import checkpoints
 
 ROOT = pathlib.Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "train_alexnet.py"
+SLIM = ROOT / "tests" / "slim.py", SCRIPT
 SIZE, STORED = 67, 76  # the smallest side that every recipe can do, and what it is cut from
 COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
 FILES = ["best_and_worst.png", "config.json", "curves.png", "kernels.png", "metrics.csv", "metrics.jsonl",
@@ -50,8 +51,16 @@ def finish(process):
     return process.returncode, out, err
 
 
-def run(*arguments, cwd):
-    return finish(start(*arguments, cwd=cwd))
+def start_slim(*arguments, cwd):
+    return start(*arguments, cwd=cwd, program=SLIM)
+
+
+def run(*arguments, cwd, program=(SCRIPT,)):
+    return finish(start(*arguments, cwd=cwd, program=program))
+
+
+def run_slim(*arguments, cwd):
+    return run(*arguments, cwd=cwd, program=SLIM)
 
 
 def options(folder, out, **more):
@@ -230,7 +239,7 @@ def test_it_runs_in_a_notebook(colours, tmp_path):
 # ---- chance ---------------------------------------------------------------------------------------------------------
 def test_one_seed_is_one_run(colours, tmp_path):
     for out, seed in (("first", 3), ("again", 3), ("other", 4)):
-        code, _, err = run(*options(colours, out, seed=seed, steps=3), cwd=tmp_path)
+        code, _, err = run_slim(*options(colours, out, seed=seed, steps=3), cwd=tmp_path)
         assert code == 0, err
     first, again, other = ((tmp_path / out / "metrics.csv").read_bytes() for out in ("first", "again", "other"))
     assert first == again and first != other
@@ -247,7 +256,7 @@ def test_quiet_prints_nothing(colours, tmp_path):
     junk = b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0\0"
     segment, whole = b"\xff\xe1" + struct.pack(">H", len(junk) + 2) + junk, photo.read_bytes()
     photo.write_bytes(whole[:2] + segment + whole[2:])
-    assert run(*options("set", "out"), "--quiet", cwd=tmp_path) == (0, "", "")
+    assert run_slim(*options("set", "out"), "--quiet", cwd=tmp_path) == (0, "", "")
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == FILES
 
 
@@ -337,7 +346,7 @@ def test_what_is_said_of_a_picture_that_is_too_small(colours, tmp_path):
 def test_a_picture_of_one_pixel_is_a_picture(colours, tmp_path):
     shutil.copytree(colours, tmp_path / "set")
     Image.new("RGB", (1, 1), COLOURS["red"]).save(tmp_path / "set" / "train" / "red" / "dot.png")
-    code, out, err = run(*options("set", "out", steps=1), cwd=tmp_path)
+    code, out, err = run_slim(*options("set", "out", steps=1), cwd=tmp_path)
     assert code == 0 and "skipped" not in err and "61 training pictures" in out
 
 
@@ -357,7 +366,7 @@ def test_a_folder_of_nothing_readable_ends_before_training(colours, tmp_path, pa
 def test_a_loss_that_is_not_finite_ends_with_code_1_and_good_weights(colours, tmp_path, batch_size, lr):
     """In the middle of an epoch; and at its end, where the first to meet the faulty weights is the evaluation."""
     arguments = options(colours, "out", steps=50, lr=lr, **{"batch-size": batch_size})
-    code, out, err = run(*arguments, "--quiet", cwd=tmp_path)
+    code, out, err = run_slim(*arguments, "--quiet", cwd=tmp_path)
     rows = read_metrics(tmp_path / "out" / "metrics.csv")
     assert (code, out) == (1, "") and [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1))
     assert all(np.isfinite(float(row["loss"])) for row in rows)
@@ -371,7 +380,7 @@ def test_a_loss_that_is_not_finite_ends_with_code_1_and_good_weights(colours, tm
 
 def test_ctrl_c_ends_with_code_130_and_a_checkpoint_of_the_last_step(colours, tmp_path):
     out = tmp_path / "out"
-    process = start(*options(colours, out, steps=100_000, **{"batch-size": 1}), cwd=tmp_path)
+    process = start_slim(*options(colours, out, steps=100_000, **{"batch-size": 1}), cwd=tmp_path)
     deadline = time.monotonic() + 300
     while not (out / "metrics.csv").exists() or len(read_metrics(out / "metrics.csv")) < 2:
         assert process.poll() is None and time.monotonic() < deadline, finish(process)
