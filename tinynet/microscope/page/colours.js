@@ -10,6 +10,7 @@ export const WINDOW = "#00a651";
 export const BROKEN = "#d4007f";
 
 const TABLES = Object.fromEntries(Object.entries(STOPS).map(([name, stops]) => [name, table(stops)]));
+const PIXELS = Object.fromEntries(Object.entries(TABLES).map(([name, entries]) => [name, opaque(entries)]));
 
 function table(stops) {
   const colours = stops.map(stop => [0, 2, 4].map(i => parseInt(stop.slice(i, i + 2), 16)));
@@ -21,6 +22,13 @@ function table(stops) {
     }
   }
   return entries;
+}
+
+// The colours of a table as pixels of a canvas, whichever byte comes first on this machine.
+function opaque(entries) {
+  const bytes = new Uint8Array(256 * 4).fill(255);
+  for (let i = 0; i < 256; i++) bytes.set(entries.subarray(3 * i, 3 * i + 3), 4 * i);
+  return new Uint32Array(bytes.buffer);
 }
 
 export function scheme(of) {
@@ -43,31 +51,33 @@ export function ink(number, top, name) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000" : "#fff";
 }
 
-// A picture (H, W) of numbers as a canvas of one pixel a number.
-export function paint(data, offset, H, W, top, name) {
-  const canvas = document.createElement("canvas");
-  canvas.width = W;
-  canvas.height = H;
-  const image = new ImageData(W, H);
-  for (let i = 0; i < H * W; i++) {
-    const level = Math.round(127.5 + 127.5 * Math.max(-1, Math.min(1, data[offset + i] / (top || 1))));
-    image.data.set(TABLES[name].subarray(3 * level, 3 * level + 3), 4 * i);
-    image.data[4 * i + 3] = 255;
-  }
-  canvas.getContext("2d").putImageData(image, 0, 0);
-  return canvas;
+// A picture (H, W) of numbers as a canvas of one pixel a number. All maps (C, H, W) are one of height C * H.
+export function paint(data, H, W, top, name) {
+  return painted(H, W, pixels => {
+    for (let i = 0; i < H * W; i++) {
+      pixels[i] = PIXELS[name][Math.round(127.5 + 127.5 * Math.max(-1, Math.min(1, data[i] / (top || 1))))];
+    }
+  });
 }
 
-// Three planes (3, H, W) as one picture in red, green and blue; scaled(number) gives 0 to 255.
-export function paintRgb(data, offset, H, W, scaled) {
+// Pictures (N, 3, H, W) in red, green and blue as a canvas of height N * H; scaled(number, n) gives 0 to 255.
+export function paintRgb(data, H, W, scaled) {
+  const N = data.length / (3 * H * W);
+  return painted(N * H, W, pixels => {
+    const bytes = new Uint8ClampedArray(pixels.buffer).fill(255);
+    for (let n = 0, k = 0; n < N; n++) for (let c = 0; c < 3; c++) for (let i = 0; i < H * W; i++, k++) {
+      bytes[4 * (n * H * W + i) + c] = scaled(data[k], n);
+    }
+  });
+}
+
+// A canvas whose pixels fill() writes, each a number of 32 bits.
+function painted(H, W, fill) {
   const canvas = document.createElement("canvas");
   canvas.width = W;
   canvas.height = H;
   const image = new ImageData(W, H);
-  for (let i = 0; i < H * W; i++) {
-    for (let c = 0; c < 3; c++) image.data[4 * i + c] = scaled(data[offset + c * H * W + i]);
-    image.data[4 * i + 3] = 255;
-  }
+  fill(new Uint32Array(image.data.buffer));
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
 }

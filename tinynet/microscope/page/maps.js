@@ -65,8 +65,8 @@ function numberAt(sheet, c, i, j) {
 // One map, large. selected: [i, j]; frames: [{top, left, height, width}] of the window that is lit.
 export function bigMap(sheet, c, { label, selected, frames = [], choose, key, width = 300, mask, picture }) {
   const { H, W } = sheet;
-  const cell = Math.max(1, Math.min(width / W, width / H));
-  const low = picture || paint(sheet.data, c * H * W, H, W, sheet.largest, sheet.scheme);
+  const cell = Math.min(width / W, width / H);
+  const low = picture || paint(sheet.data.subarray(c * H * W), H, W, sheet.largest, sheet.scheme);
   const element = canvas(Math.round(W * cell), Math.round(H * cell), (context, wide, high) => {
     context.drawImage(low, 0, 0, wide, high);
     if (mask) cross(context, mask, c * H * W, H, W, cell);
@@ -131,10 +131,10 @@ export function gallery(sheet, { label, current, choose, key, width, zoom, rgb, 
   const columns = Math.max(1, Math.min(C, Math.floor((width + gap) / wide)));
   const rows = Math.ceil(C / columns);
   const draw = context => {
+    const low = rgb ? rgb.picture : paint(sheet.data, C * H, W, sheet.largest, sheet.scheme);
     for (let c = 0; c < C; c++) {
       const x = c % columns * wide + gap / 2, y = Math.floor(c / columns) * high + gap / 2;
-      const low = rgb ? rgb.paint(c) : paint(sheet.data, c * H * W, H, W, sheet.largest, sheet.scheme);
-      context.drawImage(low, x, y, W * cell, H * cell);
+      context.drawImage(low, 0, c * H, W, H, x, y, W * cell, H * cell);
       if (mask && !rgb) {
         context.save();
         context.translate(x, y);
@@ -175,12 +175,10 @@ function tileSize(C, H, W, width, gap) {
 
 // The kernels of a layer that sees a picture, in its colours, as in the paper's figure 3.
 export function kernelsInColour(numbers, H, W) {
-  const each = 3 * H * W;
-  return { count: numbers.data.length / each, paint: c => {
-    const kernel = numbers.data.subarray(c * each, (c + 1) * each);
-    const top = kernel.reduce((top, number) => Math.max(top, Math.abs(number)), 0) || 1;
-    return paintRgb(kernel, 0, H, W, number => 127.5 + 127.5 * number / top);
-  } };
+  const { data } = numbers, each = 3 * H * W, count = data.length / each;
+  const tops = Array.from({ length: count }, (_, n) => data.subarray(n * each, (n + 1) * each)
+    .reduce((top, number) => Math.max(top, Math.abs(number)), 0) || 1);
+  return { count, picture: paintRgb(data, H, W, (number, n) => 127.5 + 127.5 * number / tops[n]) };
 }
 
 export function readout(sheet, layer, of, index) {

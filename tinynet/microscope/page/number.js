@@ -123,9 +123,10 @@ function overview(explanation, view, again, wide) {
     const cell = Math.max(1, Math.min(22, (side - gap) / Math.max(H, W, 1) * (H === 1 ? 1.4 : 1)));
     const columns = Math.max(1, Math.min(C, Math.floor(room / (W * cell + gap)) || 1)), rows = Math.ceil(C / columns);
     const draw = context => {
+      const low = paint(data, C * H, W, top, colours);
       for (let a = 0; a < C; a++) {
         const x = a % columns * (W * cell + gap) + gap / 2, y = Math.floor(a / columns) * (H * cell + gap) + gap / 2;
-        context.drawImage(paint(data, a * H * W, H, W, top, colours), x, y, W * cell, H * cell);
+        context.drawImage(low, 0, a * H, W, H, x, y, W * cell, H * cell);
         if (C > 1 && a === view.slice) frame(context, x, y, W * cell, H * cell);
       }
       if (explanation.picked && explanation.names.length === position + 1 && C === 1) {

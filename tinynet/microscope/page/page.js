@@ -302,7 +302,7 @@ async function lit(bench, explanation, term, width) {
   const sheet = await sheetOf(bench, layer, block.of, [0, c, 0, 0]);
   const name = block.layer === "picture" ? t("picture") : `${block.layer}.${block.of}`;
   const colour = block.layer === "picture" ? await pixelsOf(bench) : null;
-  const picture = colour && paintRgb(colour.data, 0, sheet.H, sheet.W, level => level);
+  const picture = colour && paintRgb(colour.data, sheet.H, sheet.W, level => level);
   const title = colour ? name : t("thisMap", name, c);
   return h("figure", {}, h("figcaption", {}, h("a", { href: bench.href({ layer: block.layer, of: block.of,
     index: [0, c, Math.max(0, Math.min(sheet.H - 1, top + (height >> 1))), Math.max(0, Math.min(sheet.W - 1, left + (wide >> 1)))] }) }, title)),
@@ -327,7 +327,7 @@ function pixelsOf(bench) {
 function colourPicture({ shape: [, H, W], data }, width) {
   const side = Math.min(width, 300);
   return h("figure", {}, canvas(side, Math.round(side * H / W), (context, wide, high) =>
-    context.drawImage(paintRgb(data, 0, H, W, level => level), 0, 0, wide, high), { role: "img", "aria-label": t("picture") }));
+    context.drawImage(paintRgb(data, H, W, level => level), 0, 0, wide, high), { role: "img", "aria-label": t("picture") }));
 }
 
 async function pictureCard(bench, width) {
@@ -486,7 +486,7 @@ async function guesses(bench) {
   return h("div", { className: "guesses" },
     h("a", { href: address({ place: { layer: "picture", of: "y", index: null } }), "data-key": "thumbnail", "aria-label": t("picture") },
       canvas(104, Math.round(104 * H / W), (context, wide, high) =>
-        context.drawImage(paintRgb(pixels.data, 0, H, W, level => level), 0, 0, wide, high))),
+        context.drawImage(paintRgb(pixels.data, H, W, level => level), 0, 0, wide, high))),
     h("ol", { "aria-label": t("best") }, bars));
 }
 
