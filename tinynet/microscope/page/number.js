@@ -22,15 +22,17 @@ export function numberPanel(bench, layer, place, explanation, view, again) {
     explanation.kind === "given" ? null : h("p", { className: "sentence" }, sentence(
       ["update", "dw", "db"].includes(place.of) ? place.of : layer.kind, direction)),
   ];
+  parts.push(h("p", { className: "chips" }, explanation.related.map(([label, target]) =>
+    link(target, `${t(label)} \u203a`, { className: "chip", "data-key": label }))));
   if (!explanation.agrees) parts.push(h("p", { className: "alarm", role: "alert" }, t("broken")));
-  if (explanation.kind === "given") parts.push(given(place, explanation, link));
+  if (explanation.kind === "given") parts.push(h("p", { className: "where" }, t("given"), " ", explanation.origin));
   if (explanation.kind === "pixel") parts.push(lines(explanation, link));
   if (explanation.kind === "explained") {
     parts.push(h("p", { className: "where" }, said(explanation.where)));
     if (explanation.curve) parts.push(curve(explanation));
     const total = size(explanation.shape);
     if (explanation.shape.length && total > 1) {
-      parts.push(overview(explanation, view, again, bench.room));
+      parts.push(overview(bench, explanation, view, again));
       const grid = numberGrid(explanation, view, link, again);
       if (grid) parts.push(grid);
     }
@@ -39,13 +41,6 @@ export function numberPanel(bench, layer, place, explanation, view, again) {
   }
   parts.push(usedBy(bench, explanation.uses, view, link, again));
   return h("section", { className: "number", "aria-label": format(place) }, parts.filter(Boolean));
-}
-
-function given(place, explanation, link) {
-  const other = of => ({ ...place, of });
-  return h("div", {}, h("p", { className: "where" }, t("given"), " ", h("span", { className: "muted" }, explanation.origin)),
-    h("p", { className: "chips" }, link(other(`d${place.of}`), t("itsGradient"), { className: "chip" }),
-      link(other("update"), t("itsUpdate"), { className: "chip" })));
 }
 
 // From the terms to the value, and what the layer has.
@@ -104,14 +99,14 @@ function schemeOf(explanation, name) {
 }
 
 // All terms in colour: a picture for x, one for w, one for the products.
-function overview(explanation, view, again, wide) {
+function overview(bench, explanation, view, again) {
   const { count: C, shape } = slices(explanation);
   let [H, W] = shape;
   if (C === 1 && H === 1) W = Math.ceil(Math.sqrt(W)) * (W > 40 ? 1 : Math.ceil(Math.sqrt(W))); // a row, or folded
   const total = size(shape);
   W = Math.min(W, total);
   H = C === 1 && shape[0] === 1 ? Math.ceil(total / W) : H;
-  const room = Math.max(64, Math.min(210, wide / explanation.names.length - 24));
+  const room = Math.max(64, Math.min(210, bench.room / explanation.names.length - 24));
   const pictures = explanation.names.map((name, position) => {
     let data = explanation.terms[name];
     if (data.length < C * H * W) {
@@ -135,14 +130,15 @@ function overview(explanation, view, again, wide) {
     };
     const element = canvas(columns * (W * cell + gap), rows * (H * cell + gap), draw,
       { role: "img", "aria-label": `${said(name)}: ${t("overview")}` });
-    if (C > 1) {
-      element.addEventListener("click", event => {
-        const place = element.getBoundingClientRect();
-        const a = Math.floor((event.clientY - place.top) / (H * cell + gap)) * columns
-          + Math.floor((event.clientX - place.left) / (W * cell + gap));
-        if (a >= 0 && a < C) again({ ...view, slice: a });
-      });
-    }
+    element.addEventListener("click", event => { // a channel is chosen; of a single one, a number or its row in the table
+      const place = element.getBoundingClientRect(), [high, wide] = C > 1 ? [H * cell + gap, W * cell + gap] : [cell, cell];
+      const k = Math.floor((event.clientY - place.top) / high) * (C > 1 ? columns : W) + Math.floor((event.clientX - place.left) / wide);
+      if (k < 0 || k >= (C > 1 ? C : total)) return;
+      const target = C === 1 && sourceOf(explanation, name, k);
+      if (C > 1) again({ ...view, slice: k });
+      else if (target) location.hash = bench.href(target);
+      else again({ ...view, page: Math.floor(order(explanation).indexOf(k) / ROWS) });
+    });
     return h("figure", {}, h("figcaption", {}, said(name)), element);
   });
   const signs = explanation.names.at(-1) === "product" && explanation.names.length === 3 ? ["\u00d7", "="] : [];
@@ -180,7 +176,7 @@ function numberGrid(explanation, view, link, again) {
       const flat = view.slice * each + i * W + j, number = data[flat];
       const outside = explanation.inside && !explanation.inside[flat] && name === "x";
       return h("td", { className: explanation.picked?.[flat] ? "picked" : "" },
-        link(sourceOf(explanation, name, flat), outside ? "\u00b7" : (number / unit).toFixed(places).replace("-", "\u2212"),
+        link(sourceOf(explanation, name, flat), outside ? "\u00b7" : short(number / unit, places),
           outside ? { className: "cell padding", title: t("padding") }
             : { className: "cell", title: digits(number), style: { background: css(number, top, colours), color: ink(number, top, colours) } }));
     })));
@@ -197,6 +193,11 @@ function unitOf(top) {
   const power = top > 0 ? Math.floor(Math.log10(top)) : 0;
   const unit = power < -2 || power > 4 ? 10 ** power : 1;
   return [unit, Math.max(0, Math.min(4, 2 - (unit === 1 ? power : 0)))];
+}
+
+// With so many decimals; what is 0 is "0", what rounds to it has no sign.
+function short(number, places) {
+  return number === 0 ? "0" : number.toFixed(places).replace(/^-(?=[0.]*$)/, "").replace("-", "\u2212");
 }
 
 function order(explanation) {
@@ -233,7 +234,7 @@ function table(explanation, view, link, again) {
     h("span", {}, t("range", count(page * ROWS + 1), count(Math.min(total, (page + 1) * ROWS)), count(total))),
     to(t("next"), page + 1, "terms-on", page === pages - 1), to(t("last"), pages - 1, "terms-last", page === pages - 1));
   const note = explanation.note ? h("p", { className: "muted" }, explanation.note) : null;
-  return h("div", { className: "terms" }, h("h3", {}, t("terms")),
+  return h("div", { className: "terms" }, h("h3", {}, t("terms")), h("p", { className: "muted" }, t("termsHint")),
     h("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": t("terms"), "data-key": "terms" },
       h("table", {}, h("thead", {}, head), h("tbody", {}, rows))), note, pager || "");
 }

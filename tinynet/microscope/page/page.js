@@ -5,11 +5,12 @@ import { canvas, digits, h, svg } from "./elements.js";
 import { bugName, sentence, speak, t } from "./labels.js";
 import { bigMap, gallery, kernelsInColour, readout, sheetOf, strongest } from "./maps.js";
 import { firstSlice, numberPanel } from "./number.js";
-import { arraysOf, counterpart, direction, format, parse, same, shapeOf } from "./places.js";
+import { arraysOf, counterpart, direction, format, indexAt, parse, related, same, shapeOf, size } from "./places.js";
 import { strip } from "./strip.js";
 
 const SETTINGS = ["run", "picture", "label", "mode", "step", "bug"];
 const TWO_COLUMNS = 840; // CSS pixels: a wider bench has its maps on the left (as in style.css)
+const LIT = ["x", "dy", "logit", "p", "p[label]", "dw"]; // terms whose array is shown beside, with the window lit
 const EPS = [1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5];
 
 let source, about, state, drawing = 0, playing = null;
@@ -119,9 +120,11 @@ async function resolved(bench, place) {
   if (!shape) throw new Error(`${format(place)}: ${t("absent")}`);
   if (!shape.length) return { ...place, index: [] };
   if (of === "probs") return { ...place, index: [0, bench.label] };
-  const last = bench.layers.at(-2).name === layer.name;
-  const guess = of === "w" || of === "dw" || of === "update" ? [last ? bench.label : 0, ...shape.slice(1).map(() => 0)] : [];
-  return { ...place, index: strongest(await sheetOf(bench, layer, of, guess)) };
+  if (["w", "dw", "update"].includes(of)) { // within the kernel or unit whose map, or whose gradient, is strongest
+    const unit = strongest(of === "w" ? await sheetOf(bench, layer, "y") : await sheetOf(bench, layer, "db", [0])).at(of === "w" ? 1 : 0);
+    return { ...place, index: strongest(await sheetOf(bench, layer, of, [unit, ...shape.slice(1)])) };
+  }
+  return { ...place, index: strongest(await sheetOf(bench, layer, of)) };
 }
 
 function layerOf(bench, name) {
@@ -158,20 +161,18 @@ function show(head, drawn, first) {
 
 // One specimen: its tabs, its maps and its number.
 async function panels(bench, pair) {
-  const { place } = state, layer = layerOf(bench, place.layer);
+  const layer = layerOf(bench, state.place.layer);
   const caption = pair ? h("div", { className: "caption" }, captionOf(bench), await guesses(bench)) : null;
   const lost = line => h("article", { className: "bench" }, caption, h("p", { className: "alarm" }, line));
   if (!layer) return lost(t("absent"));
-  let explanation;
-  try {
-    explanation = await source.explain(bench.settings, place);
-  } catch (error) {
-    if (!pair) throw error;
-    return lost(t("absent"));
-  }
+  let { place } = state;
+  const inside = shapeOf(layer, place.of, place.index)?.every((size, axis) => place.index[axis] < size);
+  if (pair && !inside) place = await resolved(bench, { ...place, index: null }); // maps of another size
+  const explanation = await source.explain(bench.settings, place);
   const [room, rest] = roomFor(pair);
   bench.room = rest;
   const maps = await mapsPanel(bench, layer, place, explanation, room);
+  explanation.related = related(bench.layers, place);
   const own = { slice: firstSlice(explanation), page: 0, array: Math.max(0, explanation.names?.length - 1), uses: {} };
   const holder = h("div", { className: "holder" });
   const again = looked => {
@@ -227,28 +228,27 @@ function tabs(layer) {
 
 async function mapsPanel(bench, layer, place, explanation, width) {
   const { index, of } = place, own = await sheetOf(bench, layer, of, index);
-  if (!own) return h("section", { className: "maps" }, await pictureCard(bench, width));
+  const sources = explanation.sources || {}, terms = LIT.filter(term => sources[term] && (term !== "dw" || of === "update"));
+  const side = terms.length + Boolean(own), half = terms.length ? (width - 32 * (side - 1)) / side : Math.min(width, 300);
+  const row = (await Promise.all(terms.map(term => lit(bench, place, explanation, term, half)))).filter(Boolean);
+  if (!own) return h("section", { className: "maps", "aria-label": t("maps") }, flow(row));
   const [c, i, j] = own.at(index), choose = (c, i, j) => go({ place: { ...place, index: own.index(c, i, j) } });
   const unit = index.length === 4 || index.length === 2 && layer.params.w && of !== "y" && of !== "dx" ? index[0] : null;
   const parameter = ["w", "dw", "update"].includes(of) && index.length > 1;
   const mask = state.bug ? await source.brokenMask(bench.settings, layer.name, of, parameter ? unit : null) : null;
-  const children = [];
-  const row = [], terms = [];
-  for (const term of ["x", "dy"]) {
-    if (explanation.sources?.[term]?.index?.length === 4) terms.push(term);
-  }
-  const half = terms.length ? (width - 32 * terms.length) / (terms.length + 1) : Math.min(width, 300);
-  for (const term of terms) row.push(await lit(bench, explanation, term, half));
   const title = own.C > 1 ? t("thisMap", `${layer.name === "picture" ? t("picture") : layer.name}.${of}`, c) : `${layer.name}.${of}`;
   const colour = layer.kind === "Picture" && (await pixelsOf(bench));
   row.push(h("figure", {}, h("figcaption", {}, title),
     bigMap(own, c, { label: title, selected: [i, j], choose, key: "map", width: half, mask })));
-  children.push(h("div", { className: row.length > 1 ? "flow" : "flow one" }, row.flatMap((figure, k) => k
-    ? [h("span", { className: "arrow", "aria-hidden": "true" }, "\u2192"), figure] : [figure])),
-  readout(own, layer, of, index), scale(own));
+  const children = [flow(row), readout(own, layer, of, index), scale(own)];
   if (own.C > 1 || parameter) children.push(...await tiles(bench, layer, place, own, c, i, j, width, mask, unit));
   if (colour) children.unshift(colourPicture(colour, width));
   return h("section", { className: "maps", "aria-label": t("maps") }, children);
+}
+
+function flow(figures) {
+  return h("div", { className: "flow" }, figures.flatMap((figure, k) => k
+    ? [h("span", { className: "arrow", "aria-hidden": "true" }, "\u2192"), figure] : [figure]));
 }
 
 async function tiles(bench, layer, place, own, c, i, j, width, mask, unit) {
@@ -288,25 +288,29 @@ function stepper(label, value, count, choose) {
     h("span", { className: "muted" }, `0 \u2013 ${count - 1}`));
 }
 
-// The array that a term is taken from, with the window lit, where it has maps.
-async function lit(bench, explanation, term, width) {
-  const block = explanation.sources[term];
-  const layer = layerOf(bench, block.layer), slice = view.number.at === format(state.place)
-    ? view.number.slice : firstSlice(explanation);
-  const range = part => typeof part === "number" ? [part, 1]
-    : [Math.min(part[1], part[1] + part[2] * (explanation.shape.at(part[0]) - 1)),
-      Math.abs(part[2]) * (explanation.shape.at(part[0]) - 1) + 1];
-  const part = block.index[1], c = typeof part === "number" ? part
-    : part[1] + part[2] * (explanation.shape.length === 3 ? slice : Math.floor(explanation.shape.at(part[0]) / 2));
-  const [[top, height], [left, wide]] = [range(block.index[2]), range(block.index[3])];
-  const sheet = await sheetOf(bench, layer, block.of, [0, c, 0, 0]);
-  const name = block.layer === "picture" ? t("picture") : `${block.layer}.${block.of}`;
-  const colour = block.layer === "picture" ? await pixelsOf(bench) : null;
-  const picture = colour && paintRgb(colour.data, sheet.H, sheet.W, level => level);
-  const title = colour ? name : t("thisMap", name, c);
-  return h("figure", {}, h("figcaption", {}, h("a", { href: bench.href({ layer: block.layer, of: block.of,
-    index: [0, c, Math.max(0, Math.min(sheet.H - 1, top + (height >> 1))), Math.max(0, Math.min(sheet.W - 1, left + (wide >> 1)))] }) }, title)),
-  bigMap(sheet, c, { label: title, frames: height > 0 && wide > 0 ? [{ top, left, height, width: wide }] : [], width, picture }));
+// The array that a term is taken from, with the window lit; null for a term that is computed here.
+async function lit(bench, place, explanation, term, width) {
+  const block = explanation.sources[term], layer = block && layerOf(bench, block.layer), { shape } = explanation;
+  if (!layer || !size(shape)) return null;
+  const slice = view.number.at === format(place) ? view.number.slice : firstSlice(explanation);
+  const corner = end => indexAt(block.index, shape.map((count, axis) => shape.length === 3 && axis === 0 ? slice : end * (count - 1)));
+  const sheet = await sheetOf(bench, layer, block.of, corner(0));
+  if (!sheet) return null;
+  const [low, high] = [0, 1].map(end => sheet.at(corner(end)));
+  const c = low[0] === high[0] ? low[0] : place.index[1]; // of neighbours in other channels, the number's own
+  const row = block.index.length < 3 && high[1] > low[1]; // a vector that is folded into rows
+  const [top, bottom] = within(low[1], high[1], sheet.H), [left, right] = row ? [0, sheet.W - 1] : within(low[2], high[2], sheet.W);
+  const colour = layer.kind === "Picture" && await pixelsOf(bench), name = colour ? t("picture") : `${layer.name}.${block.of}`;
+  const title = sheet.C > 1 && !colour ? t("thisMap", name, c) : name;
+  const middle = row ? null : sheet.index(c, top + bottom >> 1, left + right >> 1);
+  return h("figure", {}, h("figcaption", {}, h("a", { href: bench.href({ layer: block.layer, of: block.of, index: middle }) }, title)),
+    bigMap(sheet, c, { label: title, width, picture: colour && paintRgb(colour.data, sheet.H, sheet.W, level => level),
+      frames: bottom >= top && right >= left ? [{ top, left, height: bottom - top + 1, width: right - left + 1 }] : [] }));
+}
+
+// From the smaller to the larger of two places, without the padding.
+function within(a, b, size) {
+  return [Math.max(0, Math.min(a, b)), Math.min(size - 1, Math.max(a, b))];
 }
 
 function scale(sheet) {
@@ -328,10 +332,6 @@ function colourPicture({ shape: [, H, W], data }, width) {
   const side = Math.min(width, 300);
   return h("figure", {}, canvas(side, Math.round(side * H / W), (context, wide, high) =>
     context.drawImage(paintRgb(data, H, W, level => level), 0, 0, wide, high), { role: "img", "aria-label": t("picture") }));
-}
-
-async function pictureCard(bench, width) {
-  return colourPicture(await pixelsOf(bench), width);
 }
 
 // ---- experiments ----------------------------------------------------------------------------------------------
@@ -451,8 +451,8 @@ async function header(bench, broken) {
     const of = arrays.includes(state.place.of) ? state.place.of : arrays[0] || arraysOf(layer).forward[0];
     return address({ place: { layer: layer.name, of, index: null } });
   };
-  return [bar, h("div", { className: "settings" }, settings), h("div", { className: "band" }, await guesses(bench),
-    strip(bench.layers, state.place.layer, href, broken))];
+  return [bar, h("div", { className: "band" }, await guesses(bench), h("div", { className: "settings" }, settings)),
+    strip(bench.layers, state.place.layer, href, broken)];
 }
 
 function besides() {

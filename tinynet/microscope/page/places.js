@@ -68,6 +68,19 @@ export function shapeOf(layer, of, index) {
   return layer.params[of.replace(/^d/, "")];
 }
 
+// The value, the gradient and the update that belong to one number: [[label, place], ...], without itself. The
+// gradient of what a layer makes is the dx of the layer after it.
+export function related(layers, { layer: name, of, index }) {
+  const position = layers.findIndex(layer => layer.name === name), layer = layers[position];
+  if (of === "y" && layers[position + 1]) return [["itsGradient", { layer: layers[position + 1].name, of: "dx", index }]];
+  if (of === "dx") return [["itsValue", { layer: layers[position - 1].name, of: "y", index }]];
+  const key = of === "update" ? index.length === 1 ? "b" : "w" : of.replace(/^d/, "");
+  if (!(key in layer.params)) return [];
+  return [["itsValue", key], ["itsGradient", `d${key}`], ["itsUpdate", "update"]]
+    .filter(([, other]) => other !== of && !(key === "w" && layer.behind && other !== "dw"))
+    .map(([label, other]) => [label, { layer: name, of: other, index }]);
+}
+
 // A place in another direction that has to do with this one.
 export function counterpart(layer, place, toward) {
   const { of, index } = place;
