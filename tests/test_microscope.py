@@ -1,5 +1,6 @@
 """The microscope without a browser: its messages are the trace's numbers, and its server is for this machine only."""
 
+import gc
 import http.client
 import io
 import json
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import urllib.parse
+import weakref
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from PIL import Image
 
 import tinynet
 from tinynet import checkpoint, layers, runs
-from tinynet.microscope import bugs, export, loading, server
+from tinynet.microscope import bugs, export, loading, server, specimen as specimen_module
 from tinynet.microscope.specimen import PICTURE, Specimen
 from tinynet.trace import explain
 
@@ -189,7 +191,8 @@ def test_evaluation_has_no_gradients():
     assert {use["of"] for use in seen.explain("conv2", "y", (0, 0, 0, 0))[0]["uses"]} == {"y"}
 
 
-def test_a_nudge_measures_the_gradient(specimen):
+def test_a_nudge_measures_the_gradient(specimen, monkeypatch):
+    monkeypatch.setattr(specimen_module, "UNITS", 16)  # fully connected layers in pieces
     before = {name: w.copy() for name, w in specimen.network.net.named_params().items()}
     for name, of, index, *_ in some_places(specimen, 2, seed=2):
         if of in ("dx", "dw", "db"):
@@ -284,6 +287,19 @@ def test_checkpoints_are_taken_and_given_back(base):
         assert len(bench.specimens) == 1
     with pytest.raises(ValueError, match="no checkpoint of step 4"):
         bench.specimen(step=4)
+
+
+def test_a_specimen_that_is_not_kept_is_freed_at_once(base):
+    """Its gradients are as large as the network: memory must not wait for the garbage collector."""
+    bench = server.Bench([loading.load(base / "run")], [("a", None, server.reader(base / "a.png"))])
+    gc.disable()
+    try:
+        for settings in ({"training": True}, {}, {"training": True, "step": 3}):
+            traces = weakref.ref(bench.specimen(**settings).trace)
+            bench.specimen(label=1)
+            assert traces() is None
+    finally:
+        gc.enable()
 
 
 def test_two_are_kept_while_they_are_compared(base):

@@ -18,6 +18,7 @@ from conftest import skip_unless_required
 from PIL import Image
 from test_microscope import ROOT, at, make_run, network, pixels, some_places
 
+import tinynet
 from tinynet.microscope import bugs, export, loading, server
 from tinynet.microscope.specimen import Specimen
 from tinynet.trace import explain
@@ -218,6 +219,43 @@ def test_links_lead_to_the_number_that_they_show(page, specimen):
     page.quiet()
 
 
+def test_a_number_leads_to_its_value_its_gradient_and_its_update(page):
+    from selenium.webdriver.common.keys import Keys
+    walks = {"picture.y[0,2,7,8]": "itsGradient conv1.dx[0,2,7,8] itsValue picture.y[0,2,7,8]",
+             "fc4.y[0,5]": "itsGradient sigmoid4.dx[0,5] itsValue fc4.y[0,5]",
+             "conv2.w[3,1,0,2]": "itsGradient conv2.dw[3,1,0,2] itsUpdate conv2.update[3,1,0,2]",
+             "fc5.b[7]": "itsUpdate fc5.update[7] itsGradient fc5.db[7]"}
+    for start, walk in walks.items():
+        page.open(f"at={start}")
+        for key, place in zip(walk.split()[::2], walk.split()[1::2]):
+            page.focus(key)
+            page.key(Keys.ENTER)
+            assert page.place == place
+    page.open("at=loss.y")
+    assert not page.js("return document.querySelector('[data-key^=its]')")
+
+
+def test_what_a_number_is_computed_from_lights_up(page):
+    """The arrays below, or above in a backward pass, stand before the own map, their windows framed in green."""
+    below = {"conv2.y[0,3,2,2]": "relu1.y", "conv1.y[0,3,2,2]": "Picture", "pool1.dx[0,1,2,2]": "relu1.dx",
+             "lrn1.y[0,0,2,2]": "conv1.y", "fc5.y[0,2]": "drop4.y", "fc5.dx[0,2]": "relu5.dx",
+             "fc5.dw[3,2]": "drop4.y relu5.dx", "loss.probs[0,2]": "fc6.y", "loss.y": "loss.probs",
+             "conv2.update[3,1,0,2]": "conv2.dw"}
+    for place, names in below.items():
+        page.open(f"at={place}&mode=training")
+        shown = page.js("return [...document.querySelectorAll('.flow figcaption')].map(each => each.innerText)")
+        own = [] if place == "loss.y" else [place.partition("[")[0]]
+        assert [text.partition(",")[0] for text in shown] == names.split() + own, place
+        green = page.js("""
+            return [...document.querySelectorAll('.flow canvas')].map(canvas => {
+                const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+                let count = 0;
+                for (let k = 0; k < data.length; k += 4) count += data.slice(k, k + 3).join() === "0,166,81";
+                return count;
+            })""")
+        assert min(green) > 10, (place, green)
+
+
 def test_the_table_reaches_every_term(page, specimen):
     page.open(address("conv2", "y", (0, 3, 2, 2)))
     seen = explain(specimen.trace, "conv2", (0, 3, 2, 2))
@@ -230,6 +268,22 @@ def test_the_table_reaches_every_term(page, specimen):
     numbers = [float(term.split()[0].replace("\u2212", "-")) for term in terms]
     assert np.sort(numbers) == pytest.approx(np.sort(seen.last.ravel()), rel=1e-5)
     assert np.all(np.diff(np.abs(numbers)) <= 1e-9)
+
+
+def test_a_cell_of_the_overview_is_a_number_or_a_row_of_the_table(page, specimen):
+    click = """const canvas = document.querySelectorAll('.overview canvas')[arguments[0]];
+               const box = canvas.getBoundingClientRect();
+               canvas.dispatchEvent(new MouseEvent('click', { clientX: box.left + arguments[1] * box.width,
+                                                              clientY: box.top + arguments[2] * box.height }))"""
+    page.open("at=fc5.y[0,2]")  # 40 terms in a row
+    page.js(click, 2, 13.5 / 40, 0.5)
+    rows = page.js("return [...document.querySelectorAll('.terms tbody tr')].map(e => e.children[1].innerText)")
+    assert "13" in rows
+    page.acting(lambda: page.js(click, 0, 13.5 / 40, 0.5))
+    assert page.place == "drop4.y[0,13]"
+    page.open("at=conv2.y[0,3,2,2]")  # of several channels, one is chosen
+    page.js(click, 2, 0.05, 0.05)
+    assert page.text(".chooser span") == "channel 0"
 
 
 def test_a_map_is_the_array(page, specimen):
@@ -265,10 +319,11 @@ def test_the_keyboard_alone_suffices(page):
     seen = set()
     for _ in range(200):  # Tab comes by every control, and Enter follows a link
         page.driver.switch_to.active_element.send_keys(Keys.TAB)
-        at = page.js("const e = document.activeElement; return e.dataset.key || e.hash || e.id || e.tagName")
-        if at in seen and at != "BODY":
+        before, key = page.js("const e = document.activeElement, before = e !== document.body && e.seen; e.seen = true;"
+                              "return [before, e.dataset.key]")
+        if before:
             break
-        seen.add(at)
+        seen.add(key)
     keys = set(page.js("return [...document.querySelectorAll('[data-key]:not(:disabled)')].map(e => e.dataset.key)"))
     assert keys - seen <= {"terms"}, keys - seen
     page.js("document.querySelector('.terms a').focus()")
@@ -427,6 +482,18 @@ def test_nothing_sticks_out_of_the_screen(page, width):
             assert page.js("return document.documentElement.scrollWidth") <= width, place
     finally:
         page.look(1280, 900)
+
+
+def test_the_whole_network_is_in_view(page):
+    net = tinynet.AlexNet("code-2012", num_classes=10, image_size=99, rng=np.random.default_rng(0))
+    page.open()
+    sizes = page.later("""
+        const { strip } = await import("./strip.js"), picture = { name: "picture", kind: "Picture", out: [3, 99, 99] };
+        document.querySelector(".strip").replaceWith(strip([picture, ...given[0]], "conv1", () => "#", null));
+        const list = document.querySelector(".strip ol");
+        return [list.children.length, list.scrollWidth, list.clientWidth];""", server.describe(net))["value"]
+    page.open()
+    assert sizes[0] == len(net.layers) + 2 and sizes[1] <= sizes[2]
 
 
 def test_axe_finds_no_serious_fault(page):

@@ -16,6 +16,7 @@ from tinynet.trace.uses import users
 PICTURE = "picture"
 FACTS = ("size", "stride", "pad", "groups", "n", "k", "alpha", "beta", "slope", "inverted")
 LARGEST_PART = 1 << 20  # numbers in one message
+UNITS = 256  # of a fully connected layer whose weights are in float64 at once
 WRONG = 2e-5  # a number is broken if it differs by so much of the largest in its array
 
 
@@ -231,13 +232,17 @@ class Specimen:
             mask = np.asarray(step.saved[0], np.float64)
             return ops.dropout_forward(x, np.ascontiguousarray(np.broadcast_to(mask, x.shape)))
         params, rung, saved = layer.params, layer.ops, layer._saved
-        layer.params = {name: np.asarray(array, np.float64) for name, array in params.items()}
+        linear = isinstance(layer, layers.Linear)
         layer.ops = self.rung or ops
-        if key:
-            layer.params[key] = layer.params[key].copy()
-            layer.params[key][index] += offset
+        y = []
         try:
-            return layer.forward(x)
+            for first in range(0, layer.OUT, UNITS) if linear else [0]:
+                part = slice(first, first + UNITS) if linear else slice(None)
+                layer.params = {name: w[part].astype(np.float64) for name, w in params.items()}
+                if key and (not linear or first <= index[0] < first + UNITS):
+                    layer.params[key][(index[0] - first, *index[1:])] += offset
+                y.append(layer.forward(x))
+            return np.concatenate(y, axis=1)
         finally:
             layer.params, layer.ops, layer._saved = params, rung, saved
 

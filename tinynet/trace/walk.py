@@ -81,6 +81,8 @@ class Trace:
         if self.position == self._computed:
             next(self._walk)
             self._computed += 1
+            if self._computed == len(self.stops):
+                self._walk = None  # it holds this trace: two that hold each other are freed late
         self.position += 1
         return self._now()
 
