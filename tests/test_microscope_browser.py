@@ -605,7 +605,7 @@ def uses_of(message):
 def test_the_exported_page_is_walked_through(exported):
     exported.open()
     assert exported.js("return document.querySelectorAll('select').length") == 0
-    assert "rounded to 8 bits" in exported.text(".origin")
+    assert "rounded to 8 bits" in exported.text(".intro")
     walked = 0
     while not exported.js("return document.querySelector('[data-key=walk-on]').disabled"):
         exported.acting(lambda: exported.js("document.querySelector('[data-key=walk-on]').click()"))

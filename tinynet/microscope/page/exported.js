@@ -50,8 +50,8 @@ export class Exported {
   }
 
   async network() {
-    const { facts } = this, notes = [facts.origin, t("oneStep"), facts.bits < 32 ? t("rounded", facts.bits) : ""];
-    return { layers: facts.layers, in_shape: facts.in_shape, label: facts.label, origin: notes.join(" \u00b7 ") };
+    const { facts } = this, note = `${t("oneStep")} ${facts.bits < 32 ? t("rounded", facts.bits) : ""}`;
+    return { layers: facts.layers, in_shape: facts.in_shape, label: facts.label, origin: facts.origin, note };
   }
 
   async pixels() {

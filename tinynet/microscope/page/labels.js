@@ -77,7 +77,10 @@ const LABELS = {
   changeOf: ["change of", "变化量："],
   inUnits: ["in units of {0}", "单位 {0}"],
   absent: ["This network has no such number.", "这个网络没有这个数。"],
-  oneStep: ["One training step: dropout has drawn its masks.", "一个训练步：dropout 已抽取掩码。"],
+  intro: ["Choose a layer, then a map, then a pixel of it. Beside it is all that this number is computed from; each blue "
+    + "number leads on to where it comes from itself, down to the picture.",
+  "先选一层，再选一张特征图，再选图中的一个像素。旁边是算出这个数的所有项；每个蓝色的数都通向它自己的来源，一直到图片。"],
+  oneStep: ["This is one step of training: dropout has drawn its masks.", "这是训练中的一步：dropout 已抽取掩码。"],
   rounded: ["The weights of convolutions were rounded to {0} bits before anything was computed.",
     "卷积权重在计算之前已舍入到 {0} 位。"],
   behind: ["The weights of {0} stay behind: only its largest terms are here.",

@@ -301,11 +301,12 @@ async function lit(bench, place, explanation, term, width) {
   const row = block.index.length < 3 && high[1] > low[1]; // a vector that is folded into rows
   const [top, bottom] = within(low[1], high[1], sheet.H), [left, right] = row ? [0, sheet.W - 1] : within(low[2], high[2], sheet.W);
   const colour = layer.kind === "Picture" && await pixelsOf(bench), name = colour ? t("picture") : `${layer.name}.${block.of}`;
+  const frames = block.listed ? block.listed.map(index => sheet.at(index)).map(([, i, j]) => ({ top: i, left: j, height: 1, width: 1 }))
+    : bottom >= top && right >= left ? [{ top, left, height: bottom - top + 1, width: right - left + 1 }] : [];
   const title = sheet.C > 1 && !colour ? t("thisMap", name, c) : name;
   const middle = row ? null : sheet.index(c, top + bottom >> 1, left + right >> 1);
   return h("figure", {}, h("figcaption", {}, h("a", { href: bench.href({ layer: block.layer, of: block.of, index: middle }) }, title)),
-    bigMap(sheet, c, { label: title, width, picture: colour && paintRgb(colour.data, sheet.H, sheet.W, level => level),
-      frames: bottom >= top && right >= left ? [{ top, left, height: bottom - top + 1, width: right - left + 1 }] : [] }));
+    bigMap(sheet, c, { label: title, width, frames, picture: colour && paintRgb(colour.data, sheet.H, sheet.W, level => level) }));
 }
 
 // From the smaller to the larger of two places, without the padding.
@@ -451,7 +452,8 @@ async function header(bench, broken) {
     const of = arrays.includes(state.place.of) ? state.place.of : arrays[0] || arraysOf(layer).forward[0];
     return address({ place: { layer: layer.name, of, index: null } });
   };
-  return [bar, h("div", { className: "band" }, await guesses(bench), h("div", { className: "settings" }, settings)),
+  return [bar, h("div", { className: "band" }, await guesses(bench),
+    h("div", {}, h("div", { className: "settings" }, settings), h("p", { className: "intro" }, t("intro"), " ", bench.note))),
     strip(bench.layers, state.place.layer, href, broken)];
 }
 
