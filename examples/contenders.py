@@ -154,7 +154,7 @@ class Torch:
             alpha = layer.alpha * layer.n  # PyTorch divides alpha by n
             return nn.LocalResponseNorm(layer.n, alpha, layer.beta, layer.k)
         if isinstance(layer, Dropout):
-            return nn.Dropout(1 - layer.keep_probability)
+            return nn.Dropout(1 - layer.keep)
         return {ReLU: nn.ReLU, Flatten: nn.Flatten}[type(layer)]()
 
     def step(self):

@@ -67,7 +67,7 @@ def load(tmp_path, layers=LAYERS, params=PARAMS, image_size=21):
 def described(layer):
     """What a layer is, apart from its name, its weights and its rates."""
     keys = ("K", "OUT", "size", "stride", "pad", "groups", "ceil", "std", "bias", "n", "k", "alpha", "beta",
-            "keep_probability", "inverted", "need_dx")
+            "keep", "inverted", "need_dx")
     return type(layer), {key: getattr(layer, key) for key in keys if hasattr(layer, key)}
 
 

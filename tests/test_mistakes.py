@@ -46,6 +46,7 @@ def test_a_name_is_a_name(make, words):
     (TypeError, "c: K=4.0 must be a whole number", lambda: Conv2d("c", 4.0, 3)),
     (ValueError, "c: groups=0 must be at least 1", lambda: Conv2d("c", 4, 3, groups=0)),
     (TypeError, "c: std='0.1' must be a number", lambda: Conv2d("c", 4, 3, std="0.1")),
+    (ValueError, "c: std=-0.01 must be at least 0", lambda: Conv2d("c", 4, 3, std=-0.01)),
     (ValueError, "c: bias=nan must be finite", lambda: Conv2d("c", 4, 3, bias=float("nan"))),
     (ValueError, "f: OUT=0 must be at least 1", lambda: Linear("f", 0)),
     (TypeError, "f: OUT=True must be a whole number", lambda: Linear("f", True)),
@@ -68,6 +69,9 @@ def test_integers_of_numpy_are_integers():
     assert net_of(conv)["c"].params["w"].shape == (4, 3, 3, 3) and conv.stride == (2, 1)
 
 
+SHARED = ReLU("a")
+
+
 @pytest.mark.parametrize("error, words, make", [
     (ValueError, "network: dtype='int32' must be float32 or float64", lambda: net_of(dtype="int32")),
     (ValueError, "dtype=", lambda: net_of(dtype=None)),
@@ -78,6 +82,12 @@ def test_integers_of_numpy_are_integers():
     (ValueError, "in_shape[1]=0 must be at least 1", lambda: net_of(in_shape=(3, 0, 9))),
     (TypeError, "is not a layer of tinynet.layers", lambda: net_of(ReLU)),
     (ValueError, "used more than once: a", lambda: net_of(ReLU("a"), ReLU("a"))),
+    (ValueError, "used more than once: b.a", lambda: net_of(tinynet.Sequential([ReLU("a")], name="b"), ReLU("b.a"))),
+    (ValueError, "a layer is in it twice", lambda: net_of(SHARED, tinynet.Sequential([SHARED], name="b"))),
+    (RuntimeError, "c: not built; put it into a Sequential", lambda: Conv2d("c", 4, 3)(np.zeros((1, 3, 9, 9)))),
+    (RuntimeError, "f: not built", lambda: Linear("f", 4)(np.zeros((1, 3)))),
+    (RuntimeError, "d: not built", lambda: Dropout("d")(np.zeros((1, 3)))),
+    (TypeError, "dy must be an array, it is a list: use np.array(dy, 'float32')", lambda: net_of().backward([0.0])),
     (TypeError, "AlexNet: num_classes=2.5 must be a whole number",
      lambda: tinynet.AlexNet("paper", 2.5, rng=rng())),
     (ValueError, "AlexNet: image_size=-5 must be at least 1", lambda: tinynet.AlexNet("paper", 10, -5, rng=rng())),

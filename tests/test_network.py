@@ -70,7 +70,7 @@ def test_what_recipes_differ_in(recipe, alpha, k, groups, conv_std, fc_std, bias
         assert np.all(net[name].params["b"] == np.float32(expected)), name
         assert (net[name].lr_mult["b"], net[name].decay_mult["b"]) == mult, name
     for drop in (net["drop6"], net["drop7"]):
-        assert (drop.keep_probability, drop.inverted) == (0.5, inverted)
+        assert (drop.keep, drop.inverted) == (0.5, inverted)
 
 
 def test_order_of_layers():
@@ -345,7 +345,7 @@ def test_repr_shows_sizes():
     assert len(lines) == 10 and lines[4] == "    MaxPool('pool1', size=3, stride=2, pad=0)"
     assert repr(layers.Conv2d("c", 4, (3, 5), stride=(2, 1))) == (
         "Conv2d('c', K=4, size=(3, 5), stride=(2, 1), pad=0, groups=1)")
-    assert lines[8] == "    Dropout('drop2', keep_probability=0.5, inverted=False)"
+    assert lines[8] == "    Dropout('drop2', keep=0.5, inverted=False)"
 
 
 def test_train_and_eval_return_the_network():

@@ -87,8 +87,8 @@ def torch_forward(torch, net, params, x, rng):
             case Linear():
                 x = F.linear(x, w, b)
             case Dropout():
-                kept = torch.from_numpy(rng.random(tuple(x.shape), dtype=np.float32) < layer.keep_probability)
-                x = x * kept / (layer.keep_probability if layer.inverted else 1)
+                kept = torch.from_numpy(rng.random(tuple(x.shape), dtype=np.float32) < layer.keep)
+                x = x * kept / (layer.keep if layer.inverted else 1)
             case _:
                 raise TypeError(layer)
     return x

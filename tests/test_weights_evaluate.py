@@ -136,7 +136,7 @@ def test_the_old_layers_learn_at_a_lower_rate(tmp_path, monkeypatch, recipe):
         network.train()
         for layer in network.layers:
             if isinstance(layer, tinynet.layers.Dropout):
-                layer.keep_probability = 1.0
+                layer.keep = 1.0
         loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(network, lr=1e-3, weight_decay=0.1)
         loss.forward(network.forward(x.astype(np.float32)), np.array([2]))
         network.backward(loss.backward())

@@ -137,8 +137,8 @@ def why_no_gpu(number=None):
 def is_out_of_memory(error):
     """Return whether an exception says that memory is full.
 
-    CuPy's own is a MemoryError. Those of CUDA and cuBLAS, which take memory of their own, are
-    RuntimeErrors that begin with a name.
+    CuPy raises a MemoryError. CUDA and cuBLAS, which take memory of their own, raise RuntimeErrors
+    whose message begins with a name.
     """
     return isinstance(error, MemoryError) or str(error).startswith((
         "cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"))

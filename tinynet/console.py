@@ -30,14 +30,14 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def positive_int(text):
-    """An argparse type: a whole number from 1."""
+    """Convert the text of an option to a whole number from 1 (an argparse type)."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 
 
 def positive_float(text):
-    """An argparse type: a number above 0."""
+    """Convert the text of an option to a number above 0 (an argparse type)."""
     try:
         value = float(text)
     except ValueError:
@@ -48,7 +48,7 @@ def positive_float(text):
 
 
 def seed(text):
-    """An argparse type: the seed of a random generator, a whole number from 0."""
+    """Convert the text of an option to the seed of a random generator, a whole number from 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
@@ -151,8 +151,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupt:
-    """A context in which Ctrl-C, SIGTERM and SIGHUP wait for the next `check`. A second one stops
-    at once. Outside the main thread, where Python allows no signal handlers, it does nothing.
+    """A context in which Ctrl-C, SIGTERM and SIGHUP wait for the next `check`.
+
+    A second signal stops the program at once. Outside the main thread, where Python allows no
+    signal handlers, the context does nothing.
     """
 
     SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
@@ -175,8 +177,9 @@ class Interrupt:
             raise Interrupted(number)
 
     def watch(self, batches, communicator=None):
-        """Yield the batches, and check before each is asked for: one that was taken is passed
-        on.
+        """Yield the batches, and check for signals between two of them.
+
+        A batch that has been taken is always passed on.
         """
         batches = iter(batches)
         self.check(communicator)
@@ -196,7 +199,7 @@ def started_rank():
 
 
 def execute(main, mistakes, name=None):
-    """Call main() and exit with the code that its end deserves.
+    """Call main() and exit with the code that fits how it ended.
 
     What main returns is the code (None is 0). A mistake of the user is one line and code 2, a fault
     of the run one line and code 1; Ctrl-C is 130, and another signal 128 + its number.

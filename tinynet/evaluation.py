@@ -60,8 +60,10 @@ def evaluate(net, loss, batches):
 
 
 def _measure(net, loss, x, labels):
-    """Begin to measure a batch. Return a function that returns its mean loss, and its
-    probabilities (N, classes), averaged over views.
+    """Begin to measure a batch.
+
+    Returns  a function that returns its mean loss and its probabilities (N, classes), averaged over
+             views
     """
     if x.ndim == 5:
         probs = predict(net, x)
@@ -89,8 +91,9 @@ def predict(net, x):
 
 @contextlib.contextmanager
 def memory_advice(net, N):
-    """If batches of N images fill the memory of a GPU, raise a MemoryError that says how many would
-    fit.
+    """Raise a MemoryError with advice if a batch of N images fills the memory of a GPU.
+
+    The message says how many images would fit.
     """
     try:
         yield

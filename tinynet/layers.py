@@ -109,6 +109,12 @@ class Layer:
             self.ops = importlib.import_module(self.ops)
 
 
+def _require_built(layer, is_built):
+    if not is_built:
+        raise RuntimeError(f"{layer.name}: not built; put it into a Sequential, or call "
+                           "build(x.shape, rng, dtype)")
+
+
 def _short(value):
     """Return (3, 3) as "3", and every other value as repr gives it."""
     return repr(value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value)
@@ -141,8 +147,8 @@ class Conv2d(Layer):
                  bias_lr=1, bias_decay=1, ceil=False, need_dx=True):
         super().__init__(name)
         require_whole(name, K=K, groups=groups)
-        require_number(name, std=std, bias=bias, decay=decay, bias_lr=bias_lr,
-                       bias_decay=bias_decay)
+        require_number(name, bias=bias, decay=decay, bias_lr=bias_lr, bias_decay=bias_decay)
+        require_number(name, least=0, std=std)
         self.size, self.stride, self.pad = _pairs(name, size, stride, pad)
         self.K, self.groups, self.std, self.bias = K, groups, std, bias
         self.ceil, self.need_dx = ceil, need_dx
@@ -169,6 +175,7 @@ class Conv2d(Layer):
         return math.prod(self.output_shape(in_shape)) * math.prod(self.weight_shape(in_shape)[1:])
 
     def forward(self, x):
+        _require_built(self, self.params)
         self.output_shape(x.shape)
         self.save_for_backward(x)
         return self.ops.conv2d_forward(x, self.params["w"], self.params["b"], self.stride, self.pad,
@@ -395,8 +402,8 @@ class Linear(Layer):
     def __init__(self, name, OUT, std=0.01, bias=0.0, decay=1, bias_lr=1, bias_decay=1):
         super().__init__(name)
         require_whole(name, OUT=OUT)
-        require_number(name, std=std, bias=bias, decay=decay, bias_lr=bias_lr,
-                       bias_decay=bias_decay)
+        require_number(name, bias=bias, decay=decay, bias_lr=bias_lr, bias_decay=bias_decay)
+        require_number(name, least=0, std=std)
         self.OUT, self.std, self.bias = OUT, std, bias
         self.lr_mult, self.decay_mult = {"b": bias_lr}, {"w": decay, "b": bias_decay}
 
@@ -413,6 +420,7 @@ class Linear(Layer):
         return math.prod(self.output_shape(in_shape)) * in_shape[1]
 
     def forward(self, x):
+        _require_built(self, self.params)
         self.output_shape(x.shape)
         self.save_for_backward(x)
         return self.ops.linear_forward(x, self.params["w"], self.params["b"])
@@ -437,14 +445,14 @@ class Dropout(Layer):
     """
 
     saves = ("mask",)
-    shown = ("keep_probability", "inverted")
+    shown = ("keep", "inverted")
 
     def __init__(self, name, keep=0.5, inverted=False):
         super().__init__(name)
         require_number(name, keep=keep)
         if not 0 < keep <= 1:
             raise ValueError(f"{name}: keep={keep} must be above 0 and at most 1")
-        self.keep_probability, self.inverted = float(keep), inverted
+        self.keep, self.inverted = float(keep), inverted
         self.rng = None
 
     def build(self, in_shape, rng, dtype):
@@ -452,18 +460,20 @@ class Dropout(Layer):
 
     def forward(self, x):
         if self.training:
+            _require_built(self, self.rng)
             mask = backend.like(self.draw_mask(x.shape, x.dtype), x)
         else:
-            mask = 1.0 if self.inverted else self.keep_probability
+            mask = 1.0 if self.inverted else self.keep
         self.save_for_backward(mask)
         return self.ops.dropout_forward(x, mask)
 
     def draw_mask(self, shape, dtype):
-        """Return a mask where the layer is: 1 (or 1 / keep if inverted) with probability keep, else
-        0.
+        """Return a mask where the layer is: 1 with probability keep, else 0.
+
+        The 1 is 1 / keep if the layer is inverted.
         """
-        value = 1 / self.keep_probability if self.inverted else 1
-        return init.bernoulli(self.rng, shape, self.keep_probability, value, dtype, self.device)
+        value = 1 / self.keep if self.inverted else 1
+        return init.bernoulli(self.rng, shape, self.keep, value, dtype, self.device)
 
     def backward(self, dy):
         mask, = self.saved()

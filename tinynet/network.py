@@ -35,11 +35,13 @@ class Sequential(Layer):
         for layer in self.layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"{name}: {layer!r} is not a layer of tinynet.layers")
-        names = [layer.name for layer in self.layers]
+        names, layers = zip(*self._walk()) if self.layers else ((), ())
         if len(set(names)) < len(names):
             repeated = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"{name}: each layer needs its own name, used more than once: "
                              f"{', '.join(repeated)}")
+        if len(set(map(id, layers))) < len(layers):
+            raise ValueError(f"{name}: a layer is in it twice; each place needs a layer of its own")
         if in_shape is not None:
             if not isinstance(in_shape, tuple | list):
                 raise TypeError(f"{name}: in_shape={in_shape!r} must be the shape of an image, "
@@ -131,19 +133,25 @@ class Sequential(Layer):
         if self.in_shape is None:
             raise RuntimeError(f"{self.name}: not built; give in_shape and rng, or put it into "
                                "another Sequential")
-        if not hasattr(x, "dtype"):
-            raise TypeError(f"the network: x must be an array, it is a {type(x).__name__}: use "
-                            f"np.array(x, {self.dtype!r})")
+        self._require_array("x", x)
         if x.dtype != self.dtype:
             raise TypeError(f"the network computes in {self.dtype}, x is {x.dtype}: use "
                             f"x.astype({self.dtype!r})")
         shapes.require_shape("the network", "x", x.shape, (*x.shape[:1], *self.in_shape))
 
+    def _require_array(self, name, x):
+        if not hasattr(x, "dtype"):
+            raise TypeError(f"the network: {name} must be an array, it is a {type(x).__name__}: "
+                            f"use np.array({name}, {self.dtype!r})")
+
     def backward(self, dy):
         """Compute dL/dx from dL/dy, and fill the grads of every layer.
 
         Returns  dL/dx, or None where the first layer has need_dx=False
+        Raises   TypeError or ShapeError for another dy; RuntimeError where there was no forward
+                 pass in training mode
         """
+        self._require_array("dy", dy)
         for layer in reversed(self.layers):
             dy = layer.backward(dy)
         return dy

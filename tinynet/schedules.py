@@ -8,8 +8,8 @@ trained, and one for a run of a few minutes.
 class Schedule:
     """The base of all schedules. By itself it leaves the rate as it is.
 
-    colour_epochs  after so many epochs colours are shifted no more, as TrainingBatches takes it;
-    None: in all
+    colour_epochs  in how many epochs the colours of pictures are shifted, for TrainingBatches;
+                   None: in all epochs
     """
 
     colour_epochs = None
@@ -124,19 +124,20 @@ def _in_proportion(stages, length, epochs):
 
 
 def short(sgd, epochs):
-    """For a run of minutes: a tenth of the rate after 60 % of the epochs, a hundredth after 85
-    %.
-    """
+    """Divide the rate by 10 after 60 % of the epochs, and again after 85 %: for runs of minutes."""
     return StepDecay(sgd, (round(0.6 * epochs), round(0.85 * epochs)))
 
 
 def paper(sgd, epochs):
-    """Paper, section 5: lower the rate when the error stops improving. Here it is a rule."""
+    """Lower the rate when the test error stops improving, as in section 5 of the paper.
+
+    The authors decided by hand; here Plateau decides by a rule.
+    """
     return Plateau(sgd)
 
 
 def code_2012(sgd, epochs):
-    """What the authors did in the 91 epochs of their network of 2012, scaled to this run.
+    """Do what the authors did in the 91 epochs of their network of 2012, scaled to this run.
 
     The rate of the weights is 0.01, 0.001, 1e-4, 1e-5; the weights of conv1 reach 1e-5 early and
     are then frozen. The rate of the biases is 0.02, then 0.002.
@@ -154,7 +155,7 @@ def code_2012(sgd, epochs):
 
 
 def caffe(sgd, epochs):
-    """A tenth of the rate after each 100,000 of 450,000 steps, scaled to this run.
+    """Divide the rate by 10 after each 100,000 of 450,000 steps, scaled to this run.
 
     Source   Caffe's models/bvlc_alexnet/solver.prototxt
     """
@@ -163,8 +164,9 @@ def caffe(sgd, epochs):
 
 
 def owt(sgd, epochs):
-    """Four equal parts, each at 1/6.3 of the rate before, so that the last has 1/250 of the first.
-    The biases have two halves, the second at a tenth of the rate.
+    """Cut the run into four equal parts, each with 1/6.3 of the rate before: 1/250 in the last.
+
+    The biases have a tenth of their rate in the second half.
 
     Source   the schedule "dexp" of cuda-convnet2, for its one-GPU network of these widths
     """

@@ -151,10 +151,12 @@ def require_whole(where, least=1, **values):
             raise ValueError(f"{where}: {name}={value} must be at least {least}")
 
 
-def require_number(where, **values):
-    """Refuse a value that is not a finite number. Names are for the message."""
+def require_number(where, least=-np.inf, **values):
+    """Refuse a value that is not a finite number from `least` on. Names are for the message."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise TypeError(f"{where}: {name}={value!r} must be a number")
         if not np.isfinite(value):
             raise ValueError(f"{where}: {name}={value} must be finite")
+        if value < least:
+            raise ValueError(f"{where}: {name}={value} must be at least {least}")

@@ -5,9 +5,9 @@ import math
 
 WORKSPACE_BYTES = 350 << 20  # of cuda/conv.py: 256 MiB of columns, and the products made from them
 # What CuPy's memory pool holds beyond the arrays in use, for each byte that layers save: it splits
-# large free blocks, and the rests are too small for the next array. Measured on an H200 with the
-# recipe `paper`: 2.0, 2.5 to 2.8, 4.0 and 7.1 GiB for 64, 128, 256 and 512 images.
-RESTS = 0.6
+# large free blocks into fragments that are too small for the next array. Measured on an H200 with
+# the recipe `paper`: 2.0, 2.5 to 2.8, 4.0 and 7.1 GiB for 64, 128, 256 and 512 images.
+FRAGMENTS = 0.6
 
 
 def summarize(layers, in_shape, itemsize):
@@ -74,10 +74,11 @@ class Summary:
         return self.itemsize * (params + batches) + N * self._saved_bytes() + WORKSPACE_BYTES
 
     def gpu_bytes(self, N):
-        """Estimate the bytes of GPU memory that a training step of N images takes: its arrays, and
-        the rests of blocks in CuPy's memory pool.
+        """Estimate the GPU memory, in bytes, that a training step of N images takes.
+
+        It is that of the arrays and of the fragments in CuPy's memory pool.
         """
-        return self.training_bytes(N) + N * int(RESTS * self._saved_bytes())
+        return self.training_bytes(N) + N * int(FRAGMENTS * self._saved_bytes())
 
     def _saved_bytes(self):
         """Count what all layers save of one image. An output that two of them save counts once."""

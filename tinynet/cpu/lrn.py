@@ -102,7 +102,7 @@ def _terms(shape, piece, n, dtype):
 
     Args     shape: of the array that the piece is cut from, (N*G, C/G, P)
     Returns  terms (C + n - 1, P), zero where there are no channels; inside: the other rows, a view;
-             reach: the index of their channels, those of the piece and n // 2 on either side
+             reach: the index of their channels: the piece and n // 2 channels on either side
     """
     (group, channels), (_, CG, P), h = piece, shape, n // 2
     before, after = channels.start - h, channels.stop + h

@@ -7,7 +7,8 @@ What an op needs only on the way (`scratch`) lies in buffers that belong to the 
 
 The memory that is kept is bounded. The store and the arrays in use together take at most
 STORE_BYTES more than the arrays in use took at their highest: a gradient seldom finds a block of
-its size among those of the activations. A thread keeps at most SCRATCH_BYTES of scratch buffers.
+its size among the blocks of the activations. A thread keeps at most SCRATCH_BYTES of scratch
+buffers.
 `free_memory()` returns everything that is not in use.
 """
 

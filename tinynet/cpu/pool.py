@@ -9,7 +9,7 @@ Why it is faster than `ops/pool.py`:
   asked for, and those torn between two rows, are left out when y is written.
 - argmax needs no np.where, but integer arithmetic on bytes. mask * KW * i is 0 or the position of
   row i; the last row where a new largest pixel was found has the largest number. Across, the first
-  of equal columns has the smallest position, if those of other columns are raised to 255.
+  of equal columns has the smallest position, once the positions of all other columns are 255.
 - Backward computes the address of the pixel that receives dy, and adds dy there.
 
     N images  C channels  H W  |  KH KW window  |  OH OW output  |  M maps of a piece

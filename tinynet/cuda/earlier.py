@@ -95,7 +95,7 @@ def col2im_1(cols, in_shape, kh, kw, stride, pad, ceil=False):
 
 
 def _sizes(x, w, y, stride, pad):
-    """C, H, W, K, CG, KH, KW, OH, OW, SH, SW, PH, PW: the numbers that the kernels are given."""
+    """Return the kernels' numbers: C, H, W, K, CG, KH, KW, OH, OW, SH, SW, PH, PW."""
     return *x.shape[1:], *w.shape, *y.shape[2:], *pair(stride), *pair(pad)
 
 

@@ -91,8 +91,10 @@ def launch_blocks(file, kernel, blocks, block, *arguments, shared=0, **types):
 
 
 def _launch(file, kernel, blocks, block, arguments, types, shared=0, total=0):
-    """Launch a kernel. What can be known from kernel, dtype and numbers is prepared once and kept:
-    a small kernel is done sooner than Python has launched the next one.
+    """Launch a kernel.
+
+    What follows from kernel, dtype and numbers is prepared once and kept, because a small kernel
+    takes less time than Python needs to launch the next one.
     """
     if not (0 <= blocks <= GRID_LIMIT and math.prod(block) <= 1024 and shared <= SHARED_LIMIT):
         raise ValueError(f"{kernel}: {blocks} blocks of {block} threads with {shared} bytes "
@@ -123,7 +125,8 @@ def _options(real, large, **types):
 
 @functools.lru_cache(maxsize=4096, typed=True)  # typed: 1 is an int for a kernel, 1.0 a real
 def _exact(real, large, total, *numbers):
-    """Return (total,), or () where it is 0, and the numbers, in the types that kernels declare:
+    """Return (total,), or () where it is 0, and the numbers, in the types that kernels declare.
+
     CuPy passes numbers as they are.
     """
     total = (np.int64(total) if large else np.int32(total),) if total else ()

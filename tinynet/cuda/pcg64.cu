@@ -12,7 +12,7 @@
 //
 // so are four, eight, sixteen. A thread that wants the state n steps ahead makes one such leap for
 // each binary digit of n that is 1: at most 64 leaps, whatever n is. All is arithmetic of integers,
-// so the bits are those of the host.
+// so the bits are the same as on the host.
 //
 // Version 1  One thread for each 64 bits, which leaps to its own step.
 // Version 2  A grid-stride loop: the first leap costs a thread some forty products, so it makes one

@@ -69,13 +69,15 @@ def avgpool_backward(dy, in_shape, size, stride, pad=0, ceil=False):
 
 
 def _sizes(x_shape, y_shape, size, stride, pad):
-    """H, W, OH, OW, KH, KW, SH, SW, PH, PW: the numbers that every kernel is given."""
+    """Return the kernels' numbers: H, W, OH, OW, KH, KW, SH, SW, PH, PW."""
     return *x_shape[2:], *y_shape[2:], *pair(size), *pair(stride), *pair(pad)
 
 
 def _launch(kernel, x_shape, result, shared, *arguments, position=BYTE):
-    """Launch version 3 of a kernel where it has one for this window, else version 2, or version 1
-    where a map does not fit into shared memory.
+    """Launch the newest version of a kernel that can compute these shapes.
+
+    Version 3 exists for some windows only. Version 2 needs shared memory for a map; where a map
+    does not fit, version 1 is launched.
     """
     position, maps = _C_NAMES[position], x_shape[0] * x_shape[1]
     if kernel.startswith("max") and arguments[-6:] == ALEXNET:

@@ -75,8 +75,9 @@ class TrainingBatches:
             self.require_readable()
 
     def take(self):
-        """Return x and labels of the own shards of the next batch, which may be empty, and how many
-        pictures each of them has.
+        """Return x and labels of the own shards of the next batch, and the size of each shard.
+
+        x may be empty.
         """
         how = self._how(self.position["epochs"])
         pictures, drawn, labels, counts, self.position = next(self._batches)
@@ -93,10 +94,11 @@ class TrainingBatches:
         return self.how if shifted else self.how.without_colour()
 
     def _run(self, epochs, skip):
-        """Yield pictures or crops, their Sample, their labels, how many each own shard has, and the
-        position that follows them.
+        """Yield the batches that follow, each with what makes x of it.
 
         Args     epochs: the first epoch; skip: how many of its batches are left out
+        Yields   pictures or crops, their Sample, their labels, how many each own shard has, and the
+                 position after the batch
         """
         def plans(skip):
             for epoch in itertools.count(epochs):

@@ -33,9 +33,7 @@ SCALARS = {"int": np.int32, "long long": np.int64, "float": np.float32, "double"
 
 
 class Misstep(AssertionError):
-    """A kernel did something that is wrong on a GPU, or was called with arguments that give
-    nonsense there.
-    """
+    """A kernel did something that is wrong on a GPU, or its arguments make no sense there."""
 
 
 class _Buffer(ctypes.Structure):
@@ -44,12 +42,12 @@ class _Buffer(ctypes.Structure):
 
 
 class Traffic(ctypes.Structure):
-    """The accesses to one array, how many instructions of warps made them, and how many sectors
-    these touched.
+    """The accesses to one array.
 
-    A GPU reads and writes memory in sectors of 32 bytes. `least` is the number of sectors that
-    would have been enough for the same numbers; where `sectors` is several times as large, the
-    access is not coalesced.
+    requests  how many instructions of warps made them
+    sectors   how many sectors of 32 bytes, in which a GPU reads and writes memory, they touched
+    least     the number of sectors that would have been enough for the same numbers; if `sectors`
+              is several times as large, the access is not coalesced
     """
 
     _fields_ = [("accesses", ctypes.c_ulonglong), ("requests", ctypes.c_ulonglong),
@@ -84,8 +82,9 @@ class Module:
 
 
 class Kernel:
-    """A kernel that can be launched. `seed` shuffles blocks and threads; every launch takes the
-    next seed.
+    """A kernel that can be launched.
+
+    `seed` shuffles blocks and threads; every launch takes the next seed.
     """
 
     seed = 1
@@ -96,11 +95,10 @@ class Kernel:
         self._emulate, self._entry = library.emulate, getattr(library, f"call_{name}")
 
     def launch(self, grid, block, arguments, shared=0, blocks=None):
-        """Run the kernel on `arguments`: NumPy arrays and NumPy scalars of exactly the types that
-        it declares.
+        """Run the kernel on `arguments`, of exactly the types that it declares.
 
-        Args     shared: bytes of shared memory for each block
-                 blocks: (first, last), to run only a part of a grid that is too large
+        Args     arguments: NumPy arrays and NumPy scalars; shared: bytes of shared memory for each
+                 block; blocks: (first, last), to run only a part of a grid that is too large
         Returns  {name of an array: Traffic}; all zeros if the module has no limit of steps
         Raises   Misstep at the first thing that is wrong
         """
@@ -140,7 +138,7 @@ class Kernel:
 
 @functools.cache
 def why_not():
-    """None where kernels can be run, else one line with the reason."""
+    """Return None if kernels can be run here, else one line with the reason."""
     if COMPILER is None:
         return "there is no g++, which the emulator needs: apt-get install g++"
     try:
@@ -153,8 +151,9 @@ def why_not():
 
 
 def _check_limits(name, grid, block, shared):
-    """What a GPU of compute capability 7.5 refuses, and the little more that runtime.cpp does not
-    know.
+    """Raise Misstep for a launch that a GPU of compute capability 7.5 refuses.
+
+    It also refuses the few kinds of launches that runtime.cpp cannot run.
     """
     threads = int(np.prod(block))
     if not all(isinstance(size, int) for size in (*grid, *block, shared)):
@@ -185,9 +184,7 @@ def _parameter(text, types):
 
 
 def _call(kernel, parameters):
-    """The C++ of a function that calls a kernel with arguments from memory, each in the type that
-    it declares.
-    """
+    """Return the C++ of a function that calls a kernel, and reads its arguments from memory."""
     types = [text.strip().rpartition(" ")[0] + ("*" if "*" in text.rpartition(" ")[2] else "")
              for text in parameters.split(",")]
     arguments = ", ".join(f"*({c_type}*)arguments[{i}]" for i, c_type in enumerate(types))

@@ -1,9 +1,8 @@
-"""Checks for the exercises of the lessons: each takes your function, runs it, and names the first
-thing wrong with it.
+"""Check the exercises of the lessons.
 
-A check has cases, the simplest first, and typical mistakes, each a function with a hint: a learner
-whose function returns what the mistake returns on every case gets its hint. check.judge does the
-rest.
+Each check takes your function, runs it on cases, the simplest first, and names the first thing that
+is wrong. It also knows typical mistakes, each a function with a hint: if your function returns what
+the mistake returns on every case, you get its hint. check.judge does all this.
 """
 
 from tinynet.exercises.alexnet import (

@@ -32,8 +32,9 @@ MACS_MISTAKES = {
 
 
 def check_conv_macs(conv_macs):
-    """conv_macs(channels, kernels, size, groups, out) -> multiply-accumulates for one picture, an
-    int.
+    """Check conv_macs(channels, kernels, size, groups, out).
+
+    It returns the multiply-accumulates of a layer for one picture, an int.
     """
     def case(says, *numbers):
         given = dict(zip(("channels", "kernels", "size", "groups", "out"), numbers))
@@ -82,8 +83,10 @@ def _product(numbers):
 
 
 def check_receptive_field(receptive_field):
-    """receptive_field(windows) -> pixels that one unit at the end sees, an int; windows: [(kernel,
-    stride), ...].
+    """Check receptive_field(windows).
+
+    It returns how many pixels, in one direction, a unit of the last layer sees, an int; windows:
+    [(kernel, stride), ...].
     """
     def case(says, windows):
         return Case(says, {"windows": windows}, _field(windows), tolerance=0)
@@ -124,7 +127,10 @@ PARAMETERS_MISTAKES = {
 
 
 def check_network_parameters(network_parameters):
-    """network_parameters(channels, convs, side, units) -> how many numbers it learns, an int."""
+    """Check network_parameters(channels, convs, side, units).
+
+    It returns how many numbers the network learns, an int.
+    """
     def case(says, channels, convs, side, units):
         given = {"channels": channels, "convs": convs, "side": side, "units": units}
         return Case(says, given, _parameters(**given), tolerance=0)

@@ -18,7 +18,10 @@ VERSIONS_MISTAKES = {
 
 
 def check_versions(versions):
-    """versions(stored, crop) -> how many crops and mirrored crops there are, an int."""
+    """Check versions(stored, crop).
+
+    It returns how many crops and mirrored crops there are, an int.
+    """
     def case(says, stored, crop):
         return Case(says, {"stored": stored, "crop": crop}, (stored - crop + 1)**2 * 2)
     return judge(versions,
@@ -57,8 +60,9 @@ AXIS_MISTAKES = {
 
 
 def check_longest_axis(longest_axis):
-    """longest_axis(picture) -> (3,), the direction in which the colours of picture (3, H, W) vary
-    most.
+    """Check longest_axis(picture).
+
+    It returns (3,), the direction in which the colours of picture (3, H, W) vary most.
     """
     rng = np.random.default_rng(12)
 
@@ -95,7 +99,10 @@ SHIFT_MISTAKES = {
 
 
 def check_colour_shift(colour_shift):
-    """colour_shift(eigenvalues, vectors, alphas) -> (3,), what is added to red, green and blue."""
+    """Check colour_shift(eigenvalues, vectors, alphas).
+
+    It returns (3,), what is added to red, green and blue.
+    """
     rng = np.random.default_rng(13)
 
     def case(says, eigenvalues, vectors):
@@ -139,8 +146,9 @@ VIEWS_MISTAKES = {
 
 
 def check_average_views(average_views):
-    """average_views(logits) -> (classes,), the mean of the views' softmax outputs; logits (V,
-    classes).
+    """Check average_views(logits).
+
+    It returns (classes,), the mean of the views' softmax outputs, for logits (V, classes).
     """
     rng = np.random.default_rng(14)
 

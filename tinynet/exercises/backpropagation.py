@@ -36,7 +36,10 @@ WEIGHTS_MISTAKES = {
 
 
 def check_gradient_of_weights(gradient_of_weights):
-    """gradient_of_weights(dy, x) -> dw (OUT, IN), for y = x w^T + b, dy (N, OUT) and x (N, IN)."""
+    """Check gradient_of_weights(dy, x).
+
+    It returns dw (OUT, IN), for y = x w^T + b, dy (N, OUT) and x (N, IN).
+    """
     rng = np.random.default_rng(71)
     dy, x, w = (rng.standard_normal(shape) for shape in ((4, 2), (4, 3), (2, 3)))
     slope = slope_of(lambda: ops.linear_forward(x, w, np.zeros(2)), w, dy)
@@ -72,7 +75,10 @@ INPUT_MISTAKES = {
 
 
 def check_gradient_of_input(gradient_of_input):
-    """gradient_of_input(dy, w) -> dx (N, IN), for y = x w^T + b, dy (N, OUT) and w (OUT, IN)."""
+    """Check gradient_of_input(dy, w).
+
+    It returns dx (N, IN), for y = x w^T + b, dy (N, OUT) and w (OUT, IN).
+    """
     rng = np.random.default_rng(72)
     dy, x, w = (rng.standard_normal(shape) for shape in ((4, 2), (4, 3), (2, 3)))
     slope = slope_of(lambda: ops.linear_forward(x, w, np.zeros(2)), x, dy)
@@ -122,7 +128,10 @@ FIRST_MISTAKES = {
 
 
 def check_gradient_of_first_layer(gradient_of_first_layer):
-    """gradient_of_first_layer(dz, x, w1, w2) -> dw1, for z = relu(x w1^T) w2^T."""
+    """Check gradient_of_first_layer(dz, x, w1, w2).
+
+    It returns dw1, for z = relu(x w1^T) w2^T.
+    """
     rng = np.random.default_rng(73)
     dz, x, w1, w2 = (rng.standard_normal(shape) for shape in ((5, 2), (5, 3), (4, 3), (2, 4)))
     slope = slope_of(lambda: np.maximum(x @ w1.T, 0) @ w2.T, w1, dz)

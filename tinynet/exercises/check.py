@@ -1,5 +1,6 @@
-"""What all checks share: they call the learner's function on one case after another until something
-is wrong.
+"""Run a learner's function on one case after another until something is wrong.
+
+This is what all checks share.
 """
 
 import contextvars
@@ -46,9 +47,7 @@ def verdict(passed, text, *parts):
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Arguments by name, in order, and the result expected for them; `says` describes the case to
-    the learner.
-    """
+    """Arguments by name, in order, and the expected result. `says` describes it to the learner."""
 
     says: str
     arguments: dict
@@ -96,8 +95,9 @@ def judge(function, cases, mistakes):
 
 
 def slope_of(f, array, dy):
-    """Return dL/d(array) for L = sum(f() * dy), by finite differences: any correct gradient agrees
-    with it.
+    """Return dL/d(array) for L = sum(f() * dy), by finite differences.
+
+    A correct gradient agrees with it.
     """
     return numeric_gradient(lambda: np.sum(f() * dy), array)
 
@@ -169,8 +169,9 @@ def _call(function, given):
 
 
 def _stop(thread, ended):
-    """End a thread and return whether it ended. The exception is repeated for code that catches
-    everything.
+    """End a thread and return whether it ended.
+
+    The exception is raised again and again, because the learner's code may catch it.
     """
     for _ in range(10):
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident),
@@ -197,8 +198,9 @@ def _line(function, frames):
 # ---- the result ----------------------------------------------------------------------------------
 
 def _objection(result, case):
-    """Return what is wrong with the result, without knowing why: its type, then shape, dtype and
-    numbers.
+    """Return what is wrong with the result, without a guess at the reason, or None.
+
+    The type is compared first, then shape, dtype and numbers.
     """
     expected = case.expected
     if isinstance(result, np.ndarray) and result.shape == () and result.dtype != object:
@@ -228,9 +230,7 @@ def _objection(result, case):
 
 
 def _objection_to_type(result, expected):
-    """Return what is wrong with the type of the result, in a sentence that says how to change it,
-    or None.
-    """
+    """Return a sentence that says how to change the type of the result, or None if it is right."""
     wanted, truth = _kind(expected), bool | np.bool_
     if isinstance(result, truth) != isinstance(expected, truth):
         return f"your function returns {_short(result)}; it should return {wanted}"

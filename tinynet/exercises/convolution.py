@@ -1,12 +1,13 @@
-"""Lesson 08: sizes, parameters, the sliding window, the gradient of a kernel.   H W  KH KW kernel
-OH OW output
+"""Lesson 08: sizes, parameters, the sliding window, the gradient of a kernel.
+
+H W  KH KW kernel  OH OW output
 """
 
 import numpy as np
 
 from tinynet import ops
 from tinynet.exercises.check import Case, judge, slope_of
-from tinynet.shapes import output_size as right_size
+from tinynet.shapes import ceil_div, output_size as right_size
 
 # -------------------------------------------------------------------------------------- output_size
 
@@ -18,14 +19,17 @@ SIZE_MISTAKES = {
     "the padding is forgotten": lambda size, kernel, stride, pad: (size - kernel) // stride + 1,
     "a last window that does not fit completely does not count: round down":
         lambda size, kernel, stride, pad:
-        -(-(size + 2 * pad - kernel) // stride) + 1,
+        ceil_div(size + 2 * pad - kernel, stride) + 1,
     "round() goes to the nearest whole number, up as well as down; // always rounds down":
         lambda size, kernel, stride, pad: round((size + 2 * pad - kernel) / stride) + 1,
 }
 
 
 def check_output_size(output_size):
-    """output_size(size, kernel, stride, pad) -> how many windows fit, an int."""
+    """Check output_size(size, kernel, stride, pad).
+
+    It returns how many windows fit, an int.
+    """
     def case(says, *numbers):
         return Case(says, dict(zip(("size", "kernel", "stride", "pad"), numbers)),
                     right_size(*numbers))
@@ -62,8 +66,9 @@ PARAMETER_MISTAKES = {
 
 
 def check_conv_parameters(conv_parameters):
-    """conv_parameters(channels, kernels, size, groups) -> how many numbers the layer learns, an
-    int.
+    """Check conv_parameters(channels, kernels, size, groups).
+
+    It returns how many numbers the layer learns, an int.
     """
     def case(says, *numbers):
         channels, kernels, size, groups = numbers
@@ -108,8 +113,9 @@ CONVOLVE_MISTAKES = {
 
 
 def check_convolve(convolve):
-    """convolve(x, w, stride) -> y (OH, OW), for one map x (H, W) and one kernel w (KH, KW), without
-    padding.
+    """Check convolve(x, w, stride).
+
+    It returns y (OH, OW), for one map x (H, W) and one kernel w (KH, KW), without padding.
     """
     rng = np.random.default_rng(3)
 
@@ -163,8 +169,9 @@ GRADIENT_MISTAKES = {
 
 
 def check_kernel_gradient(kernel_gradient):
-    """kernel_gradient(dy, x, w, stride) -> dw (KH, KW), for y = convolve(x, w, stride) and dL/dy =
-    dy (OH, OW).
+    """Check kernel_gradient(dy, x, w, stride).
+
+    It returns dw (KH, KW), for y = convolve(x, w, stride) and dL/dy = dy (OH, OW).
     """
     rng = np.random.default_rng(4)
 

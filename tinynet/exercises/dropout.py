@@ -47,7 +47,10 @@ def _cases(array, right):
 
 
 def check_drop(drop):
-    """drop(x, kept, keep, inverted) -> y, of x's shape and dtype; kept: bool, one a unit."""
+    """Check drop(x, kept, keep, inverted).
+
+    It returns y, of x's shape and dtype; kept: bool, one for each unit.
+    """
     return judge(drop, _cases("x", _right_drop), DROP_MISTAKES)
 
 
@@ -66,8 +69,9 @@ GRADIENT_MISTAKES = {
 
 
 def check_drop_gradient(drop_gradient):
-    """drop_gradient(dy, kept, keep, inverted) -> dx, for y = drop(x, kept, keep, inverted) and
-    dL/dy = dy.
+    """Check drop_gradient(dy, kept, keep, inverted).
+
+    It returns dx, for y = drop(x, kept, keep, inverted) and dL/dy = dy.
     """
     return judge(drop_gradient, _cases("dy", _right_drop), GRADIENT_MISTAKES)
 
@@ -84,7 +88,10 @@ TEST_MISTAKES = {
 
 
 def check_at_test(at_test):
-    """at_test(x, keep, inverted) -> y, of x's shape and dtype."""
+    """Check at_test(x, keep, inverted).
+
+    It returns y, of x's shape and dtype.
+    """
     rng = np.random.default_rng(4)
 
     def case(says, x, keep, inverted):

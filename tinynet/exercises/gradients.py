@@ -1,6 +1,4 @@
-"""Lesson 06: numeric gradients, how far apart two gradients are, and a check that tells right from
-wrong.
-"""
+"""Lesson 06: numeric gradients, the distance between two gradients, a check of a gradient."""
 
 import numpy as np
 
@@ -55,7 +53,10 @@ def bent(x):
 
 
 def check_slopes_of(slopes_of):
-    """slopes_of(f, x, h) -> the slope of f in every element of x, by centred differences."""
+    """Check slopes_of(f, x, h).
+
+    It returns the slope of f in every element of x, by centred differences.
+    """
     rng = np.random.default_rng(13)
 
     def case(says, x, h=0.01):
@@ -96,7 +97,10 @@ ERROR_MISTAKES = {
 
 
 def check_relative_error(relative_error):
-    """relative_error(analytic, numeric) -> |analytic - numeric| / |numeric|, as vectors."""
+    """Check relative_error(analytic, numeric).
+
+    It returns |analytic - numeric| / |numeric|, where both are vectors.
+    """
     rng = np.random.default_rng(14)
 
     def case(says, analytic, numeric):
@@ -155,8 +159,9 @@ def _layer(name, forward, backward, expected, shape=(3, 3)):
 
 
 def check_gradient_is_right(gradient_is_right):
-    """gradient_is_right(forward, backward, x) -> whether backward(dy, x) is the gradient of
-    forward(x).
+    """Check gradient_is_right(forward, backward, x).
+
+    It returns whether backward(dy, x) is the gradient of forward(x).
     """
     return judge(gradient_is_right, [
         _layer("square", lambda x: x**2, lambda dy, x: 2 * x * dy, True),

@@ -29,8 +29,9 @@ GREY_MISTAKES = {
 
 
 def check_greyness(greyness):
-    """greyness(w) -> the share of the squares of a kernel (3, KH, KW) that is the same in all
-    channels.
+    """Check greyness(w).
+
+    It returns which share of the squares of a kernel (3, KH, KW) is the same in all channels.
     """
     rng = np.random.default_rng(16)
 
@@ -74,8 +75,9 @@ ROWS_MISTAKES = {
 
 
 def check_nearest_rows(nearest_rows):
-    """nearest_rows(asked, known, k) -> the numbers of the k rows of known (N, D) nearest to asked
-    (D,).
+    """Check nearest_rows(asked, known, k).
+
+    It returns the numbers of the k rows of known (N, D) that are nearest to asked (D,).
     """
     rng = np.random.default_rng(17)
 

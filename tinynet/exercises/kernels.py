@@ -1,5 +1,5 @@
-"""Lesson 20: checks of CUDA kernels that the learner writes as text; the emulator runs them without
-a GPU.
+"""Lesson 20: checks of CUDA kernels that the learner writes as text. The emulator runs them: no GPU
+is needed.
 
 Each check takes the source of one kernel, launches it several times with its threads in shuffled
 order, and names the first thing that is wrong: an index, a race, a barrier, a result, an access to
@@ -12,6 +12,7 @@ import numpy as np
 
 from tinynet import emulator
 from tinynet.exercises.check import verdict
+from tinynet.shapes import ceil_div
 
 STEPS = 1_000_000  # of one launch, after which the emulator takes a loop for endless
 LAUNCHES = 3  # of each case, each with its threads in another order
@@ -48,23 +49,26 @@ ADVICE = [  # part of what the emulator says, and what to do about it
 
 
 def check_map(source):
-    """Check `relu(x, y, n)`: y[i] = max(x[i], 0), with one thread for each i, in blocks of 64
-    threads.
+    """Check `relu(x, y, n)`: y[i] = max(x[i], 0).
+
+    There is one thread for each i, in blocks of 64 threads.
     """
     def case(n):
         x = np.random.default_rng(n).standard_normal(n).astype(np.float32)
-        return _Case(f"n = {n}", -(-n // 64), (64,), [x, _empty(n), np.int32(n)], np.maximum(x, 0))
+        arguments = [x, _empty(n), np.int32(n)]
+        return _Case(f"n = {n}", ceil_div(n, 64), (64,), arguments, np.maximum(x, 0))
     return _judge(source, "relu", "const float* x, float* y, int n",
                   [case(64), case(128), case(100)])
 
 
 def check_sum(source):
-    """Check `block_sum(x, y, n)`: each block of 128 threads adds up its 128 numbers of x into
-    y[blockIdx.x].
+    """Check `block_sum(x, y, n)`.
+
+    Each block of 128 threads adds up its 128 numbers of x into y[blockIdx.x].
     """
     def case(n):
         x = np.random.default_rng(n).integers(-9, 10, n).astype(np.float32)
-        blocks = -(-n // BLOCK)
+        blocks = ceil_div(n, BLOCK)
         parts = np.pad(x, (0, blocks * BLOCK - n)).reshape(blocks, BLOCK).sum(axis=1)
         return _Case(f"n = {n}", blocks, (BLOCK,), [x, _empty(blocks), np.int32(n)], parts)
     return _judge(source, "block_sum", "const float* x, float* y, int n",
@@ -72,33 +76,31 @@ def check_sum(source):
 
 
 def check_im2col(source):
-    """Check `im2col(x, cols, H, W, K)`: the K x K windows of one map x (H, W), stride 1, as
-    columns.
+    """Check `im2col(x, cols, H, W, K)`.
 
-    cols (K*K, OH*OW) with OH = H - K + 1 and OW = W - K + 1; one thread for each number, in blocks
-    of 64.
+    It writes the K x K windows of one map x (H, W), 1 pixel apart, as columns: cols (K*K, OH*OW)
+    with OH = H - K + 1 and OW = W - K + 1. There is one thread for each number, in blocks of 64.
     """
     def case(H, W, K):
         x = np.arange(1, H * W + 1, dtype=np.float32).reshape(H, W)
         cols = np.lib.stride_tricks.sliding_window_view(x, (K, K)).transpose(2, 3, 0,
                                                                              1).reshape(K * K, -1)
         arguments = [x, _empty(cols.size).reshape(cols.shape), *map(np.int32, (H, W, K))]
-        return _Case(f"H = {H}, W = {W}, K = {K}", -(-cols.size // 64), (64,), arguments, cols)
+        return _Case(f"H = {H}, W = {W}, K = {K}", ceil_div(cols.size, 64), (64,), arguments, cols)
     return _judge(source, "im2col", "const float* x, float* cols, int H, int W, int K",
                   [case(3, 4, 2), case(5, 5, 3), case(18, 18, 3)])
 
 
 def check_product(source):
-    """Check `product(a, b, c, M, N, K)`: c (M, N) = a (M, K) times b (K, N), by tiles of 16 x 16 in
-    shared memory.
+    """Check `product(a, b, c, M, N, K)`: c (M, N) = a (M, K) times b (K, N).
 
-    A block has 16 x 16 threads and makes one tile of c; blocks are numbered along the rows of
-    tiles.
+    It uses tiles of 16 x 16 in shared memory. A block has 16 x 16 threads and makes one tile of c;
+    blocks are numbered along the rows of tiles.
     """
     def case(M, N, K):
         rng = np.random.default_rng(M)
         a, b = (rng.integers(-3, 4, shape).astype(np.float32) for shape in ((M, K), (K, N)))
-        blocks = -(-M // TILE) * -(-N // TILE)
+        blocks = ceil_div(M, TILE) * ceil_div(N, TILE)
         arguments = [a, b, _empty(M * N).reshape(M, N), *map(np.int32, (M, N, K))]
         return _Case(f"M = {M}, N = {N}, K = {K}", blocks, (TILE, TILE), arguments, a @ b)
     return _judge(source, "product", "const float* a, const float* b, float* c, int M, int N, int "
@@ -109,9 +111,7 @@ def check_product(source):
 # ---- what all of them share ----------------------------------------------------------------------
 
 class _Case:
-    """A launch and its expected result, which is the one array among the arguments that is not
-    const.
-    """
+    """A launch and its expected result. The kernel writes to the one array that is not const."""
 
     def __init__(self, says, blocks, threads, arguments, expected):
         self.says, self.blocks, self.threads, self.expected = says, blocks, threads, expected
@@ -122,8 +122,9 @@ class _Case:
 
 
 def _judge(source, name, parameters, cases, habits=lambda case, traffic, source: None):
-    """Run the kernel on the cases, in order, and name the first thing that is wrong. `habits` looks
-    at its traffic.
+    """Run the kernel on the cases, in order, and name the first thing that is wrong.
+
+    Args     habits: a function that looks for bad habits in the kernel's memory traffic
     """
     if emulator.why_not():
         return verdict(False, "The kernel was not run: {0}.", emulator.why_not())
@@ -198,7 +199,7 @@ def _uncoalesced(traffic):
 
 
 def _shares(case, traffic, source):
-    if traffic["x"].requests > 2 * -(-case.arguments[0].size // 32):
+    if traffic["x"].requests > 2 * ceil_div(case.arguments[0].size, 32):
         return ("the result is right, but single threads read many numbers of x one after another; "
                 "let each read one")
     return None

@@ -66,7 +66,10 @@ MISTAKES = {
 
 
 def check_lrn(lrn):
-    """lrn(x, n, k, alpha, beta) -> y, for the channels x (C, H, W) of one picture."""
+    """Check lrn(x, n, k, alpha, beta).
+
+    It returns y, for the channels x (C, H, W) of one picture.
+    """
     rng = np.random.default_rng(5)
 
     def random(dtype, C, H, W, n):
@@ -114,8 +117,9 @@ GRADIENT_MISTAKES = {
 
 
 def check_lrn_gradient(lrn_gradient):
-    """lrn_gradient(dy, x, n, k, alpha, beta) -> dx, for y = lrn(x, n, k, alpha, beta) and dL/dy =
-    dy, all (C, H, W).
+    """Check lrn_gradient(dy, x, n, k, alpha, beta).
+
+    It returns dx, for y = lrn(x, n, k, alpha, beta) and dL/dy = dy, all (C, H, W).
     """
     rng = np.random.default_rng(6)
 

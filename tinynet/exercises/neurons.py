@@ -21,7 +21,10 @@ RELU_MISTAKES = {
 
 
 def check_relu_gradient(relu_gradient):
-    """relu_gradient(dy, x) -> dx, all of one shape."""
+    """Check relu_gradient(dy, x).
+
+    It returns dx; all three have one shape.
+    """
     rng = np.random.default_rng(21)
 
     def case(says, dy, x):
@@ -48,7 +51,10 @@ TANH_MISTAKES = {
 
 
 def check_tanh_gradient(tanh_gradient):
-    """tanh_gradient(dy, y) -> dx, for y = tanh(x) and dL/dy = dy, all of one shape."""
+    """Check tanh_gradient(dy, y).
+
+    It returns dx, for y = tanh(x) and dL/dy = dy; all have one shape.
+    """
     rng = np.random.default_rng(22)
 
     def case(says, dy, x):
@@ -105,7 +111,10 @@ CHAIN_MISTAKES = {
 
 
 def check_chain_gradient(chain_gradient):
-    """chain_gradient(x, weights) -> dy/dx of a chain of sigmoids, a float."""
+    """Check chain_gradient(x, weights).
+
+    It returns dy/dx of a chain of sigmoids, a float.
+    """
     def case(says, x, *weights):
         return Case(says, {"x": x, "weights": list(weights)}, _right_chain(x, weights))
 

@@ -1,5 +1,6 @@
-"""Lesson 02: from files to a batch, the middle of a picture, the top-k error.   N pictures  C
-classes  H W
+"""Lesson 02: from files to a batch, the middle of a picture, the top-k error.
+
+N pictures  C classes  H W
 """
 
 import numpy as np
@@ -32,8 +33,9 @@ BATCH_MISTAKES = {
 
 
 def check_to_batch(to_batch):
-    """to_batch(pictures, mean) -> x (N, 3, H, W) float32, of pictures (N, H, W, 3) uint8 and mean
-    (3, H, W).
+    """Check to_batch(pictures, mean).
+
+    It returns x (N, 3, H, W) float32, for pictures (N, H, W, 3) uint8 and mean (3, H, W).
     """
     rng = np.random.default_rng(11)
 
@@ -75,7 +77,10 @@ SQUARE_MISTAKES = {
 
 
 def check_middle_square(middle_square):
-    """middle_square(picture, size) -> (3, size, size), of a picture (3, H, W)."""
+    """Check middle_square(picture, size).
+
+    It returns (3, size, size), the middle of a picture (3, H, W).
+    """
     rng = np.random.default_rng(12)
 
     def case(says, H, W, size):
@@ -100,9 +105,7 @@ def _ahead(beats):
 
 
 def _sorted(chosen):
-    """The error, where chosen(scores, k) are the k classes of each picture that an argsort puts
-    first.
-    """
+    """Return the error if chosen(scores, k) are the k classes that an argsort puts first."""
     return lambda scores, labels, k: float(np.mean((chosen(scores, k) != labels[:,
                                                                                 None]).all(axis=1)))
 
@@ -137,8 +140,9 @@ ERROR_MISTAKES = {
 
 
 def check_top_k_error(top_k_error):
-    """top_k_error(scores, labels, k) -> the share of pictures whose label is not among the k
-    largest scores.
+    """Check top_k_error(scores, labels, k).
+
+    It returns the share of pictures whose label is not among the k largest scores.
     """
     rng = np.random.default_rng(13)
 

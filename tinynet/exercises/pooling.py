@@ -55,7 +55,10 @@ POOL_MISTAKES = {
 
 
 def check_max_pool(max_pool):
-    """max_pool(x, size, stride) -> y (OH, OW), for one map x (H, W)."""
+    """Check max_pool(x, size, stride).
+
+    It returns y (OH, OW), for one map x (H, W).
+    """
     rng = np.random.default_rng(7)
 
     def case(says, x, size, stride):
@@ -124,8 +127,9 @@ GRADIENT_MISTAKES = {
 
 
 def check_max_pool_gradient(max_pool_gradient):
-    """max_pool_gradient(dy, x, size, stride) -> dx (H, W), for y = max_pool(x, size, stride) and
-    dL/dy = dy.
+    """Check max_pool_gradient(dy, x, size, stride).
+
+    It returns dx (H, W), for y = max_pool(x, size, stride) and dL/dy = dy.
     """
     rng = np.random.default_rng(8)
 

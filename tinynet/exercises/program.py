@@ -4,7 +4,7 @@ import numpy as np
 
 from tinynet import ops
 from tinynet.exercises.check import Case, judge
-from tinynet.shapes import output_size
+from tinynet.shapes import ceil_div, output_size
 
 # ------------------------------------------------------------------------------------- windows_2012
 
@@ -22,12 +22,15 @@ WINDOWS_MISTAKES = {
         output_size(size, kernel, stride, pad) + 1,
     "n steps of a window make n + 1 places, so add 1": lambda **given: _right_windows(**given) - 1,
     "the padding is added on both sides": lambda size, kernel, stride, pad:
-        -(-(size + pad - kernel) // stride) + 1,
+        ceil_div(size + pad - kernel, stride) + 1,
 }
 
 
 def check_windows_2012(windows_2012):
-    """windows_2012(size, kernel, stride, pad) -> how many windows there are, rounded up, an int."""
+    """Check windows_2012(size, kernel, stride, pad).
+
+    It returns how many windows there are if the program of 2012 rounds up, an int.
+    """
     def case(says, *numbers):
         given = dict(zip(("size", "kernel", "stride", "pad"), numbers))
         return Case(says, given, _right_windows(**given))
@@ -76,8 +79,9 @@ TIES_MISTAKES = {
 
 
 def check_gradient_to_all(gradient_to_all):
-    """gradient_to_all(dy, x, size, stride) -> dx (H, W): every winner of a window gets its whole
-    gradient.
+    """Check gradient_to_all(dy, x, size, stride).
+
+    It returns dx (H, W): every winner of a window gets the whole gradient of the window.
     """
     rng = np.random.default_rng(15)
 

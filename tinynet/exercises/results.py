@@ -24,7 +24,10 @@ ERROR_MISTAKES = {
 
 
 def check_error_of_difference(error_of_difference):
-    """error_of_difference(p, n, q, m) -> the standard error of p - q, of n and of m pictures."""
+    """Check error_of_difference(p, n, q, m).
+
+    It returns the standard error of p - q, where p is a share of n pictures and q one of m.
+    """
     def case(says, *numbers):
         given = dict(zip(("p", "n", "q", "m"), numbers))
         return Case(says, given, _right_error(**given))
@@ -48,8 +51,9 @@ DISTANCE_MISTAKES = {
 
 
 def check_distance_between(distance_between):
-    """distance_between(base, variant) -> the gap between two lists of numbers, negative where they
-    overlap.
+    """Check distance_between(base, variant).
+
+    It returns the gap between two lists of numbers, negative where they overlap.
     """
     def case(says, base, variant):
         return Case(says, {"base": base, "variant": variant}, _right_distance(base, variant))

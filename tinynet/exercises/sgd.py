@@ -1,5 +1,6 @@
-"""Lesson 07: the paper's step, PyTorch's, and how much a fresh network tells pictures apart.   T
-steps  N pictures
+"""Lesson 07: the paper's step, PyTorch's, and how much a fresh network tells pictures apart.
+
+T steps  N pictures
 """
 
 import numpy as np
@@ -37,7 +38,10 @@ VELOCITY_MISTAKES = {
 
 
 def check_new_velocity(new_velocity):
-    """new_velocity(w, v, dw, lr, momentum, weight_decay) -> v, by the paper's rule."""
+    """Check new_velocity(w, v, dw, lr, momentum, weight_decay).
+
+    It returns the new v, by the paper's rule.
+    """
     rng = np.random.default_rng(9)
 
     def case(says, w, v, dw, lr, momentum, weight_decay):
@@ -91,8 +95,9 @@ PYTORCH_MISTAKES = {
 
 
 def check_pytorch_steps(pytorch_steps):
-    """pytorch_steps(w, dws, lrs, momentum) -> w after a step for each of dws (T, ...), at rates lrs
-    (T,), from rest.
+    """Check pytorch_steps(w, dws, lrs, momentum).
+
+    It returns w after a step for each of dws (T, ...), at the rates lrs (T,), from rest.
     """
     rng = np.random.default_rng(10)
 
@@ -137,7 +142,9 @@ SIGNAL_MISTAKES = {
 
 
 def check_signal_between(signal_between):
-    """signal_between(y) -> the mean of the units' spreads over the pictures, divided by their mean;
+    """Check signal_between(y).
+
+    It returns the mean of the units' spreads over the pictures, divided by their mean, of
     y (N, units).
     """
     rng = np.random.default_rng(11)

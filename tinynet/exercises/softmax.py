@@ -37,7 +37,10 @@ SOFTMAX_MISTAKES = {
 
 
 def check_softmax_rows(softmax_rows):
-    """softmax_rows(logits) -> probabilities, both (N, C)."""
+    """Check softmax_rows(logits).
+
+    It returns probabilities; both are (N, C).
+    """
     rng = np.random.default_rng(61)
 
     def case(says, logits):
@@ -72,7 +75,10 @@ ENTROPY_MISTAKES = {
 
 
 def check_cross_entropy(cross_entropy):
-    """cross_entropy(logits, labels) -> the mean of -log softmax(logits)[label], a number."""
+    """Check cross_entropy(logits, labels).
+
+    It returns the mean of -log softmax(logits)[label], a number.
+    """
     rng = np.random.default_rng(62)
 
     def case(says, logits, labels):
@@ -112,8 +118,9 @@ GRADIENT_MISTAKES = {
 
 
 def check_softmax_gradient(softmax_gradient):
-    """softmax_gradient(logits, labels) -> dL/dlogits (N, C), for L = cross_entropy(logits,
-    labels).
+    """Check softmax_gradient(logits, labels).
+
+    It returns dL/dlogits (N, C), for L = cross_entropy(logits, labels).
     """
     rng = np.random.default_rng(63)
 

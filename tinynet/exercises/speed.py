@@ -1,7 +1,7 @@
 """Lesson 19: bytes of the columns, operations per byte, reads of a tile."""
 
 from tinynet.exercises.check import Case, judge
-from tinynet.shapes import output_size
+from tinynet.shapes import ceil_div, output_size
 
 # ------------------------------------------------------------------------------------- column_bytes
 
@@ -26,7 +26,10 @@ BYTES_MISTAKES = {
 
 
 def check_column_bytes(column_bytes):
-    """column_bytes(N, C, size, kernel, stride, pad) -> bytes of the columns in float32, an int."""
+    """Check column_bytes(N, C, size, kernel, stride, pad).
+
+    It returns the bytes of the columns in float32, an int.
+    """
     def case(says, *numbers):
         given = dict(zip(("N", "C", "size", "kernel", "stride", "pad"), numbers))
         return Case(says, given, _right_bytes(**given), 0)  # to the last byte
@@ -65,7 +68,10 @@ INTENSITY_MISTAKES = {
 
 
 def check_linear_intensity(linear_intensity):
-    """linear_intensity(N, IN, OUT) -> operations per byte of a fully connected layer, forward."""
+    """Check linear_intensity(N, IN, OUT).
+
+    It returns the operations per byte of a fully connected layer, forward.
+    """
     def case(says, *numbers):
         given = dict(zip(("N", "IN", "OUT"), numbers))
         return Case(says, given, _intensity(_work, _moved)(**given))
@@ -77,20 +83,21 @@ def check_linear_intensity(linear_intensity):
 # --------------------------------------------------------------------------------------- tile_reads
 
 READS_MISTAKES = {
-    "a round reads two tiles: one of weights, one of pixels": lambda T, R: T * T * -(-R // T),
+    "a round reads two tiles: one of weights, one of pixels": lambda T, R: T * T * ceil_div(R, T),
     "that is version 1, where every thread reads its own numbers; a number in a tile is used for T "
     "products":
         lambda T, R: 2 * T * T * R,
     "an incomplete last round counts as a round: round up": lambda T, R: 2 * T * T * (R // T),
-    "a tile has T x T numbers": lambda T, R: 2 * T * -(-R // T),
+    "a tile has T x T numbers": lambda T, R: 2 * T * ceil_div(R, T),
 }
 
 
 def check_tile_reads(tile_reads):
-    """tile_reads(T, R) -> how many numbers a block reads for T x T outputs of R products each, an
-    int.
+    """Check tile_reads(T, R).
+
+    It returns how many numbers a block reads for T x T outputs of R products each, an int.
     """
-    return judge(tile_reads, [Case(says, {"T": T, "R": R}, 2 * T * T * -(-R // T))
+    return judge(tile_reads, [Case(says, {"T": T, "R": R}, 2 * T * T * ceil_div(R, T))
                               for says, T, R in (
         ("a small one", 4, 8), ("conv2", 16, 1200),
         ("conv1, whose last round is not full", 16, 363))], READS_MISTAKES)

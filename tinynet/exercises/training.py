@@ -64,8 +64,9 @@ RATES_MISTAKES = {
 
 
 def check_rates_of_plateau(rates_of_plateau):
-    """rates_of_plateau(errors, lr, patience) -> (P,) the rate of each epoch; errors (P,): of
-    validation, after each.
+    """Check rates_of_plateau(errors, lr, patience).
+
+    It returns the rate of each epoch (P,); errors (P,): the validation error after each epoch.
     """
     rng = np.random.default_rng(14)
 
@@ -106,8 +107,9 @@ HONEST_MISTAKES = {
 
 
 def check_honest_error(honest_error):
-    """honest_error(validation, test) -> the test error of the epoch that the validation error (P,)
-    chooses.
+    """Check honest_error(validation, test).
+
+    It returns the test error of the epoch that the validation error (P,) chooses.
     """
     rng = np.random.default_rng(15)
 

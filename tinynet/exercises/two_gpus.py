@@ -1,6 +1,4 @@
-"""Lesson 21: bytes that cross, the gradient of a divided layer, a ring, a sum in the order of a
-tree.
-"""
+"""Lesson 21: bytes that cross, the gradient of a divided layer, a ring, a sum in a tree."""
 
 import functools
 import operator
@@ -20,7 +18,10 @@ CROSSING_MISTAKES = {
 
 
 def check_crossing_bytes(crossing_bytes):
-    """crossing_bytes(N, C, side) -> bytes that each of two GPUs sends to the other, an int."""
+    """Check crossing_bytes(N, C, side).
+
+    It returns how many bytes each of two GPUs sends to the other, an int.
+    """
     return judge(crossing_bytes, [
         Case(says, {"N": N, "C": C, "side": side}, 2 * N * C * side**2, 0)
         for says, N, C, side in (("a small one", 3, 4, 5), ("conv3, one picture", 1, 256, 13),
@@ -47,7 +48,10 @@ INPUT_MISTAKES = {
 
 
 def check_own_input_gradient(own_input_gradient):
-    """own_input_gradient(w, dy, received) -> dx of the first half of the inputs, (IN / 2,)."""
+    """Check own_input_gradient(w, dy, received).
+
+    It returns dx of the first half of the inputs, (IN / 2,).
+    """
     def case(says, OUT, IN):
         rng = np.random.default_rng(OUT)
         given = {"w": rng.integers(-3, 4, (OUT // 2, IN)).astype(float),
@@ -70,7 +74,10 @@ RING_MISTAKES = {
 
 
 def check_ring_bytes(ring_bytes):
-    """ring_bytes(n, P) -> bytes that each rank sends in an all-reduce of n numbers, an int."""
+    """Check ring_bytes(n, P).
+
+    It returns how many bytes each rank sends in an all-reduce of n numbers, an int.
+    """
     return judge(ring_bytes, [
         Case(says, {"n": n, "P": P}, 8 * (P - 1) * (n // P), 0)
         for says, n, P in (("two ranks", 6, 2), ("four ranks", 400, 4),
@@ -103,7 +110,10 @@ TREE_MISTAKES = {
 
 
 def check_tree_sum(tree_sum):
-    """tree_sum(gradients) -> the sum of (S, n) in the order of a binary tree, (n,)."""
+    """Check tree_sum(gradients).
+
+    It returns the sum of gradients (S, n) in the order of a binary tree, (n,).
+    """
     def case(says, *columns):
         gradients = np.array(columns, np.float32).T.copy()
         return Case(says, {"gradients": gradients}, _tree(gradients), 0)  # to the last bit

@@ -372,7 +372,7 @@ def _says(layer, shape):
     if isinstance(layer, layers.Linear):
         return f"{layer.OUT:,} units, each of {shape[0]:,} inputs"
     if isinstance(layer, layers.Dropout):
-        return f"each unit is kept with probability {layer.keep_probability:g}"
+        return f"each unit is kept with probability {layer.keep:g}"
     if isinstance(layer, layers.ReLU):
         return "max(0, x)"
     return "maps become units" if isinstance(layer, layers.Flatten) else type(layer).__name__

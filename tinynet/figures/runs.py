@@ -87,9 +87,7 @@ def draw_guesses(path, pictures, probs, class_names, titles, labels=None, column
 
 
 def _draw_bars(axes, own, class_names, label):
-    """Draw the five largest of the probabilities (classes,) as bars with names, the largest on
-    top.
-    """
+    """Draw the five largest of the probabilities (classes,) as bars with names, sorted."""
     best = np.argsort(-own, kind="stable")[:5]
     axes.barh(range(len(best)), own[best], height=0.86,
               color=[RIGHT if k == label else OTHER for k in best])

@@ -9,8 +9,9 @@ SECTOR = 8  # numbers of float32 in a sector of 32 bytes
 
 
 def draw_threads(n, block, path=None):
-    """Draw the threads of enough blocks for n numbers: a row for each block, grey where a thread
-    has no number.
+    """Draw the threads of enough blocks for n numbers: a row for each block.
+
+    A thread that has no number is grey.
     """
     blocks = -(-n // block)
     figure = Drawing(figsize=(0.5 * block + 1.2, 0.55 * blocks + 0.5), layout="constrained")
@@ -54,8 +55,9 @@ def draw_access(patterns, path=None):
 
 
 def draw_reduction(values, path=None):
-    """Draw the sum of a power of two of values in a tree: a row for each step, a barrier between
-    rows.
+    """Draw the sum of a power of two of values in a tree: a row for each step.
+
+    Between two rows is a barrier.
     """
     values, row = np.array(values, float), 0
     n = len(values)

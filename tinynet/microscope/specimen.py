@@ -271,7 +271,7 @@ def facts(layer):
     """Return the numbers that say what a layer does: {"size": [3, 3], "stride": [2, 2], ...}."""
     found = {name: getattr(layer, name) for name in FACTS if hasattr(layer, name)}
     if isinstance(layer, layers.Dropout):
-        found["keep"] = layer.keep_probability
+        found["keep"] = layer.keep
     return {name: list(value) if isinstance(value, tuple) else value
             for name, value in found.items()}
 
@@ -305,7 +305,7 @@ def _computed_again(step, label, training):
     layer.ops = ops
     try:
         if isinstance(layer, layers.Dropout):
-            mask = step.saved[0] if training else 1.0 if layer.inverted else layer.keep_probability
+            mask = step.saved[0] if training else 1.0 if layer.inverted else layer.keep
             right = {"y": ops.dropout_forward(step.x, mask)}
             layer._saved = step.saved
         else:

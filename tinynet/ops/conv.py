@@ -108,14 +108,14 @@ def col2im(cols, in_shape, kh, kw, stride, pad, ceil=False):
 
 
 def _padded_shape(in_shape, kh, kw, OH, OW, stride, pad):
-    """The shape of x with its padding, and with what the last window reads past the end."""
+    """Return the shape of x with its padding, and with what the last window reads past the end."""
     N, C, H, W = in_shape
     (SH, SW), (PH, PW) = pair(stride), pair(pad)
     return N, C, max(H + 2 * PH, (OH - 1) * SH + kh), max(W + 2 * PW, (OW - 1) * SW + kw)
 
 
 def _pieces(x, w, positions, groups):
-    """Slices of the batch, of at least one image, whose columns take at most COLUMN_BYTES."""
+    """Cut the batch into slices of at least one image, whose columns take at most COLUMN_BYTES."""
     N, (_, CG, KH, KW) = x.shape[0], w.shape
     column_bytes = CG * groups * KH * KW * positions * x.dtype.itemsize   # of one image
     M = max(1, COLUMN_BYTES // max(1, column_bytes))

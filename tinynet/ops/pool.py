@@ -122,7 +122,7 @@ def argmax_dtype(size):
 
 
 def _positions(y_shape, size, stride):
-    """For each position in the window, in row-major order, the slice of all windows' pixels."""
+    """Yield, for each position in the window, the slice of that pixel of all windows."""
     OH, OW = y_shape[2:]
     (KH, KW), (SH, SW) = pair(size), pair(stride)
     for i in range(KH):
@@ -131,7 +131,7 @@ def _positions(y_shape, size, stride):
 
 
 def _padded(x, value, y_shape, size, stride, pad):
-    """x, with `value` around it where windows reach past its edges; x itself where none does."""
+    """Return x with `value` around it where windows reach past its edges, or x itself."""
     padded_shape = _padded_shape(x.shape, y_shape, size, stride, pad)
     if padded_shape == x.shape:
         return x
@@ -141,13 +141,13 @@ def _padded(x, value, y_shape, size, stride, pad):
 
 
 def _padded_shape(x_shape, y_shape, size, stride, pad):
-    """The shape of x with its padding, and with what the last window reads past the end."""
+    """Return the shape of x with its padding, and with what the last window reads past the end."""
     (N, C, H, W), (OH, OW) = x_shape, y_shape[2:]
     (KH, KW), (SH, SW), (PH, PW) = pair(size), pair(stride), pair(pad)
     return N, C, max(H + 2 * PH, (OH - 1) * SH + KH), max(W + 2 * PW, (OW - 1) * SW + KW)
 
 
 def _inside(x_shape, pad):
-    """The slice of a padded array that holds x."""
+    """Return the slice of a padded array that holds x."""
     (H, W), (PH, PW) = x_shape[2:], pair(pad)
     return slice(None), slice(None), slice(PH, PH + H), slice(PW, PW + W)

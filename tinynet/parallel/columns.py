@@ -128,7 +128,7 @@ class HalfDropout(Dropout):
     """Dropout whose masks are this rank's halves of the masks that one process draws."""
 
     def __init__(self, layer, C, communicator):
-        super().__init__(layer.name, layer.keep_probability, layer.inverted)
+        super().__init__(layer.name, layer.keep, layer.inverted)
         self.rng, self.C, self.own = layer.rng, C, halves(C, communicator.rank)[0]
 
     def draw_mask(self, shape, dtype):

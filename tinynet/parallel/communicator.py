@@ -49,7 +49,8 @@ class Communicator:
     def exchange(self, partner, send, receive, label):
         """Send an array to another rank, and receive one from it at the same time.
 
-        Args     send, receive: contiguous arrays, receive is overwritten; None: only the other way
+        Args     send, receive: contiguous arrays; receive is overwritten. None: nothing goes that
+                 way
         """
         self._exchange(partner, send, receive)
         for counter, array in ((self.sent, send), (self.received, receive)):
@@ -139,7 +140,7 @@ class Communicator:
     def broadcast(self, x, label):
         """Overwrite x, on every rank, with that of rank 0.
 
-        Those that have it pass it on: to distance 1, then 2, 4, ...
+        Every rank that has it passes it on: to distance 1, then 2, 4, ...
         """
         distance = 1
         while distance < self.size:
@@ -150,9 +151,7 @@ class Communicator:
             distance *= 2
 
     def _halves(self, flat):
-        """Yield (partner, the half that stays with this rank, the partner's half), again and
-        again.
-        """
+        """Yield, for each halving, (partner, the half that stays here, the partner's half)."""
         distance = 1
         while distance < self.size:
             halves = flat[:flat.size // 2], flat[flat.size // 2:]

@@ -1,8 +1,8 @@
 """Ranks with a GPU each: what is on a GPU goes to another GPU by NCCL, which CuPy calls.
 
 MPI has started the processes. It hands round the id by which NCCL finds them, and carries whatever
-is on the host. NCCL could add by itself, but in an order of its own; here it only carries, and the
-sums are those of communicator.py.
+is on the host. NCCL could add by itself, but in an order of its own; here it only carries, and
+communicator.py adds.
 """
 
 import platform
@@ -45,8 +45,9 @@ class Nccl(Communicator):
         return self._host._share(data)
 
     def begin_all_reduce(self, x, label):
-        """Begin all_reduce, on a stream of its own; return a function that lets the current stream
-        wait for its end.
+        """Begin all_reduce on a stream of its own.
+
+        Returns  a function that lets the current stream wait for its end
         """
         computed = self._cuda.get_current_stream().record()
         with self._stream:
@@ -57,8 +58,7 @@ class Nccl(Communicator):
 
 
 def choose_device(communicator, wanted, needed_bytes=0):
-    """Choose the device of this rank as backend.choose_device does: of several ranks, each takes
-    a GPU of its own.
+    """Choose the device of this rank. Of several ranks, each takes a GPU of its own.
 
     Args     wanted: "gpu" is the first GPU of a host for its first rank, the second for its second,
              and so on; "auto" likewise, or the CPU for all ranks if one of them would have no GPU

@@ -126,9 +126,7 @@ def require_same(path, kept, wanted):
 
 
 def difference(first, second, where=""):
-    """Return the first entry in which two nested dicts differ, (name, value, other value), or
-    None.
-    """
+    """Return the first difference of two nested dicts, (name, value, other value), or None."""
     for key in [*first, *second]:
         a, b = first.get(key), second.get(key)
         if isinstance(a, dict) and isinstance(b, dict):

@@ -87,8 +87,11 @@ class Log:
 
 
 def read_metrics(folder):
-    """Return the metrics of a run, finished or not: {column: numbers, one a step}, nan where there
-    is no value. Raises RunError.
+    """Return the metrics of a run, finished or not, as {column: numbers, one for each step}.
+
+    A column has nan where there is no value.
+
+    Raises   RunError
     """
     path = os.path.join(folder, "metrics.jsonl")
     try:

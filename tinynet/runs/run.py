@@ -277,7 +277,7 @@ class Run:
         self.lock.release()
 
     def _parts(self):
-        """Everything that changes while the network trains; each part has state() and restore()."""
+        """Return all that changes while the network trains; each part has state() and restore()."""
         return {"network": self.net, "sgd": self.sgd, "schedule": self.schedule,
                 "batches": self.batches, "hint": self.hint, "log": self.log}
 

@@ -37,8 +37,10 @@ class Trained:
         return data.load_picture(file, self.mean.shape[-1], data.any_format())
 
     def prepare(self, pictures, ten_views=False):
-        """Return x (N, 3, s, s), or (N, 10, 3, s, s), for pictures uint8 (N, 3, S, S): the middle
-        of each, or the paper's ten views (4.1), minus the mean image.
+        """Turn pictures uint8 (N, 3, S, S) into the input of the network.
+
+        Returns  x (N, 3, s, s), the middle of each picture minus the mean image; or (N, 10, 3, s,
+                 s), the paper's ten views (4.1)
         """
         size = self.net.in_shape[-1]
         x = data.ten_crops(pictures, size) if ten_views else data.center_crop(pictures, size)

@@ -21,7 +21,7 @@ FUNCTIONS = {  # the function, and its slope, both of x
 
 
 def y(step, index):
-    """The function at x."""
+    """Explain an output: it is the function at x."""
     function, _ = FUNCTIONS[type(step.layer)]
     x, = host(step.x[index])
     y = function(step.layer, x)
@@ -31,7 +31,7 @@ def y(step, index):
 
 
 def dx(step, index):
-    """The gradient from above, times the slope at x."""
+    """Explain a gradient: it is the gradient from above times the slope at x."""
     _, slope = FUNCTIONS[type(step.layer)]
     x, dy = host(step.x[index], step.dy[index])
     steep = slope(step.layer, x)
@@ -44,6 +44,6 @@ def dx(step, index):
 
 
 def _around(x):
-    """Where to draw the curve: from -3 to 3, or as far as x is."""
+    """Return where to draw the curve: from -3 to 3, or farther if x lies outside."""
     reach = max(3.0, 1.2 * abs(float(x)))
     return np.linspace(-reach, reach, 201)

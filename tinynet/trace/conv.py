@@ -9,7 +9,7 @@ from tinynet.trace.explanation import added_up, explanation, host, pick, span, w
 
 
 def y(step, index):
-    """An activation: one window, all its channels, one kernel."""
+    """Explain an activation: it comes from one window, all its channels, and one kernel."""
     n, o, i, j = index
     layer, (image,) = step.layer, host(step.x[n])
     w, b = host(*(layer.params[key][o] for key in "wb"))
@@ -35,7 +35,7 @@ def y(step, index):
 
 
 def dw(step, index):
-    """A weight is multiplied by one pixel in every window."""
+    """Explain the gradient of a weight, which is multiplied by one pixel in every window."""
     o, c, u, v = index
     layer = step.layer
     CG = layer.params["w"].shape[1]
@@ -57,7 +57,7 @@ def dw(step, index):
 
 
 def db(step, index):
-    """A bias is added to a whole map."""
+    """Explain the gradient of a bias, which is added to a whole map."""
     o, = index
     dy, = host(step.dy[:, o])
     n, down, across = np.ix_(*map(np.arange, dy.shape))
@@ -67,7 +67,7 @@ def db(step, index):
 
 
 def dx(step, index):
-    """A pixel is seen by some windows, each with all kernels of its group."""
+    """Explain the gradient of a pixel, which some windows see, with all kernels of its group."""
     n, channel, row, column = index
     layer, w, dy = step.layer, step.layer.params["w"], step.dy[n]
     K, CG, KH, KW = w.shape

@@ -4,12 +4,12 @@ from tinynet.trace.explanation import explanation, host
 
 
 def y(step, index):
-    """In training a unit is kept or dropped; in evaluation it is multiplied by a constant."""
+    """Explain an output: training keeps or drops a unit, evaluation multiplies it by keep."""
     return _multiplied(step, index, "x", "y", step.x)
 
 
 def dx(step, index):
-    """The gradient is multiplied by the mask that the unit was multiplied by."""
+    """Explain a gradient: it is multiplied by the mask that the unit was multiplied by."""
     return _multiplied(step, index, "dy", "dx", step.dy)
 
 
@@ -20,7 +20,7 @@ def _multiplied(step, index, name, into, source):
         what, number = "mask", float(step.saved[0][index])
         where = f"the unit {'is kept' if number else 'is dropped'}, its mask is {number:g}"
     else:
-        what, number = "factor", 1.0 if layer.inverted else layer.keep_probability
+        what, number = "factor", 1.0 if layer.inverted else layer.keep
         where = ("evaluation: inverted dropout changes nothing" if layer.inverted else
                  f"evaluation: every unit is used, times keep = {number:g}")
     return explanation(where, (), (), {name: value, what: number, "product": value * number},

@@ -61,12 +61,12 @@ class Explanation:
 
     @property
     def last(self):
-        """The terms that are put together, without what they were made of."""
+        """Return the terms that are put together, without what they were made of."""
         return list(self.terms.values())[-1]
 
     @property
     def agrees(self):
-        """Whether the value is the layer's own number, to within the tolerance."""
+        """Return whether the value is the layer's own number, to within the tolerance."""
         both_nan = np.isnan([self.value, self.actual]).all()
         return bool(abs(self.value - self.actual) <= self.tolerance or both_nan)
 

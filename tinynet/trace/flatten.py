@@ -6,12 +6,12 @@ from tinynet.trace.explanation import explanation, host
 
 
 def y(step, index):
-    """Which pixel became this unit."""
+    """Explain an output: say which pixel became this unit."""
     return _moved(step, index, "x", "y", step.x, step.y)
 
 
 def dx(step, index):
-    """Which unit this pixel became."""
+    """Explain a gradient: say which unit this pixel became."""
     return _moved(step, index, "dy", "dx", step.dy, step.x)
 
 

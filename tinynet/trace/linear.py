@@ -6,7 +6,7 @@ from tinynet.trace.explanation import added_up, explanation, host
 
 
 def y(step, index):
-    """An output unit weighs every input unit."""
+    """Explain an output unit, which weighs every input unit."""
     n, out = index
     x, w, b = host(step.x[n], step.layer.params["w"][out], step.layer.params["b"][out])
     inputs = np.arange(x.size)
@@ -20,7 +20,7 @@ def y(step, index):
 
 
 def dx(step, index):
-    """An input unit is heard by every output unit."""
+    """Explain the gradient of an input unit, which every output unit uses."""
     n, unit = index
     dy, w = host(step.dy[n], step.layer.params["w"][:, unit])
     units = np.arange(dy.size)
@@ -30,7 +30,7 @@ def dx(step, index):
 
 
 def dw(step, index):
-    """A weight meets one input of each picture."""
+    """Explain the gradient of a weight, which meets one input of each picture."""
     out, unit = index
     dy, x = host(step.dy[:, out], step.x[:, unit])
     images = np.arange(dy.size)
@@ -41,7 +41,7 @@ def dw(step, index):
 
 
 def db(step, index):
-    """A bias is added once for each picture."""
+    """Explain the gradient of a bias, which is added once for each picture."""
     out, = index
     dy, = host(step.dy[:, out])
     return explanation(f"b[{out}] was added once for each picture", ("image",), (0,), {"dy": dy},

@@ -7,7 +7,7 @@ from tinynet.trace.explanation import explanation, host
 
 
 def _window(layer, shape, index):
-    """What normalises x[index]: an index with slices, the sliced axes, their starts."""
+    """Return what normalises x[index]: an index with slices, the sliced axes, their starts."""
     n, c, h, w = index
     half = layer.n // 2
     if isinstance(layer, layers.LRNWithin):
@@ -20,7 +20,7 @@ def _window(layer, shape, index):
 
 
 def _grid(index, start, shape):
-    """The index arrays of a block of shape from start on, at the axes of a window."""
+    """Return index arrays, for the axes of a window, of a block of this shape from start on."""
     n, c, h, w = index
     places = np.ix_(*(np.arange(first, first + size) for first, size in zip(start, shape)))
     return (n, *places, h, w) if len(shape) == 1 else (n, c, *places)
@@ -32,7 +32,7 @@ def _scale(layer, x, index):
 
 
 def y(step, index):
-    """An activation, divided by a power of a sum: k plus alpha times the energy around it."""
+    """Explain an activation: it is divided by a power of k + alpha times the energy around it."""
     layer = step.layer
     window, axes, start = _window(layer, step.x.shape, index)
     x, around = host(step.x[index], step.x[window])
@@ -50,7 +50,7 @@ def y(step, index):
 
 
 def dx(step, index):
-    """What x did to its own y, minus what it did to the y of its neighbours."""
+    """Explain a gradient: the effect of x on its own y minus that on the y of its neighbours."""
     layer, x = step.layer, step.x
     window, axes, start = _window(layer, x.shape, index)
     own_x, own_dy, values, above = host(x[index], step.dy[index], x[window], step.dy[window])

@@ -7,7 +7,7 @@ from tinynet.trace.explanation import added_up, explanation, host, span, windows
 
 
 def _window(layer, x, i, j):
-    """The part of window (i, j) that lies inside the map x (H, W), and its first row and column."""
+    """Return the part of window (i, j) inside the map x (H, W), and its first row and column."""
     (KH, KW), (SH, SW), (PH, PW) = layer.size, layer.stride, layer.pad
     top, left = i * SH - PH, j * SW - PW
     seen = x[max(0, top):top + KH, max(0, left):left + KW]
@@ -15,13 +15,13 @@ def _window(layer, x, i, j):
 
 
 def _winner(window):
-    """The number of the largest pixel: the first of equal ones; of several NaNs the last."""
+    """Return the number of the largest pixel: the first of equal ones; of several NaNs the last."""
     nans = np.flatnonzero(np.isnan(window))
     return nans[-1] if nans.size else np.argmax(window)
 
 
 def y(step, index):
-    """The largest number of one window, or its mean."""
+    """Explain an output: it is the largest number of one window, or its mean."""
     n, c, i, j = index
     x, top, left = _window(step.layer, host(step.x[n, c])[0], i, j)
     start = top, left
@@ -43,7 +43,7 @@ def y(step, index):
 
 
 def dx(step, index):
-    """The gradients of the windows that this pixel won, or its share of all that contain it."""
+    """Explain a gradient: a pixel gets those of the windows that it won, or a share of each."""
     n, c, row, column = index
     layer, (x, dy) = step.layer, host(step.x[n, c], step.dy[n, c])
     rows = windows_with(row + layer.pad[0], layer.size[0], layer.stride[0], dy.shape[0])

@@ -11,7 +11,7 @@ def _softmax(logits):
 
 
 def y(step, index):
-    """The mean of -log of the probabilities of the right classes."""
+    """Explain the loss: it is the mean of -log of the probabilities of the right classes."""
     logits, = host(step.x)
     labels, = step.saved
     right = np.array([_softmax(row)[1][label] for row, label in zip(logits, labels)])
@@ -24,7 +24,7 @@ def y(step, index):
 
 
 def probs(step, index):
-    """A share of the sum of all exponentials."""
+    """Explain a probability: it is a share of the sum of all exponentials."""
     n, c = index
     logits, = host(step.x[n])
     exps, probs = _softmax(logits)
@@ -37,7 +37,7 @@ def probs(step, index):
 
 
 def dx(step, index):
-    """The probability minus the truth, divided by the size of the batch."""
+    """Explain a gradient: it is the probability minus the truth, divided by the batch size."""
     n, c = index
     logits, = host(step.x[n])
     N, label = len(step.x), int(step.saved[0][n])

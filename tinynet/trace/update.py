@@ -14,7 +14,7 @@ def parameter(step, index):
 
 
 def explain(trace, step, key, index):
-    """Momentum, decay and gradient make a velocity, which is added to the parameter.
+    """Explain an update: momentum, decay and gradient make a velocity, which is added.
 
     Returns  the Explanation, and the number that the layer's own sgd_step computes. Nothing is
              updated

@@ -26,7 +26,7 @@ class Use:
         return np.broadcast(*self.indices).size if self.indices else 1
 
     def __iter__(self):
-        """Each index, a tuple of whole numbers, in reading order."""
+        """Yield each index, a tuple of whole numbers, in reading order."""
         if not self.indices:
             return iter([()])
         flat = [a.ravel() for a in np.broadcast_arrays(*self.indices)]
@@ -55,7 +55,7 @@ def _of_activation(trace, step, index, of, kinds):
 
 
 def users(step, index, of, kinds):
-    """The activations of step that are computed from x[index], w[index] or b[index]."""
+    """Return the activations of step that are computed from x[index], w[index] or b[index]."""
     if step.name == "loss":
         return Use("loss", "probs", (np.array(index[0]), np.arange(step.x.shape[1])))
     asked = dataclasses.replace(step, dy=np.broadcast_to(np.float64(0), step.y.shape))
@@ -64,7 +64,7 @@ def users(step, index, of, kinds):
 
 
 def _of_gradient(trace, step, index, kinds):
-    """dx is the dy of the layer below: its dx where the window of y lies, its dw and db."""
+    """Return what uses dx, which is the dy of the layer below: its dx, its dw and its db."""
     position = trace.names.index(step.name)
     if not position:
         return []
@@ -80,7 +80,7 @@ def _of_gradient(trace, step, index, kinds):
 
 
 def _inside(indices, size):
-    """The indices from 0 to size, along the axis that they had: the padding has no gradient."""
+    """Return the indices from 0 to size, along their axis: the padding has no gradient."""
     if not indices.ndim:
         return indices
     axis = next((axis for axis, count in enumerate(indices.shape) if count > 1), 0)

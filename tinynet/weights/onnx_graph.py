@@ -96,10 +96,10 @@ class _Graph:
             case LRNWithin():
                 self.add_lrn_within(layer)
             case Dropout() if layer.inverted:
-                ratio = self.constant(f"{layer.name}.ratio", np.float32(1 - layer.keep_probability))
+                ratio = self.constant(f"{layer.name}.ratio", np.float32(1 - layer.keep))
                 self.add("Dropout", ratio, outputs=outputs)
             case Dropout():
-                keep = self.constant(f"{layer.name}.keep", np.float32(layer.keep_probability))
+                keep = self.constant(f"{layer.name}.keep", np.float32(layer.keep))
                 self.add("Mul", keep, outputs=outputs)
             case LeakyReLU():
                 self.add("LeakyRelu", outputs=outputs, alpha=layer.slope)
