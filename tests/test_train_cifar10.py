@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import runpy
 import subprocess
 import sys
 import time
@@ -14,7 +16,7 @@ from training import train_step
 
 import tinynet
 from tinynet import data
-from tinynet.runs import checkpoints
+from tinynet.runs import checkpoints, setup
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +100,24 @@ def test_data_that_are_not_there_get_a_line(base):
     code, _, err = run("--data", "nowhere", "--out", "none", cwd=base)
     assert code == 2 and "nowhere" in err and err.count("\n") == 1
     assert not (base / "none").exists()
+
+
+def test_the_hint_names_options_that_this_script_has(base, monkeypatch):
+    given = []
+
+    class Stopped(Exception):
+        pass
+
+    def open_run(*arguments):
+        given.extend(arguments)
+        raise Stopped
+
+    monkeypatch.chdir(base)
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    monkeypatch.setattr(setup, "open_run", open_run)
+    monkeypatch.setattr(sys, "argv", ["train_cifar10.py", "--out", "never", *OPTIONS])
+    with pytest.raises(Stopped):
+        runpy.run_path(str(ROOT / "examples" / "train_cifar10.py"))["main"]()
+    ours = setup.parser("", data="", epochs=1, batch_size=1, lr=1, out="").format_help()
+    named = re.findall(r"--[a-z-]+", given[-1].remedy)
+    assert named and all(f"{option} " in ours for option in named), named
