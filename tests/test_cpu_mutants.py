@@ -14,14 +14,15 @@ from tinynet import cpu, ops
 
 FILES = {**OPS_IN, "winograd": ("conv2d",)}
 MUTANTS = [  # (file, name, (function, old text, new text))
-    ("conv", "columns of the wrong phase", ("columns", "[:, :, p::SW]", "[:, :, ::SW]")),
-    ("conv", "no ones for the bias", ("columns", "cols[-1] = 1", "cols[-1] = 0")),
+    ("conv", "columns of the wrong phase", ("columns", "[:, :, :, p::SW]", "[:, :, :, ::SW]")),
+    ("conv", "no ones for the bias", ("columns", "cols[:, -1] = 1", "cols[:, -1] = 0")),
     ("conv", "the first kernels' bias for all", ("conv2d_forward", "bias[group, some]",
                                                  "bias[group, :some.stop - some.start]")),
     ("conv", "padding not cleared", ("_phases", "phases[...] = 0", "phases[...] = 1")),
     ("conv", "rows of a band from the first", ("columns", "_phase_by_phase(x, phases, rows.start,",
                                                "_phase_by_phase(x, phases, 0,")),
     ("conv", "dw of the last band", ("_kernels_gradient", "total[group] += product", "total[group] = product")),
+    ("conv", "dw of the last image", ("_kernels_gradient", "in products:", "in products[-1:]:")),
     ("conv", "= for += where windows overlap", ("_input_gradient", "pixels += row", "pixels[...] = row")),
     ("conv", "dx of the first group for all", ("_input_gradient", "matmul(kernels[group].T", "matmul(kernels[0].T")),
     ("winograd", "tiles beside their places", ("_padded", "PH:PH + H, PW:PW + W", "PH:PH + H, :W")),

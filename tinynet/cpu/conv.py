@@ -1,12 +1,12 @@
 """Convolution on CPU cores: the columns of `ops`, but only as many at a time as a cache holds.
 
     N images  C channels  H W  |  K kernels  KH KW  |  OH OW output  |  G groups
-    R output rows of a band
+    M images and R output rows of a band
 
 Why it is faster than `ops/conv.py`:
-- The columns of one group of one image are cut into bands of output rows. Each core works on a band
-  of its own, with a matrix product of its own, and writes every band to the same memory, which
-  stays in its cache.
+- The columns of one group of one image are cut into bands of output rows; small images are put
+  together, some to a band. Each core works on a band of its own, with matrix products of its own,
+  and writes every band to the same memory, which stays in its cache.
 - In backward the bias is treated as one more weight, for a pixel that is always 1: the columns get
   a last row of ones. So the gradient of the bias is the last column of the kernels' gradient, and
   takes no operation of its own.
@@ -18,12 +18,14 @@ Why it is faster than `ops/conv.py`:
   quarter of the multiplications.
 """
 
+import math
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tinynet.cpu import winograd
 from tinynet.cpu.memory import empty, scratch
-from tinynet.cpu.parallel import chunks, for_each, shares, sum_in_order
+from tinynet.cpu.parallel import MOST_SHARES, chunks, for_each, shares, sum_in_order
 from tinynet.ops.conv import col2im, im2col
 from tinynet.shapes import ceil_div, conv2d_shape, pair, require_shape
 
@@ -49,11 +51,11 @@ def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
     y_groups = y.reshape(N, groups, K // groups, OH * OW)
 
     def work(piece):
-        (image, group, rows), some = piece
-        cols = columns(_group(x[image], group, groups), w.shape[2:], rows, OW, stride, pad)
+        (images, group, rows), some = piece
+        cols = columns(_group(x[images], group, groups), w.shape[2:], rows, OW, stride, pad)
         positions = slice(rows.start * OW, rows.stop * OW)
-        product = y_groups[image, group, some, positions]                 # (some of K/G, R*OW)
-        np.matmul(kernels[group, some], cols[:-1], out=product)
+        product = y_groups[images, group, some, positions]                # (M, some of K/G, R*OW)
+        np.matmul(kernels[group, some], cols[:, :-1], out=product)
         product += bias[group, some]
 
     pieces = _pieces(x, w, y_shape, groups)
@@ -88,12 +90,13 @@ def _kernels_gradient(dy, x, w, stride, pad, groups):
 
     def work(share):
         total = np.zeros((groups, K // groups, w[0].size + 1), x.dtype)
-        product = scratch("product", total.shape[1:], x.dtype)
-        for image, group, rows in pieces[share]:
-            cols = columns(_group(x[image], group, groups), w.shape[2:], rows, OW, stride, pad)
+        for images, group, rows in pieces[share]:
+            cols = columns(_group(x[images], group, groups), w.shape[2:], rows, OW, stride, pad)
             positions = slice(rows.start * OW, rows.stop * OW)
-            np.matmul(dy_groups[image, group][:, positions], cols.T, out=product)
-            total[group] += product                                       # (K/G, C/G*KH*KW + 1)
+            products = scratch("products", (len(cols), *total.shape[1:]), x.dtype)
+            np.matmul(dy_groups[images, group][..., positions], cols.swapaxes(1, 2), out=products)
+            for product in products:
+                total[group] += product                                   # (K/G, C/G*KH*KW + 1)
         return [total]
 
     total = sum_in_order(work, shares(len(pieces)))[0].reshape(K, -1)     # (K, C/G*KH*KW + 1)
@@ -113,52 +116,53 @@ def _input_gradient(dy, x, w, stride, pad, groups):
     bands = _bands(x, w, dy.shape)
 
     def work(piece):
-        image, group = piece
-        phases = _phases(CG, x.shape[3], (KH, KW), OH, OW, stride, pad, x.dtype)
+        images, group = piece
+        dx_group = _group(dx[images], group, groups)                      # (M, C/G, H, W)
+        phases = _phases(dx_group.shape, (KH, KW), OH, OW, stride, pad, x.dtype)
         for rows in bands:
             positions = slice(rows.start * OW, rows.stop * OW)
-            dcols = scratch("columns", (CG * KH * KW, positions.stop - positions.start), x.dtype)
-            dproduct = dy_groups[image, group][:, positions]              # (K/G, R*OW)
-            np.matmul(kernels[group].T, dproduct, out=dcols)              # (C/G*KH*KW, R*OW)
+            dproduct = dy_groups[images, group][..., positions]           # (M, K/G, R*OW)
+            dcols = scratch("columns", (len(dproduct), CG * KH * KW, dproduct.shape[2]), x.dtype)
+            np.matmul(kernels[group].T, dproduct, out=dcols)              # (M, C/G*KH*KW, R*OW)
             for pixels, row in _window_pixels(phases, dcols, (KH, KW), rows, OW, stride):
                 pixels += row
-        dx_group = _group(dx[image], group, groups)
         dx_group[...] = 0  # for pixels that are in no window
         for pixels, sorted_pixels in _phase_by_phase(dx_group, phases, 0, stride, pad):
             pixels[...] = sorted_pixels
 
-    for_each(work, [(image, group) for image in range(N) for group in range(groups)])
+    for_each(work, [(images, group) for images in _blocks(x, w, dy.shape)
+                    for group in range(groups)])
     return dx
 
 
 def columns(x, kernel, rows, OW, stride, pad):
-    """Copy the windows of some output rows of one image into columns, in scratch memory.
+    """Copy the windows of some output rows of M images into columns, in scratch memory.
 
-    Args     x (C, H, W); kernel (KH, KW); rows: slice of the output rows
-    Returns  (C*KH*KW + 1, R*OW): the columns of im2col, and a last row of ones for the bias
+    Args     x (M, C, H, W); kernel (KH, KW); rows: slice of the output rows
+    Returns  (M, C*KH*KW + 1, R*OW): the columns of im2col, and a last row of ones for the bias
     """
-    (KH, KW), (SH, SW), C, R = kernel, pair(stride), x.shape[0], rows.stop - rows.start
-    phases = _phases(C, x.shape[2], kernel, R, OW, stride, pad, x.dtype)
+    (M, C), (KH, KW), (SH, SW), R = x.shape[:2], kernel, pair(stride), rows.stop - rows.start
+    phases = _phases(x.shape, kernel, R, OW, stride, pad, x.dtype)
     for pixels, sorted_pixels in _phase_by_phase(x, phases, rows.start, stride, pad):
         sorted_pixels[...] = pixels
-    cols = scratch("columns", (C * KH * KW + 1, R * OW), x.dtype)
+    cols = scratch("columns", (M, C * KH * KW + 1, R * OW), x.dtype)
     # A view of all windows: with it, conv1 takes 4 copies instead of 121.
-    windows = sliding_window_view(phases, (KH, ceil_div(KW, SW)), axis=(1, 3))[:, ::SH, :, :OW]
+    windows = sliding_window_view(phases, (KH, ceil_div(KW, SW)), axis=(2, 4))[:, :, ::SH, :, :OW]
     for p in range(min(SW, KW)):
-        row = cols[:-1].reshape(C, KH, KW, R, OW)[:, :, p::SW]
-        row[...] = windows[:, :, p, :, :, :row.shape[2]].transpose(0, 3, 4, 1, 2)
-    cols[-1] = 1
+        row = cols[:, :-1].reshape(M, C, KH, KW, R, OW)[:, :, :, p::SW]
+        row[...] = windows[:, :, :, p, :, :, :row.shape[3]].transpose(0, 1, 4, 5, 2, 3)
+    cols[:, -1] = 1
     return cols
 
 
-def _phases(C, W, kernel, R, OW, stride, pad, dtype):
+def _phases(x_shape, kernel, R, OW, stride, pad, dtype):
     """Return zeros for all pixels and padding that R rows of windows cover, in scratch memory.
 
-    The shape is (C, rows, SW, width): pixel column SW*q + p is at [:, :, p, q].
+    The shape is (M, C, rows, SW, width): pixel column SW*q + p is at [..., p, q].
     """
-    (KH, KW), (SH, SW) = kernel, pair(stride)
+    (M, C, _, W), (KH, KW), (SH, SW) = x_shape, kernel, pair(stride)
     width = max(W + 2 * pair(pad)[1], (OW - 1) * SW + KW)
-    phases = scratch("phases", (C, (R - 1) * SH + KH, SW, ceil_div(width, SW)), dtype)
+    phases = scratch("phases", (M, C, (R - 1) * SH + KH, SW, ceil_div(width, SW)), dtype)
     phases[...] = 0
     return phases
 
@@ -168,45 +172,51 @@ def _phase_by_phase(x, phases, first, stride, pad):
 
     They are the pixels that the windows cover which begin at output row `first`.
     """
-    (SH, SW), (PH, PW), (H, W) = pair(stride), pair(pad), x.shape[1:]
+    (SH, SW), (PH, PW), (H, W) = pair(stride), pair(pad), x.shape[2:]
     skipped = first * SH - PH  # rows of x above the phases; if negative, rows of padding in them
     top = max(0, -skipped)
-    bottom = max(top, min(phases.shape[1], H - skipped))
+    bottom = max(top, min(phases.shape[2], H - skipped))
     for p in range(SW):
         left, right = max(0, ceil_div(PW - p, SW)), ceil_div(PW + W - p, SW)
-        yield (x[:, skipped + top:skipped + bottom, left * SW + p - PW:W:SW],
-               phases[:, top:bottom, p, left:right])
+        yield (x[:, :, skipped + top:skipped + bottom, left * SW + p - PW:W:SW],
+               phases[:, :, top:bottom, p, left:right])
 
 
 def _window_pixels(phases, cols, kernel, rows, OW, stride):
     """Yield, for each pixel (i, j) of a window, its places in phases and its rows of the columns.
 
-    Both are views of shape (C, R, OW): pixel (i, j) of every window in these output rows.
+    Both are views of shape (M, C, R, OW): pixel (i, j) of every window in these output rows.
     """
-    (KH, KW), (SH, SW) = kernel, pair(stride)
-    cols = cols.reshape(phases.shape[0], KH, KW, -1, OW)                  # (C, KH, KW, R, OW)
+    (M, C), (KH, KW), (SH, SW) = phases.shape[:2], kernel, pair(stride)
+    cols = cols.reshape(M, C, KH, KW, -1, OW)                             # (M, C, KH, KW, R, OW)
     for i in range(KH):
         for j in range(KW):
             seen = slice(i + SH * rows.start, i + SH * rows.stop, SH)
-            yield phases[:, seen, j % SW, j // SW:j // SW + OW], cols[:, i, j]
+            yield phases[:, :, seen, j % SW, j // SW:j // SW + OW], cols[:, :, i, j]
 
 
 def _pieces(x, w, y_shape, groups):
-    """Return (image, group, output rows) of every band."""
+    """Return (images, group, output rows) of every band."""
     bands = _bands(x, w, y_shape)
-    return [(image, group, rows)
-            for image in range(len(x)) for group in range(groups) for rows in bands]
+    return [(images, group, rows) for images in _blocks(x, w, y_shape)
+            for group in range(groups) for rows in bands]
+
+
+def _blocks(x, w, y_shape):
+    """Cut the images into blocks: at least one for each share, and at most one band of columns."""
+    bytes_each = w[0].size * math.prod(y_shape[2:]) * x.dtype.itemsize
+    return shares(len(x), max(MOST_SHARES, len(chunks(len(x), bytes_each, BAND_BYTES))))
 
 
 def _bands(x, w, y_shape):
-    """Cut the output rows into bands of at most BAND_BYTES of columns, but of at least one row.
+    """Cut the output rows of an image into bands of at most BAND_BYTES, but of at least one row.
 
-    Each band holds columns of one image and one group.
+    Each band holds columns of one group.
     """
     return chunks(y_shape[2], w[0].size * y_shape[3] * x.dtype.itemsize, BAND_BYTES)
 
 
-def _group(image, group, groups):
-    """Return the channels of one group of an image (C, H, W), a view."""
-    CG = image.shape[0] // groups
-    return image[group * CG:(group + 1) * CG]
+def _group(images, group, groups):
+    """Return the channels of one group of images (M, C, H, W), a view."""
+    CG = images.shape[1] // groups
+    return images[:, group * CG:(group + 1) * CG]
