@@ -188,7 +188,7 @@ def _window_pixels(phases, cols, kernel, rows, OW, stride):
     Both are views of shape (M, C, R, OW): pixel (i, j) of every window in these output rows.
     """
     (M, C), (KH, KW), (SH, SW) = phases.shape[:2], kernel, pair(stride)
-    cols = cols.reshape(M, C, KH, KW, -1, OW)                             # (M, C, KH, KW, R, OW)
+    cols = cols.reshape(M, C, KH, KW, rows.stop - rows.start, OW)
     for i in range(KH):
         for j in range(KW):
             seen = slice(i + SH * rows.start, i + SH * rows.stop, SH)

@@ -107,17 +107,17 @@ def scratch(name, shape, dtype):
     A thread has one buffer for each name. The next call with the same name returns the same memory,
     so the array of the call before must no longer be in use.
     """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
     buffers = _scratch.buffers
-    buffer = buffers.get(name)
-    if buffer is None or buffer.nbytes < size:
-        buffer = np.empty(size + 63, np.uint8)
-        start = -buffer.ctypes.data % 64  # the first byte of a cache line
-        buffer = buffer[start:start + size]
-        others = sum(other.nbytes for key, other in list(buffers.items()) if key != name)
-        if others + size <= SCRATCH_BYTES:
-            buffers[name] = buffer
-    return buffer[:size].view(dtype).reshape(shape)
+    with contextlib.suppress(KeyError, TypeError):  # there is no buffer, or it is too small
+        return np.ndarray(shape, dtype, buffers[name])
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    buffer = np.empty(size + 63, np.uint8)
+    start = -buffer.ctypes.data % 64  # the first byte of a cache line
+    buffer = buffer[start:start + size]
+    others = sum(other.nbytes for key, other in list(buffers.items()) if key != name)
+    if others + size <= SCRATCH_BYTES:
+        buffers[name] = buffer
+    return np.ndarray(shape, dtype, buffer)
 
 
 # --------------------------------------------------------------------------------------------- both
