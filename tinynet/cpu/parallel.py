@@ -1,10 +1,12 @@
 """Share the work of an op among the cores, and keep BLAS to one thread per core.
 
-Every op of this rung is cut into pieces whose data fits in the cache of a core; most pieces are one
-image or a few. `for_each` starts one thread per core, and each thread takes piece after piece.
+Every op of this rung is cut into pieces whose data fits in the caches of a core; most pieces are
+one image or a few. `for_each` starts one thread per core, and each thread takes piece after piece.
 Python threads are good enough for this, because NumPy releases the interpreter lock during every
-array operation. Only the steps between two operations, about a microsecond each, exclude each
-other.
+array operation. Only the steps between two operations, a few microseconds each, exclude each other.
+A thread that finds the lock taken sleeps, and to be woken takes tens of microseconds. So pieces are
+large: if an operation took 10 microseconds, two threads would be slower than one; with 100, they
+are nearly twice as fast.
 
 BLAS is the library that computes NumPy's matrix products. It has threads of its own: by default it
 cuts every product into one part per core, and each product waits for its slowest part. One whole
@@ -29,7 +31,7 @@ import threadpoolctl
 from tinynet.shapes import ceil_div
 from tinynet.threads import ThreadCountError, default_thread_count, fork_safe_lock
 
-BLOCK = 1 << 16   # elements of a block: a few blocks of float32 fit in the second-level cache
+BLOCK = 1 << 18   # elements of a block: in float32 a few blocks fit in the caches of a core
 MOST_SHARES = 32  # parts of a sum: more take more memory, fewer leave cores idle on a big machine
 
 

@@ -44,7 +44,8 @@ TILES = {3: 2, 5: 3}   # kernel size: outputs of a tile, down and across
 LEAST_CHANNELS = 32    # of a group, in and out; with fewer, the transforms cost more than they save
 LEAST_IMAGES = 4       # with fewer, transforming the kernels costs more than it saves
 SHARE_IMAGES = 4       # of a share, at least: their dU are summed, then the shares in order
-PIECE_BYTES = 1 << 23  # of B^T d B
+SHARE_BYTES = 1 << 21  # of B^T d B of a share, at least; with less, threads wait for each other
+PIECE_BYTES = 1 << 23  # of B^T d B of a piece, at most
 POINTS = (0, 1, -1, 2, -2, 0.5, -0.5)
 
 
@@ -124,7 +125,8 @@ def backward(dy, x, w, pad, groups, need_dx):
                 dx[images] = seen.transpose(0, 3, 1, 2)                   # (M, C, H, W)
         return [dU, db]
 
-    dU, db = sum_in_order(work, shares(N, min(MOST_SHARES, N // SHARE_IMAGES)))
+    images = max(SHARE_IMAGES, SHARE_BYTES // _bytes_each(x, dy.shape, m, r))
+    dU, db = sum_in_order(work, shares(N, min(MOST_SHARES, N // images)))
     return dx, _kernels_gradient(dU, G, w.shape), db
 
 
@@ -253,7 +255,12 @@ def _by_group(a, groups):
 
 def _pieces(images, x, y_shape, m, r):
     """Cut these images into slices whose B^T d B takes at most PIECE_BYTES, or of one image."""
-    tiles = ceil_div(y_shape[2], m) * ceil_div(y_shape[3], m)
-    bytes_each = (m + r - 1) ** 2 * tiles * max(x.shape[1], y_shape[1]) * x.dtype.itemsize
     return [slice(images.start + piece.start, images.start + piece.stop)
-            for piece in chunks(images.stop - images.start, bytes_each, PIECE_BYTES)]
+            for piece in chunks(images.stop - images.start, _bytes_each(x, y_shape, m, r),
+                                PIECE_BYTES)]
+
+
+def _bytes_each(x, y_shape, m, r):
+    """Return how many bytes B^T d B of an image takes, or the products, if they take more."""
+    tiles = ceil_div(y_shape[2], m) * ceil_div(y_shape[3], m)
+    return (m + r - 1) ** 2 * tiles * max(x.shape[1], y_shape[1]) * x.dtype.itemsize
