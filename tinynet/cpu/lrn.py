@@ -20,7 +20,7 @@ from tinynet.cpu.parallel import chunks, for_each
 from tinynet.ops import lrn as ops
 from tinynet.shapes import lrn_shape, require_shape
 
-PIECE_BYTES = 1 << 21  # of each array of a piece; about five arrays are in use at a time
+PIECE_BYTES = 1 << 20  # of each array of a piece; about five arrays are in use at a time
 
 
 def lrn_forward(x, n, k, alpha, beta, groups=1):
