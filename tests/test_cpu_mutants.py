@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 from shape_table import CASES
-from test_cpu import arrays, everything
+from test_cpu import PIECE_BYTES, arrays, everything
 from test_mutants import OPS_IN, gradient, mutated
 from test_parity import parity_check
 
@@ -71,6 +71,7 @@ MUTANTS = [  # (file, name, (function, old text, new text))
 def mutant_rung(file, edits):
     """cpu with one file edited."""
     module = mutated(file, edits, cpu)
+    module.PIECE_BYTES = PIECE_BYTES.get(file, getattr(module, "PIECE_BYTES", None))
     if file == "winograd":
         conv = mutated("conv", (), cpu)
         conv.winograd, module = module, conv
