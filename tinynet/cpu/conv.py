@@ -25,7 +25,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tinynet.cpu import winograd
 from tinynet.cpu.memory import empty, scratch
-from tinynet.cpu.parallel import MOST_SHARES, chunks, for_each, shares, sum_in_order
+from tinynet.cpu.parallel import chunks, for_each, shares, sum_in_order
 from tinynet.ops.conv import col2im, im2col
 from tinynet.shapes import ceil_div, conv2d_shape, pair, require_shape
 
@@ -79,7 +79,7 @@ def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
 
 
 def _kernels_gradient(dy, x, w, stride, pad, groups):
-    """Return dw and db: dy times the transposed columns, summed over all bands.
+    """Return dw and db: the columns times the transposed dy, summed over all bands.
 
     The bands are cut into shares. Each core adds up the bands of a share, and then the shares are
     added in their order.
@@ -89,18 +89,19 @@ def _kernels_gradient(dy, x, w, stride, pad, groups):
     pieces = _pieces(x, w, dy.shape, groups)
 
     def work(share):
-        total = np.zeros((groups, K // groups, w[0].size + 1), x.dtype)
+        total = np.zeros((groups, w[0].size + 1, K // groups), x.dtype)
         for images, group, rows in pieces[share]:
             cols = columns(_group(x[images], group, groups), w.shape[2:], rows, OW, stride, pad)
             positions = slice(rows.start * OW, rows.stop * OW)
+            dproduct = dy_groups[images, group][..., positions]           # (M, K/G, R*OW)
             products = scratch("products", (len(cols), *total.shape[1:]), x.dtype)
-            np.matmul(dy_groups[images, group][..., positions], cols.swapaxes(1, 2), out=products)
+            np.matmul(cols, dproduct.swapaxes(1, 2), out=products)        # faster than transposed
             for product in products:
-                total[group] += product                                   # (K/G, C/G*KH*KW + 1)
+                total[group] += product                                   # (C/G*KH*KW + 1, K/G)
         return [total]
 
-    total = sum_in_order(work, shares(len(pieces)))[0].reshape(K, -1)     # (K, C/G*KH*KW + 1)
-    return np.ascontiguousarray(total[:, :-1]).reshape(w.shape), total[:, -1].copy()
+    total = sum_in_order(work, shares(len(pieces)))[0].swapaxes(1, 2)     # (G, K/G, C/G*KH*KW + 1)
+    return total[..., :-1].reshape(w.shape), total[..., -1].reshape(K)
 
 
 def _input_gradient(dy, x, w, stride, pad, groups):
@@ -203,9 +204,9 @@ def _pieces(x, w, y_shape, groups):
 
 
 def _blocks(x, w, y_shape):
-    """Cut the images into blocks: at least one for each share, and at most one band of columns."""
+    """Cut the images into blocks of at most BAND_BYTES of columns, but of at least one image."""
     bytes_each = w[0].size * math.prod(y_shape[2:]) * x.dtype.itemsize
-    return shares(len(x), max(MOST_SHARES, len(chunks(len(x), bytes_each, BAND_BYTES))))
+    return chunks(len(x), bytes_each, BAND_BYTES)
 
 
 def _bands(x, w, y_shape):

@@ -24,7 +24,7 @@ from tinynet.cpu.parallel import chunks, for_each
 from tinynet.ops.pool import argmax_dtype, first_positions, window_counts
 from tinynet.shapes import pair, pool_shape, require_shape
 
-PIECE_BYTES = 1 << 21  # of the maps of a piece
+PIECE_BYTES = 1 << 20  # of the maps of a piece
 
 
 def maxpool_forward(x, size, stride, pad=0, ceil=False):
