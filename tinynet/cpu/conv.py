@@ -101,7 +101,8 @@ def _kernels_gradient(dy, x, w, stride, pad, groups):
         return [total]
 
     total = sum_in_order(work, shares(len(pieces)))[0].swapaxes(1, 2)     # (G, K/G, C/G*KH*KW + 1)
-    return total[..., :-1].reshape(w.shape), total[..., -1].reshape(K)
+    dw, db = np.ascontiguousarray(total[..., :-1]), total[..., -1].copy()
+    return dw.reshape(w.shape), db.reshape(K)
 
 
 def _input_gradient(dy, x, w, stride, pad, groups):
