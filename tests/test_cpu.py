@@ -18,15 +18,18 @@ import threadpoolctl
 
 from tinynet import cpu, ops
 from tinynet.backend import DeviceError
-from tinynet.cpu import lrn, memory, parallel, pool, winograd
+from tinynet.cpu import memory, parallel, winograd
 
-PIECE_BYTES = {"lrn": 1 << 17, "pool": 1 << 19}  # here: so small that arrays() gives several pieces
+
+def make_pieces_small(monkeypatch):
+    """arrays() then gives several pieces of every kind, and other ones on one thread than on more."""
+    monkeypatch.setattr(parallel, "ALONE_BYTES", 1 << 17)
+    monkeypatch.setattr(parallel, "SHARED_BYTES", 1 << 18)
 
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    for module in (lrn, pool):
-        monkeypatch.setattr(module, "PIECE_BYTES", PIECE_BYTES[module.__name__.split(".")[-1]])
+    make_pieces_small(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +74,7 @@ def everything(a, rung=cpu):
         rung.lrn_backward(a["dy"][::-1], a["dy"], y, scale, 5, 0.1, 0.75, 2),
         rung.maxpool_backward(pooled, argmax, a["x"].shape, 3, 2),
         rung.avgpool_forward(a["x"], 3, 2, ceil=True), rung.avgpool_backward(pooled, a["x"].shape, 3, 2),
-        rung.relu_forward(a["dy"]), rung.relu_backward(a["dy"][::-1], a["dy"]), rung.tanh_forward(a["dy"]),
+        rung.relu_forward(a["x"]), rung.relu_backward(a["x"][::-1], a["x"]), rung.tanh_forward(a["x"]),
         rung.linear_forward(a["rows"], a["units"], a["b600"]),
         *rung.linear_backward(a["drows"], a["rows"], a["units"]),
         rung.linear_forward(a["few"], a["long_units"], a["b600"]),

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 from shape_table import CASES
-from test_cpu import PIECE_BYTES, arrays, everything
+from test_cpu import arrays, everything, make_pieces_small
 from test_mutants import OPS_IN, gradient, mutated
 from test_parity import parity_check
 
@@ -72,7 +72,6 @@ MUTANTS = [  # (file, name, (function, old text, new text))
 def mutant_rung(file, edits):
     """cpu with one file edited."""
     module = mutated(file, edits, cpu)
-    module.PIECE_BYTES = PIECE_BYTES.get(file, getattr(module, "PIECE_BYTES", None))
     if file == "winograd":
         conv = mutated("conv", (), cpu)
         conv.winograd, module = module, conv
@@ -102,6 +101,11 @@ def is_caught(file, *edits):
 @functools.cache
 def is_caught_unharmed(file):
     return is_caught(file)
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    make_pieces_small(monkeypatch)
 
 
 @pytest.mark.parametrize("file, name, edit", MUTANTS, ids=[f"{m[0]}-{m[1]}".replace(" ", "_") for m in MUTANTS])

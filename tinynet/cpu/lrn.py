@@ -16,11 +16,9 @@ Why it is faster than `ops/lrn.py`:
 import numpy as np
 
 from tinynet.cpu.memory import empty, scratch
-from tinynet.cpu.parallel import chunks, for_each
+from tinynet.cpu.parallel import chunks, for_each, piece_bytes
 from tinynet.ops import lrn as ops
 from tinynet.shapes import lrn_shape, require_shape
-
-PIECE_BYTES = 1 << 20  # of each array of a piece; about five arrays are in use at a time
 
 
 def lrn_forward(x, n, k, alpha, beta, groups=1):
@@ -149,5 +147,5 @@ def _by_group(a, groups):
 def _pieces(x, n):
     """Return the index (group, channels) of every piece of x (N*G, C/G, P)."""
     bytes_each = x.shape[2] * x.dtype.itemsize
-    channels = chunks(x.shape[1], bytes_each, max(PIECE_BYTES, n * bytes_each))
+    channels = chunks(x.shape[1], bytes_each, max(piece_bytes(), n * bytes_each))
     return [(group, piece) for group in range(len(x)) for piece in channels]

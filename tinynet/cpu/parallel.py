@@ -14,7 +14,7 @@ product per core, each computed by a single thread, needs no such waiting. So `f
 to one thread while it works.
 
 The results have the same bits in every run and on any number of cores: the shapes alone decide how
-the work is cut, no two pieces write to the same place, and sums over the pieces are added in the
+a sum is cut, no two pieces write to the same place, and sums over the pieces are added in the
 order of the pieces (`sum_in_order`).
 """
 
@@ -31,8 +31,10 @@ import threadpoolctl
 from tinynet.shapes import ceil_div
 from tinynet.threads import ThreadCountError, default_thread_count, fork_safe_lock
 
-BLOCK = 1 << 18   # elements of a block: in float32 a few blocks fit in the caches of a core
 MOST_SHARES = 32  # parts of a sum: more take more memory, fewer leave cores idle on a big machine
+
+ALONE_BYTES = 1 << 18   # of an array of a piece, with one thread
+SHARED_BYTES = 1 << 21  # of an array of a piece, with several threads
 
 
 # --------------------------------------------------------------------------------- sharing out work
@@ -110,14 +112,23 @@ def chunks(count, bytes_each, limit):
     return shares(count, ceil_div(count, max(1, limit // max(1, bytes_each))))
 
 
-def for_each_block(work, *arrays, block=BLOCK):
+def piece_bytes():
+    """Return how many bytes an array of a piece takes at most, where sums are not cut into pieces.
+
+    Small pieces stay in the cache. But several threads would wait for the interpreter lock between
+    two short operations longer than for the memory.
+    """
+    return ALONE_BYTES if thread_count() == 1 else SHARED_BYTES
+
+
+def for_each_block(work, *arrays):
     """Call work(x[a:b], y[a:b], ...) for every block of the flattened arrays, on all cores.
 
     Args     arrays of one shape; those that work writes to must be C-contiguous, because an array
-             that is not is copied when it is flattened; block: elements of a block
+             that is not is copied when it is flattened
     """
     flat = [array.reshape(-1) for array in arrays]
-    blocks = shares(flat[0].size, ceil_div(flat[0].size, block))
+    blocks = chunks(flat[0].size, flat[0].itemsize, piece_bytes())
     for_each(lambda piece: work(*(array[piece] for array in flat)), blocks)
 
 

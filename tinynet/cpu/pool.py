@@ -20,11 +20,9 @@ import math
 import numpy as np
 
 from tinynet.cpu.memory import empty, scratch
-from tinynet.cpu.parallel import chunks, for_each
+from tinynet.cpu.parallel import chunks, for_each, piece_bytes
 from tinynet.ops.pool import argmax_dtype, first_positions, window_counts
 from tinynet.shapes import pair, pool_shape, require_shape
-
-PIECE_BYTES = 1 << 20  # of the maps of a piece
 
 
 def maxpool_forward(x, size, stride, pad=0, ceil=False):
@@ -189,4 +187,4 @@ def _maps(a):
 
 
 def _pieces(maps):
-    return chunks(len(maps), maps[:1].nbytes, PIECE_BYTES)
+    return chunks(len(maps), maps[:1].nbytes, piece_bytes())

@@ -11,8 +11,6 @@ from tinynet.cpu.memory import scratch
 from tinynet.cpu.parallel import for_each_block
 from tinynet.shapes import require_shape
 
-BLOCK = 1 << 17  # elements: in float32 the blocks of w, v, dw and product take 2 MiB
-
 
 def sgd_step(w, v, dw, lr, momentum, weight_decay):
     """Compute ops.sgd_step block by block on all cores."""
@@ -34,6 +32,6 @@ def sgd_step_(w, v, dw, lr, momentum, weight_decay):
         w += v
 
     if w.flags.c_contiguous and v.flags.c_contiguous:
-        for_each_block(work, w, v, dw, block=BLOCK)
+        for_each_block(work, w, v, dw)
     else:
         work(w, v, dw)
