@@ -124,9 +124,12 @@ assert 60 < moved_each < 120
 print(inspect.getsource(cpu.lrn_forward))
 
 # %%
+cores = parallel.thread_count()
+parallel.set_thread_count(1)
 pieces = cpu.lrn._pieces(x.reshape(1, 96, 55 * 55), paper["n"])
+parallel.set_thread_count(cores)
 longest = max(channels.stop - channels.start for _, channels in pieces)
-assert 5 * longest * 55 * 55 * 4 <= 5 * 2**17              # five arrays of a piece are in use at a time: 640 KiB
+assert 5 * longest * 55 * 55 * 4 <= 5 * 2**18              # five arrays of a piece are in use at a time: 1.25 MiB
 fast, _ = cpu.lrn_forward(x, **paper)
 print(f"{len(pieces)} pieces of at most {longest} channels for each picture")
 assert np.allclose(fast, whole, rtol=1e-5)                 # rung 3 agrees with rung 2
@@ -145,7 +148,9 @@ assert np.allclose(cpu.lrn._power(s, -0.75), [1, 1 / 8, 1 / 27])
 
 # %% [markdown]
 # Do threads help in Python? Only one thread at a time may run Python code, because of a lock (GIL). But NumPy releases
-# that lock while it computes, and nearly all the time is spent in NumPy. A queue and a loop distribute the work:
+# that lock while it computes, and nearly all the time is spent in NumPy. A thread that finds the lock taken sleeps, and
+# to wake it takes tens of microseconds, as long as a short operation. So with several threads the pieces are larger. A
+# queue and a loop distribute the work:
 
 # %%
 print(inspect.getsource(parallel.for_each))
