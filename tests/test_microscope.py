@@ -289,6 +289,12 @@ def test_checkpoints_are_taken_and_given_back(base):
         bench.specimen(step=4)
 
 
+def test_a_network_that_is_loaded_has_drawn_no_weights(base):
+    """Drawing the 61 million of the full network would take longer than reading them."""
+    rng = loading.load(base / "run").net.rng
+    assert not rng.standard_normal(9, np.float32).any() and rng.random(9).all()
+
+
 def test_a_specimen_that_is_not_kept_is_freed_at_once(base):
     """Its gradients are as large as the network: memory must not wait for the garbage collector."""
     bench = server.Bench([loading.load(base / "run")], [("a", None, server.reader(base / "a.png"))])
