@@ -142,15 +142,16 @@ def _described(contents, origin, notes):
     pools_first = "lrn1" in names and names.index("pool1") < names.index("lrn1")
     what = "CaffeNet, which pools before it normalises" if pools_first else (
         "bvlc_alexnet, which normalises before it pools")
+    preprocessing, published = presets.caffe(size), None
     if size == 227:
         published = presets.PUBLISHED["caffenet" if pools_first else "bvlc_alexnet"]
     else:
-        published = None if pools_first or size != 224 else presets.PUBLISHED["onnx zoo"]
         notes.append(f"runs at {size} pixels, as its file says; Caffe trained these weights at 227")
-        if published is presets.PUBLISHED["onnx zoo"]:
-            notes.append("the page of the ONNX model zoo does not say how pictures are prepared: "
-                         "Caffe's way is assumed, at 224 pixels")
-    return Pretrained(net, classes, presets.caffe(size), f"{origin}, after Caffe's {what}",
+    if size == 224 and not pools_first:
+        preprocessing, published = presets.onnx_zoo(), presets.PUBLISHED["onnx zoo"]
+        notes.append("pictures are prepared as for the accuracy on the ONNX model zoo's page; "
+                     "Caffe crops 227 pixels from 256, and does not smooth before it scales")
+    return Pretrained(net, classes, preprocessing, f"{origin}, after Caffe's {what}",
                       [*notes, SAME_WEIGHTS], published, table)
 
 

@@ -15,7 +15,8 @@ from tinynet.weights.tensors import WeightsError, times
 class Preprocessing:
     """How a network's makers prepared their pictures.
 
-    fit       how a picture becomes a square, a key of FITS: "paper", "shorter side" or "warp"
+    fit       how a picture becomes a square, a key of FITS: "paper", "shorter side", "warp" or
+              "warp, antialiased"
     stored    side of that square, in pixels
     crop      side of what is cut from its middle, in pixels
     channels  "RGB" or "BGR", the order in which the network takes them
@@ -39,7 +40,11 @@ class Preprocessing:
 
         Args     pictures: uint8 (N, 3, stored, stored), RGB
         Returns  x float32 (N, 3, crop, crop), or (N, 10, 3, crop, crop) with ten views
+        Raises   WeightsError for ten views where nothing is cropped: they would be two
         """
+        if ten_views and self.stored == self.crop:
+            raise WeightsError("these weights take whole pictures, without a crop: there are no "
+                               "ten views of them")
         cut = data.ten_crops if ten_views else data.center_crop
         x = cut(pictures, self.crop)
         if self.channels == "BGR":
@@ -68,8 +73,9 @@ class Preprocessing:
     def __str__(self):
         fit = {"paper": f"shorter side to {self.stored} pixels, the middle (bicubic)",
                "shorter side": f"shorter side to {self.stored} pixels (bilinear, antialiased)",
-               "warp": f"warped to {self.stored} x {self.stored} pixels (bilinear, no antialiasing)"
-               }[self.fit]
+               "warp": f"warped to {self.stored} x {self.stored} pixels (bilinear, no antialiasing)",
+               "warp, antialiased": f"warped to {self.stored} x {self.stored} pixels (bicubic, "
+                                    "antialiased)"}[self.fit]
         mean = (f"minus a mean image of {times(self.mean.shape)}" if self.mean.ndim > 1 else
                 f"minus {_numbers(self.mean)}")
         scale = "" if np.all(self.scale == 1) else f", divided by {_numbers(self.scale)}"

@@ -1,9 +1,10 @@
 """What belongs to the published weights: how their pictures are prepared, and how well they do.
 
 Sources: torchvision's documentation of alexnet; readme.md of models/bvlc_alexnet and
-models/bvlc_reference_caffenet in BVLC Caffe, with data/ilsvrc12 for the mean; the table of the ONNX
-model zoo for bvlcalexnet-12. All accuracies are of one view on the validation pictures of
-ILSVRC-2012, in per cent.
+models/bvlc_reference_caffenet in BVLC Caffe, with data/ilsvrc12 for the mean; the ONNX model zoo's
+page of AlexNet, for bvlcalexnet-12, and the program in Intel's neural-compressor that it names for
+how pictures are prepared. All accuracies are of one view on the validation pictures of ILSVRC-2012,
+in per cent.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from tinynet.data.imagenet import WNID, name_classes
 from tinynet.weights.preprocessing import Preprocessing
 
 CAFFE_MEAN = (104.00698793, 116.66876762, 122.67891434)  # B, G, R: ilsvrc_2012_mean.npy, averaged
+ZOO_MEAN = (103.939, 116.779, 123.68)  # B, G, R
 TORCH_MEAN, TORCH_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # R, G, B, of pixels 0 to 1
 
 
@@ -44,6 +46,11 @@ def torchvision():
 def caffe(crop=227):
     """Return the Preprocessing of Caffe's weights, for pictures of another size too."""
     return Preprocessing("warp", max(256, crop), crop, "BGR", np.array(CAFFE_MEAN), np.ones(3))
+
+
+def onnx_zoo():
+    """Return the Preprocessing with which the ONNX model zoo measured its AlexNet: no crop."""
+    return Preprocessing("warp, antialiased", 224, 224, "BGR", np.array(ZOO_MEAN), np.ones(3))
 
 
 def imagenet_words():
