@@ -3,12 +3,15 @@
     python examples/evaluate.py --weights alexnet-owt-7be5be79.pth --data ILSVRC2012
     python examples/evaluate.py --weights bvlc_alexnet.caffemodel --data ILSVRC2012 --ten-views
 
-Pictures are prepared as the makers of the weights did. A pack has them as squares already, made in
-the paper's way, so that its accuracy may differ a little from the published one. The data may have
-fewer classes than the network, as Imagenette has: the names of their folders say which ones.
+The validation pictures alone are enough: val/WNID/*.JPEG, or val/ or ILSVRC2012_img_val.tar with
+their labels beside them (val.txt, LOC_val_solution.csv or the development kit). Pictures are
+prepared as the makers of the weights did. A pack has them as squares already, made in the paper's
+way, so that its accuracy may differ a little from the published one. The data may have fewer
+classes than the network, as Imagenette has: the names of their folders say which ones.
 """
 
 import argparse
+import os
 import time
 
 import numpy as np
@@ -29,7 +32,7 @@ def main():
     device, why = backend.choose_device(args.device)
     network.net.to(device)
     print(f"{network.origin}\ndevice: {device} ({why})")
-    source = data.open_source(args.data, network.preprocessing.stored, quiet=args.quiet)
+    source = open_data(args, network.preprocessing.stored)
     numbers = which_classes(source, network.class_names)
     split = source.test
     if hasattr(split, "fit"):
@@ -51,14 +54,26 @@ def main():
     views = "ten views" if args.ten_views else "one view"
     print(f"{'accuracy':<48}{'top-1':>10}{'top-5':>10}")
     print(f"{f'measured on {images:,} pictures, {views}':<48}"
-          f"{1 - wrong1 / images:>10.2%}{1 - wrong5 / images:>10.2%}")
+          f"{1 - wrong1 / images:>10.3%}{1 - wrong5 / images:>10.3%}")
     if row := network.published:
-        print(f"{f'published for {row.name}':<48}{row.top1 / 100:>10.2%}{row.top5 / 100:>10.2%}")
+        print(f"{f'published for {row.name}':<48}{f'{row.top1}%':>10}{f'{row.top5}%':>10}")
         if images != OFFICIAL or args.ten_views:
             print(f"published is one view on the {OFFICIAL:,} validation pictures of ILSVRC-2012")
     if split.unreadable:
         print(f"{len(split.unreadable)} pictures could not be read and were left out")
     print(f"{seconds:.0f} s, {images / seconds:.0f} images/s")
+
+
+def open_data(args, size):
+    """Open the data: all pictures where they are ImageNet's for validation, else its test set.
+
+    Of the folder that a run was trained on, that is the run's own test set. Raises DataError.
+    """
+    own = runs.read_config(args.weights) if os.path.isdir(args.weights) else {}
+    is_own = os.path.abspath(own.get("data", "")) == os.path.abspath(args.data)
+    if not is_own and data.find_validation(args.data):
+        return data.ValidationSource(args.data, list(presets.imagenet_words()), size, args.quiet)
+    return data.open_source(args.data, size, own.get("seed", 0), args.quiet)
 
 
 def which_classes(source, known):

@@ -10,7 +10,7 @@ from PIL import Image
 from tinynet import data, weights
 from tinynet.data.pictures import FITS
 from tinynet.layers import Dropout
-from tinynet.weights import network, presets
+from tinynet.weights import WeightsError, network, presets
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_caffe_at_true_size_in_three_formats(oracle, caffe, tmp_path):
 def test_the_onnx_zoo_at_true_size(oracle, caffe, tmp_path):
     pytest.importorskip("onnx")
     loaded = weights.load(write(tmp_path / "zoo", files.zoo_onnx(caffe)))
-    parity(loaded, lambda path: files.caffe_forward(oracle, caffe, files.caffe_input(oracle, path, 224), ceil=False))
+    parity(loaded, lambda path: files.caffe_forward(oracle, caffe, files.zoo_input(oracle, path), ceil=False))
     assert loaded.published.top1 == 54.80 and any("54-26-12-6" in note for note in loaded.notes)
 
 
@@ -235,7 +235,12 @@ def test_pictures_become_squares_as_their_makers_made_them(oracle):
         for size in (256, 33, 700):  # exact arithmetic, from which OpenCV's whole numbers stray by a grey level
             exact = oracle.nn.functional.interpolate(pixels, (size, size), mode="bilinear")[0].numpy()
             assert np.abs(data.load_picture(path, size, fit=FITS["warp"]) - exact).max() < 1.1
-    assert set(FITS) == {"paper", "shorter side", "warp"}
+        preset = presets.onnx_zoo()
+        np.testing.assert_allclose(preset.prepare(preset.load_picture(path)[None]), files.zoo_input(oracle, path),
+                                   atol=1e-4)
+        with pytest.raises(WeightsError, match="whole pictures, without a crop"):
+            preset.prepare(preset.load_picture(path)[None], ten_views=True)
+    assert set(FITS) == {"paper", "shorter side", "warp", "warp, antialiased"}
 
 
 def test_warping_is_opencvs(tmp_path):
@@ -270,3 +275,5 @@ def test_the_thousand_classes():
     assert presets.find_labels(["n01440764", "maillot, tank suit", "golden retriever", "dog"], names) == [
         0, 639, 207, None]
     assert presets.find_labels([words["n03126707"] + " (n03126707)"], names) == [517]
+    trained = [words["n02099601"], "n01440764", words["n03126707"] + " (n03126707)"]  # a run's, on part of ImageNet
+    assert presets.find_labels(["n01440764", "n02099601", "n03126707"], trained) == [1, 0, 2]

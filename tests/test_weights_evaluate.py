@@ -1,9 +1,11 @@
 """evaluate.py measures what the network says of pictures in folders; fine-tuning and the three geometries."""
 
+import json
 import os
 import pathlib
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import weight_files as files
 from PIL import Image
 
 import tinynet
-from tinynet import weights
+from tinynet import data, weights
 from tinynet.weights import WeightsError, finetuning, presets
 from tinynet.weights.finetuning import fine_tune
 from tinynet.weights.geometry import same_weights, sides
@@ -71,11 +73,62 @@ def test_accuracy_beside_the_published_row(oracle, base):
     assert (code, err) == (0, ""), err
     lines = out.splitlines()
     measured = next(line for line in lines if line.startswith("measured on 6 pictures, one view"))
-    assert measured.split()[-2:] == [f"{top1:.2%}", f"{top5:.2%}"]
-    assert next(line for line in lines if "bvlc_alexnet in Caffe" in line).split()[-2:] == ["57.10%", "80.20%"]
+    assert measured.split()[-2:] == [f"{top1:.3%}", f"{top5:.3%}"]
+    assert next(line for line in lines if "bvlc_alexnet in Caffe" in line).split()[-2:] == ["57.1%", "80.2%"]
     assert "published is one view on the 50,000 validation pictures" in out and "images/s" in lines[-1]
     code, out, err = evaluate("--weights", "weights", "--data", "data", "--ten-views", cwd=base)
     assert code == 0 and "ten views" in out
+
+
+def test_validation_pictures_alone_are_enough_and_all_of_them_count(oracle, base, tmp_path):
+    """In folders of classes; flat or in ImageNet's tar with labels in val.txt; the last folder or the one above."""
+    wnids, flat = list(presets.imagenet_words()), tmp_path / "flat" / "val"
+    flat.mkdir(parents=True)
+    labels, top5 = [], []
+    for number, (path, probs) in enumerate(expected(oracle, base).items(), 1):
+        name, label = f"ILSVRC2012_val_{number:08}.JPEG", int(probs.argsort()[-2])  # never first, always second
+        (flat / name).write_bytes(path.read_bytes())
+        labels.append(f"{name} {label}\n")
+        top5.append(label)
+        folder = tmp_path / "folders" / "val" / wnids[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(path.read_bytes())
+    (tmp_path / "tar").mkdir()
+    for folder in ("flat", "tar"):
+        (tmp_path / folder / "val.txt").write_text("".join(labels))
+    with tarfile.open(tmp_path / "tar" / "ILSVRC2012_img_val.tar", "w") as tar:
+        for path in sorted(flat.iterdir()):
+            tar.add(path, path.name)
+    for place in ("folders", "folders/val", "flat", "flat/val", "tar"):
+        source = data.ValidationSource(tmp_path / place, wnids, 256, quiet=True)
+        assert sorted(presets.find_labels([source.class_names[k] for k in source.test.labels],
+                                          presets.class_names(1000))) == sorted(top5), place
+    code, out, err = evaluate("--weights", "weights", "--data", tmp_path / "flat", "--quiet", cwd=base)
+    assert code == 0 and "measured on 6 pictures" in out, err
+    assert next(line for line in out.splitlines() if "measured" in line).split()[-2:] == ["0.000%", "100.000%"]
+    (tmp_path / "flat" / "val.txt").unlink()
+    code, _, err = evaluate("--weights", "weights", "--data", tmp_path / "flat", cwd=base)
+    assert code == 2 and "there is none of LOC_val_solution.csv, val.txt" in err and err.count("\n") == 1
+    assert data.find_validation(base / "data") is None  # it has train/ too
+
+
+def test_a_run_is_measured_on_its_own_test_set(tmp_path):
+    """The fifth of a folder that its seed has chosen, and no picture of the others."""
+    for number, wnid in enumerate(("n01440764", "n02099601")):
+        (tmp_path / "data" / wnid).mkdir(parents=True)
+        for i in range(10):
+            Image.new("RGB", (9, 9), (20 * i, 99 * number, 0)).save(tmp_path / "data" / wnid / f"{i}.png")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"data": "data", "seed": 7}))
+    script = ("import sys; sys.path.insert(0, sys.argv[1]); import types, evaluate; args = types.SimpleNamespace("
+              "weights='run', data=sys.argv[2], quiet=True); print(*evaluate.open_data(args, 8).test.names)")
+    for place, count in (("data", 4), ("link", 20)):
+        os.path.exists(tmp_path / "link") or os.symlink(tmp_path / "data", tmp_path / "link")
+        ran = subprocess.run([sys.executable, "-c", script, str(ROOT / "examples"), place], cwd=tmp_path, text=True,
+                             env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=120)
+        assert len(ran.stdout.split()) == count, ran.stderr
+        if place == "data":
+            assert ran.stdout.split() == data.open_source(tmp_path / "data", 8, 7).test.names
 
 
 def test_mistakes_get_one_line(base, tmp_path):

@@ -145,6 +145,10 @@ def test_no_torch_no_onnx_no_safetensors_is_needed_to_read_and_write_pth_and_saf
 def test_what_cannot_be_written_is_said(tmp_path):
     with pytest.raises(WeightsError, match="must end in one of .onnx, .safetensors, .pth"):
         export(trained("owt"), tmp_path / "x.h5")
+    (tmp_path / "y.pth").mkdir()
+    with pytest.raises(WeightsError, match="y.pth: is a folder"):
+        export(trained("owt"), tmp_path / "y.pth")
+    (tmp_path / "y.pth").rmdir()
     own = trained("owt")
     own.table = None
     with pytest.raises(WeightsError, match="its layers are its own"):

@@ -92,6 +92,15 @@ def caffe_input(torch, path, crop=227):
     return x - torch.tensor([104.00698793, 116.66876762, 122.67891434]).view(1, 3, 1, 1)
 
 
+def zoo_input(torch, path):
+    """As the ONNX model zoo measured its AlexNet: the whole picture by Pillow's resize, minus VGG's mean, BGR."""
+    with Image.open(path) as image:
+        pixels = np.array(image.convert("RGB").resize((224, 224))).astype(np.float32)
+    for channel, mean in enumerate((123.68, 116.779, 103.939)):
+        pixels[:, :, channel] -= np.float32(mean)
+    return torch.from_numpy(np.ascontiguousarray(pixels[:, :, [2, 1, 0]].transpose(2, 0, 1)))[None]
+
+
 @functools.cache
 def opencv_resize(path, size=256):
     """What cv2.resize(image, (size, size)) gives, pixel by pixel: whole numbers, weights of 1/2048."""

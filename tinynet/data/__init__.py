@@ -40,7 +40,12 @@ from tinynet.data.batches import TrainingBatches, test_batches
 from tinynet.data.cifar10 import CifarSource, find_cifar10
 from tinynet.data.embedded import EmbeddedSource
 from tinynet.data.folder import Folder, FolderSource
-from tinynet.data.imagenet import ImageNetSource, find_imagenet
+from tinynet.data.imagenet import (
+    ImageNetSource,
+    ValidationSource,
+    find_imagenet,
+    find_validation,
+)
 from tinynet.data.packed import PackSource, find_pack
 from tinynet.data.pictures import (
     MAX_PIXELS,
@@ -54,9 +59,10 @@ from tinynet.data.statistics import Statistics, compute_statistics, load_statist
 from tinynet.data.tiny_imagenet import TinyImageNetSource, find_tiny_imagenet
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "DataError", "DataLost", "Sample", "Statistics",
-           "TrainingBatches", "UnreadablePicture", "any_format", "augment", "center_crop",
-           "compute_statistics", "identity", "load_picture", "load_statistics", "open_source",
-           "principal_axes", "sample", "ten_crops", "test_batches"]
+           "TrainingBatches", "UnreadablePicture", "ValidationSource", "any_format", "augment",
+           "center_crop", "compute_statistics", "find_validation", "identity", "load_picture",
+           "load_statistics", "open_source", "principal_axes", "sample", "ten_crops",
+           "test_batches"]
 
 
 def open_source(spec, size, seed=0, quiet=False):

@@ -49,6 +49,49 @@ class ImageNetSource:
         self.class_names = name_classes(wnids, _words(beside))
 
 
+class ValidationSource:
+    """The validation pictures of ILSVRC-2012 without those for training, to measure a network on.
+
+    Args     path: as for find_validation; wnids: all classes, in the order of their labels
+    Raises   DataError, one line for the user
+    """
+
+    def __init__(self, path, wnids, size, quiet=False):
+        self.name = os.path.basename(os.path.abspath(path))
+        root, at, beside = find_validation(path)
+        tree = _part(root, at, VAL_TAR, quiet)
+        if at_folders := tree.folders(at):
+            wnids = at_folders
+        self.test = FileSplit(tree, *_validation(tree, wnids, beside, quiet, at), size, quiet)
+        self.class_names = list(wnids)
+
+
+def find_validation(path):
+    """Return where validation pictures lie without those for training, or None.
+
+    Args     path: of a folder with val/WNID/*.JPEG, with val/ or the tar of val and their labels,
+             with WNID/*.JPEG, or with the pictures themselves
+    Returns  the folder, the name of the folder of pictures in it, and a list of the folders that
+             may have labels
+    """
+    places = (os.path.join(path, KAGGLE), os.path.join(path, "Data", "CLS-LOC"), path)
+    root = os.path.abspath(next((place for place in places if os.path.isdir(place)), path))
+    if os.path.exists(os.path.join(root, "train")) or os.path.exists(os.path.join(root, TRAIN_TAR)):
+        return None
+    val, beside = os.path.join(root, "val"), [os.fspath(path), root, os.path.join(root, "val")]
+    if os.path.isfile(os.path.join(root, VAL_TAR)) or _has_wnids(val) or _has_pictures(val):
+        return root, "val", beside
+    if _has_wnids(root) or _has_pictures(root):
+        above, at = os.path.split(root)
+        return above, at, [root, above]
+    return None
+
+
+def _has_pictures(folder):
+    """Return whether a folder has pictures that are named as in the tar of val."""
+    return any(name.startswith("ILSVRC2012_val_") for name in _listing(folder))
+
+
 def find_imagenet(path):
     """Return the folder with the pictures, and a list of the folders that may have labels.
 
@@ -104,16 +147,16 @@ def _part(root, name, tar, quiet, inner=False):
 
 # --------------------------------------------------------------- labels of the validation pictures
 
-def _validation(tree, wnids, beside, quiet):
+def _validation(tree, wnids, beside, quiet, at="val"):
     """Return the names and labels of the pictures in val."""
-    where = os.path.join(tree.path, "val") if isinstance(tree, Folder) else tree.path
-    if tree.folders("val"):
-        classes = list_classes(tree, "val", quiet)
+    where = os.path.join(tree.path, at) if isinstance(tree, Folder) else tree.path
+    if tree.folders(at):
+        classes = list_classes(tree, at, quiet)
         if odd := sorted(classes.keys() ^ set(wnids)):
             raise DataError(f"{where}: train and val have different classes; only one of them has "
                             f"{odd[0]!r}")
         return join_classes(classes)
-    names = tree.pictures("val")
+    names = tree.pictures(at)
     if not names:
         raise DataError(f"{where}: no pictures; expected val/ILSVRC2012_val_00000001.JPEG or "
                         "val/n01440764/*.JPEG")

@@ -8,7 +8,7 @@ import os
 
 from tinynet import checkpoint, console, runs, weights
 from tinynet.weights import WeightsError, network
-from tinynet.weights.export import export
+from tinynet.weights.export import export, require_name
 
 
 def main():
@@ -35,7 +35,8 @@ def do_info(args):
 
 def do_export(args):
     """Write the network of a run, or of a file, in another format."""
-    console.writable_folder(os.path.dirname(args.out) or ".")
+    require_name(args.out)
+    console.writable_folder(os.path.dirname(args.out) or ".", "OUT")
     pretrained = weights.load(args.source)
     export(pretrained, args.out)
     print(f"{args.out}: {os.path.getsize(args.out):,} bytes, from {pretrained.origin}")

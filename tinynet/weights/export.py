@@ -6,6 +6,7 @@ from, what the classes are called and how pictures are prepared: load() brings a
 """
 
 import json
+import os
 import pathlib
 
 from tinynet import backend
@@ -18,6 +19,16 @@ from tinynet.weights.tensors import WeightsError
 ENDINGS = (".onnx", ".safetensors", ".pth")
 
 
+def require_name(path):
+    """Return the ending of a path that export can write to. Raises WeightsError for another."""
+    ending = pathlib.Path(path).suffix
+    if ending not in ENDINGS:
+        raise WeightsError(f"{path}: the name must end in one of {', '.join(ENDINGS)}")
+    if os.path.isdir(path):
+        raise WeightsError(f"{path}: is a folder, not the name of a file")
+    return ending
+
+
 def export(pretrained, path):
     """Write a network, whole or not at all, in the format that the ending of the path names.
 
@@ -26,9 +37,7 @@ def export(pretrained, path):
     Differs  PyTorch scales in training, the recipes paper and code-2012 at test: a module with
              their weights has to multiply the outputs of relu6 and relu7 by 0.5
     """
-    ending = pathlib.Path(path).suffix
-    if ending not in ENDINGS:
-        raise WeightsError(f"{path}: the name must end in one of {', '.join(ENDINGS)}")
+    ending = require_name(path)
     if pretrained.table is None:
         raise WeightsError(f"{pretrained.origin}: its layers are its own, not those of a recipe of "
                            "tinynet, and cannot be written")

@@ -83,9 +83,13 @@ def find_labels(theirs, ours):
         for number, (wnid, text) in enumerate(words.items()):
             known |= {wnid: number, f"{text} ({wnid})": number}
             known.setdefault(text, number)
-    return [known.get(name, known.get(_wnid(name))) for name in theirs]
+    return [next((known[spelling] for spelling in _spellings(name, words) if spelling in known),
+                 None) for name in theirs]
 
 
-def _wnid(name):
-    found = WNID.search(name)
-    return found[0] if found else None
+def _spellings(name, words):
+    """Return a class name and, where it has a wnid, what else the class may be called."""
+    if not (found := WNID.search(name)):
+        return [name]
+    wnid, text = found[0], words.get(found[0])
+    return [name, wnid, text, f"{text} ({wnid})"]
