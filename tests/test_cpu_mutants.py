@@ -28,10 +28,10 @@ MUTANTS = [  # (file, name, (function, old text, new text))
     ("winograd", "tiles beside their places", ("_padded", "PH:PH + H, PW:PW + W", "PH:PH + H, :W")),
     ("winograd", "db of the last piece", ("backward", "db += ", "db[...] = ")),
     ("winograd", "dU of the last piece", ("backward", "dU += product", "dU[...] = product")),
-    ("winograd", "overlap not added up", ("_overlapped", "+= pixels", "= pixels")),
+    ("winograd", "overlap not added up", ("_overlapped", "] += some", "] = some")),
     ("winograd", "windows one pixel apart", ("_windows", "step * a.strides[axis]", "a.strides[axis]")),
     ("pool", "ties to the last row", ("maxpool_forward", "np.greater(pixels", "np.greater_equal(pixels")),
-    ("pool", "the row of another column", ("maxpool_forward", "rows[j] + j", "rows[0] + j")),
+    ("pool", "the row of another column", ("maxpool_forward", "np.add(rows[j], j,", "np.add(rows[0], j,")),
     ("pool", "ties to the last column", ("maxpool_forward", "range(KW):\n            np.not_equal(",
                                          "range(KW):\n            position[columns[j] == largest] = highest\n"
                                          "            np.not_equal(")),

@@ -40,16 +40,19 @@ def maxpool_forward(x, size, stride, pad=0, ceil=False):
     def work(piece):
         maps = _padded(x_maps[piece], (OH, OW), size, stride, pad, -np.inf)
         down = scratch("down", (len(maps), OH, maps.shape[2]), x.dtype)   # (M, OH, W)
-        row, mask = scratch("row", down.shape, argmax.dtype), scratch("mask", down.shape, bool)
+        mask = scratch("mask", down.shape, bool)
+        row, won, step, loser = (scratch(name, down.shape, argmax.dtype)
+                                 for name in ("row", "won", "step", "loser"))
         down[...], row[...] = maps[:, :SH * OH:SH], 0
         for i in range(1, KH):
             pixels = maps[:, i:i + SH * OH:SH]
             np.greater(pixels, down, out=mask)
             np.maximum(pixels, down, out=down)
-            np.maximum(row, mask.view(np.uint8) * row.dtype.type(KW * i), out=row)
+            np.multiply(mask.view(np.uint8), row.dtype.type(KW * i), out=step)
+            np.maximum(row, step, out=row)
         across = scratch("across", down.shape, x.dtype)                   # (M, OH, W)
-        won = scratch("won", down.shape, argmax.dtype)
-        largest, position, mask = (_shifted(a, KW)[0] for a in (across, won, mask))
+        largest, position, mask, step, loser = (
+            _shifted(a, KW)[0] for a in (across, won, mask, step, loser))
         columns, rows = _shifted(down, KW), _shifted(row, KW)
         np.maximum(columns[0], columns[-1], out=largest)
         for column in columns[1:-1]:
@@ -57,7 +60,10 @@ def maxpool_forward(x, size, stride, pad=0, ceil=False):
         position[...] = highest
         for j in range(KW):
             np.not_equal(columns[j], largest, out=mask)
-            np.minimum(position, mask.view(np.uint8) * highest | rows[j] + j, out=position)
+            np.multiply(mask.view(np.uint8), highest, out=loser)
+            np.add(rows[j], j, out=step)
+            np.bitwise_or(step, loser, out=step)
+            np.minimum(position, step, out=position)
         y_maps[piece] = across[:, :, :SW * OW:SW]
         argmax_maps[piece] = won[:, :, :SW * OW:SW]
         if any(pair(pad)):  # where all pixels are -inf, the first of them may be padding

@@ -240,10 +240,11 @@ def _overlapped(tiles, m, name):
     """
     t, A, T, B = tiles.shape
     total = scratch(name, (A, T - 1 + ceil_div(t, m), m, B), tiles.dtype)
-    total[...] = 0
-    for i in range(0, t, m):
-        pixels = tiles[i:i + m].transpose(1, 2, 0, 3)                     # (A, T, up to m, B)
-        total[:, i // m:i // m + T, :pixels.shape[2]] += pixels
+    pixels = tiles.transpose(1, 2, 0, 3)                                  # (A, tiles, t, B)
+    total[:, :T], total[:, T:] = pixels[:, :, :m], 0
+    for i in range(m, t, m):
+        some = pixels[:, :, i:i + m]                                      # (A, tiles, up to m, B)
+        total[:, i // m:i // m + T, :some.shape[2]] += some
     return total.reshape(A, -1, B)
 
 
