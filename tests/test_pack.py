@@ -616,6 +616,8 @@ def test_pack_verify_and_info_from_the_command_line(folder, tmp_path, command):
     (["pack", "nowhere", "{tmp}/pack"], "nowhere: there is no such folder"),
     (["pack", "{set}", "{set}"], "holds something else"),
     (["pack", "{set}", "{set}/train/cat/000.png"], "cannot be written to"),
+    (["pack", "nowhere", "{set}/train/cat/000.png"], "tinynet.data: OUT "),  # before the source is looked at
+    (["info", "nowhere", "{set}/train/cat/000.png"], "tinynet.data: OUT "),
     (["pack", "{set}", "{tmp}/pack", "--size", "0"], "'0' is not a whole number from 1"),
     (["verify", "{set}"], "not a pack; one is made with: python -m tinynet.data pack SOURCE OUT"),
     (["verify", "nowhere"], "not a pack"), (["info", "nowhere"], "nowhere: there is no such folder"),

@@ -29,13 +29,14 @@ def main():
 
 def do_download(args):
     """Download a data set by name, and print where it is."""
-    print(download(args.name, console.writable_folder(args.folder, "folder"), args.quiet))
+    print(download(args.name, console.writable_folder(args.folder, "FOLDER"), args.quiet))
 
 
 def do_pack(args):
     """Pack a source, and print a line about the pack."""
+    console.require_writable(args.out, "OUT")  # before a long look at the source
     source = open_source(args.source, args.size, args.seed, args.quiet)
-    out = console.writable_folder(args.out)
+    out = console.writable_folder(args.out, "OUT")
     pack(source, out, args.size, args.quiet)
     print(f"{out}: {described(read_pack(out))}")
 
@@ -58,10 +59,11 @@ def described(pack):
 
 def do_info(args):
     """Print the counts of the classes, and draw some pictures and the ten crops of one."""
+    console.require_writable(args.out, "OUT")  # before a long look at the source
     packed = read_pack(args.source) if find_pack(args.source) else None
     size = packed["size"] if packed else SHOWN_SIZE
     source = open_source(args.source, size, args.seed, args.quiet)
-    out = console.writable_folder(args.out)
+    out = console.writable_folder(args.out, "OUT")
     counts = f"{len(source.train):,} training and {len(source.test):,} test pictures"
     print(f"{source.name}: {described(packed) if packed else counts}")
     print_counts(source)
@@ -116,8 +118,8 @@ def parse_arguments():
     command = commands.add_parser("download", parents=[common],
                                   help="download cifar10, tiny-imagenet or imagenette")
     command.add_argument("name")
-    command.add_argument("folder", help="the folder for it, to be given to --data of "
-                                        "train_alexnet.py")
+    command.add_argument("folder", metavar="FOLDER",
+                         help="the folder for it, to be given to --data of train_alexnet.py")
     command.set_defaults(do=do_download)
 
     command = commands.add_parser("pack", parents=[common, seeded],
