@@ -74,18 +74,18 @@ class Section:
     lines: dict = dataclasses.field(default_factory=dict)
 
     def error(self, text, key=None):
-        """A CfgError that names the file, the line and the section."""
+        """Return a CfgError that names the file, the line and the section."""
         line = self.lines.get(key, self.line)
         return CfgError(f"{self.path}, line {line}: [{self.name}] {text}")
 
     def text(self, key, default=None):
-        """A value as it is written."""
+        """Return a value as it is written."""
         if key not in self.values and default is None:
             raise self.error(f"has no {key}")
         return self.values.get(key, default)
 
     def numbers(self, key, kind, default=None):
-        """A list of numbers: a layer with two inputs has two."""
+        """Return a list of numbers: a layer with two inputs has two."""
         text = self.text(key, default)
         try:
             numbers = [kind(part) for part in text.split(",")]
@@ -96,7 +96,7 @@ class Section:
         return numbers
 
     def number(self, key, kind, default=None):
-        """A number, which a layer with several inputs must say alike for all."""
+        """Return a number, which must be the same for all inputs of a layer."""
         values = set(self.numbers(key, kind, default))
         if len(values) > 1:
             raise self.error(f"has {key}={self.values[key]!r}: inputs that differ in it make no "
@@ -200,7 +200,7 @@ class Node:
 
 
 def _nodes(sections):
-    """The layers in the order of the file, pairs of columns joined."""
+    """Return the layers in the order of the file, with pairs of columns joined."""
     nodes, merged = [], {}
     for name, section in sections.items():
         kind = section.text("type")
@@ -305,7 +305,7 @@ class _Network:
             self.layers.append(NEURONS[neuron](f"{node.name}_neuron"))
 
     def params(self, node):
-        """The section of a node in the file of parameters; both columns must have the same."""
+        """Return the section of a node in the file of parameters, the same for both columns."""
         found = []
         for column in node.columns:
             section = self.settings.get(column.name)
@@ -321,7 +321,7 @@ class _Network:
 
     @staticmethod
     def initial(section):
-        """Spread of the weights and value of the biases."""
+        """Return the spread of the weights and the value of the biases."""
         return {"std": section.number("initw", float, "0.01"),
                 "bias": section.number("initb", float, "0")}
 
@@ -345,6 +345,6 @@ class _Network:
 
 
 def _commonest(values):
-    """The value that occurs most often among those that are not 0; 0 where there is none."""
+    """Return the most frequent of the values that are not 0; 0 if there is none."""
     counted = collections.Counter(value for value in values if value)
     return counted.most_common(1)[0][0] if counted else 0.0

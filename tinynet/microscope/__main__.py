@@ -102,7 +102,7 @@ def open_browser(address):
 
 
 def port(text):
-    """An argparse type: the number of a port."""
+    """Convert the text of an option to the number of a port (an argparse type)."""
     if not text.isdecimal() or not 0 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: a whole number up to 65535")
     return int(text)

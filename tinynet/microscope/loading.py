@@ -46,12 +46,12 @@ class Network:
 
     @property
     def draws(self):
-        """Whether the network has learned from drawn pictures."""
+        """Return whether the network has learned from drawn pictures."""
         return list(self.class_names) == CLASS_NAMES
 
     @property
     def source(self):
-        """Where the parameters are from that the network has now, for people to read."""
+        """Return where the parameters are from that the network has now, for people to read."""
         if self.loaded is None:
             return self.origin
         return str(self.folder / f"checkpoint-{self.loaded:06}.npz")

@@ -170,7 +170,7 @@ class Server(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/{self.token}/"
 
     def handle_error(self, request, client_address):
-        """A browser that hangs up is no event; anything else is one line."""
+        """Ignore a browser that hangs up, and print anything else in one line."""
         error = sys.exc_info()[1]
         if not isinstance(error, ConnectionError | TimeoutError):
             print(f"microscope: {type(error).__name__}: {error}", file=sys.stderr)

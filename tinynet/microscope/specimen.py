@@ -84,7 +84,7 @@ class Specimen:
         return {"largest": float(abs(change).max())}, [change]
 
     def _step(self, name, rung, at=slice(None)):
-        """What a rung's sgd_step adds to the weights of a layer or of one unit."""
+        """Return what a rung's sgd_step adds to the weights of a layer or of one unit."""
         sgd = self.network.sgd
         arrays = (self.trace.array(name, "w"), sgd.velocity[f"{name}.w"],
                   self.trace.array(name, "dw"))
@@ -165,7 +165,7 @@ class Specimen:
     # ---- where numbers are ----------------------------------------------------------------------
 
     def _owner(self, name, array):
-        """Whose array a layer's x, y, dy or parameter is, and what it is called there."""
+        """Return which layer owns an array x, y, dy or parameter of a layer, and its name there."""
         names = [PICTURE, *self.trace.names]
         position = names.index(name)
         if array == "x":
@@ -224,7 +224,7 @@ class Specimen:
         return {"losses": losses, "slope": slope, "gradient": float(array[index]), "eps": eps}
 
     def _forward(self, step, x, key=None, index=None, offset=0.0):
-        """The layer's forward pass in float64, with its mask, and one parameter moved."""
+        """Compute the layer's forward pass in float64, with its mask and one parameter moved."""
         layer = step.layer
         if isinstance(layer, SoftmaxCrossEntropy):
             return x

@@ -34,7 +34,7 @@ TWICE = {"bias_lr": 2, "bias_decay": 0}  # as Caffe trains: biases learn twice a
 
 
 def looks_like(data):
-    """Whether bytes begin as a NetParameter does: a name, or a layer."""
+    """Return whether bytes begin as a NetParameter does: with a name, or a layer."""
     try:
         key, place = wire.varint(data, 0)
         length, place = wire.varint(data, place)
@@ -86,7 +86,7 @@ def _in_order(layers):
 
 
 def _rows(layer, numbers):
-    """The Row of a layer, in a list; none for a layer that only feeds or judges the others."""
+    """Return the Row of a layer, in a list; an empty list for layers of data and of losses."""
     kind = layer.get(numbers["type"], [0])[-1]
     kind = OLD_TYPES.get(kind, f"of type {kind}") if isinstance(kind, int) else _text(kind)
     name = _text(layer.get(numbers["name"], [b""])[-1])
@@ -180,14 +180,17 @@ def _varints(data):
 
 
 def _crop(layer, numbers):
-    """The side of the pictures, where a data layer says it."""
+    """Return the side of the pictures, if a data layer has it."""
     if numbers["transform"] not in layer:
         return None
     return _whole(wire.message(_bytes(layer[numbers["transform"]][-1])), 3, 0) or None
 
 
 def _pair(own, both, first, default):
-    """A size as (height, width): one number for both, two, or each under a number of its own."""
+    """Return a size as (height, width).
+
+    Caffe has one number for both, two numbers, or each under a field number of its own.
+    """
     values = []
     for part in own.get(both, []):
         values += [part] if isinstance(part, int) else _varints(part)
@@ -216,7 +219,7 @@ def _real(own, number, default):
 
 
 def _as_written(value):
-    """The shortest decimal that a float32 stands for: 0.0001 and not 0.000099999997."""
+    """Return the shortest decimal that a float32 stands for: 0.0001, not 0.000099999997."""
     return float(f"{value:.7g}")
 
 

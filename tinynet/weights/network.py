@@ -100,7 +100,7 @@ def of_rows(rows, image_size):
 
 
 def _as_ceil(arguments, side):
-    """Where pooling is padded below and at the right alone, take ceil if that is the same."""
+    """Turn padding below and at the right alone into ceil, if that gives the same windows."""
     arguments = dict(arguments)
     padded = arguments.pop("padded_below", None)
     if padded is None:
@@ -222,7 +222,7 @@ def tensor_names(entry):
 
 
 def _place(name, shape):
-    """A key that sorts kernels before matrices, and features.10 after features.3."""
+    """Return a key that sorts kernels before matrices, and features.10 after features.3."""
     parts = re.split(r"([0-9]+)", name)  # text and digits in turn
     return -len(shape), [(int(part[:9]), "") if place % 2 else (0, part)
                          for place, part in enumerate(parts)]
@@ -238,7 +238,7 @@ def not_these(net):
 
 
 def _at_test(layers):
-    """{name: layer} without those that do nothing at test."""
+    """Return {name: layer} of the layers that do something at test."""
     return {layer.name: layer for layer in layers
             if not isinstance(layer, Dropout) or not layer.inverted}
 

@@ -54,7 +54,7 @@ def read(data):
 
 
 def _only_item(value):
-    """The item of the array without axes that np.save wraps a dict into."""
+    """Return the only item of an array without axes, into which np.save wraps a dict."""
     state = getattr(value, "state", None)
     if isinstance(state, tuple) and len(state) == 5 and isinstance(state[4], list | tuple):
         return state[4][0] if len(state[4]) == 1 else None
@@ -80,7 +80,10 @@ def _array(item, name):
 
 
 def _in_our_order(name, w):
-    """Kernels (KH, KW, C, K) -> (K, C, KH, KW); units (IN, OUT) -> (OUT, IN), fc6 by channels."""
+    """Return kernels (KH, KW, C, K) as (K, C, KH, KW), and units (IN, OUT) as (OUT, IN).
+
+    The inputs of fc6 are sorted by channels.
+    """
     if len(w.shape) == 4:
         KH, KW, C, K = w.shape
         return Tensor((K, C, KH, KW), w.dtype, lambda: w.read().transpose(3, 2, 0, 1))

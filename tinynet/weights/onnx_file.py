@@ -24,7 +24,7 @@ MAX_NODES = 10_000
 
 
 def looks_like(data):
-    """Whether bytes are a ModelProto: its version (1) is a number, and it has a graph (7)."""
+    """Return whether bytes are a ModelProto: version (1) is a number, and there is a graph (7)."""
     try:
         for number, kind, _ in wire.fields(memoryview(data)):
             if number == 1 and kind != wire.VARINT:
@@ -62,13 +62,16 @@ def read(data):
 
 
 def _parameters(tensors):
-    """Of the constants in a graph of ours, the parameters of layers."""
+    """Return the parameters of layers among the constants of a graph that tinynet wrote."""
     return {name: tensor for name, tensor in tensors.items()
             if name.endswith((".weight", ".bias"))}
 
 
 def _tensor(tensor):
-    """A TensorProto -> Tensor. The numbers are in raw_data, or in a field of their own type."""
+    """Return a TensorProto as a Tensor.
+
+    Its numbers are in raw_data, or in a field of their own type.
+    """
     shape, name = tuple(tensor.dims), tensor.name
     dtype = DTYPES.get(tensor.data_type, f"type {tensor.data_type} of ONNX")
     if tensor.data_location or tensor.external_data:
@@ -96,7 +99,7 @@ def _tensor(tensor):
 
 
 def _integers(tensor):
-    """The int64 of a tensor, as the sizes of Reshape are."""
+    """Return the int64 numbers of a tensor, such as the sizes of a Reshape."""
     values = np.frombuffer(tensor.raw_data, "<i8") if tensor.raw_data else tensor.int64_data
     return [int(value) for value in values[:16]]
 
@@ -137,7 +140,7 @@ class _Graph:
         return rows
 
     def row(self, node, name):
-        """The Row of a node, None for one that changes nothing."""
+        """Return the Row of a node, None for one that changes nothing."""
         own = {attribute.name: attribute for attribute in node.attribute}
 
         def whole(key, default):
@@ -196,7 +199,7 @@ class _Graph:
         raise WeightsError(f"{name}: a node {node.op_type}, which AlexNet does not have")
 
     def padding(self, own, wholes, name, kernel, stride):
-        """The padding of a convolution as (height, width), the same on both sides."""
+        """Return the padding of a convolution as (height, width), the same on both sides."""
         mode = own["auto_pad"].s.decode() if "auto_pad" in own else "NOTSET"
         pads = wholes("pads", (0, 0, 0, 0))
         if mode == "VALID":
@@ -208,7 +211,7 @@ class _Graph:
         return pads[:2]
 
     def pool(self, own, whole, wholes, name):
-        """The Row of a max-pooling.
+        """Return the Row of a max-pooling.
 
         A window that reaches past the end is clipped, so that padding below and at the right alone
         does the same as ceil where it makes one more window.

@@ -109,7 +109,7 @@ class _Graph:
                 raise WeightsError(f"{layer.name}: ONNX has no words for {type(layer).__name__}")
 
     def add_lrn(self, layer, C):
-        """ONNX divides alpha by n, and knows no groups: they are split and joined again."""
+        """Add an LRN. ONNX divides alpha by n and knows no groups, so they are split and joined."""
         settings = {"size": layer.n, "alpha": layer.alpha * layer.n, "beta": layer.beta,
                     "bias": layer.k}
         if layer.groups == 1:
@@ -124,7 +124,7 @@ class _Graph:
         self.add("Concat", outputs=[layer.name], inputs=parts, axis=1)
 
     def add_lrn_within(self, layer):
-        """ONNX has no such layer; x / (k + alpha * sum of squares)^beta is written out."""
+        """Add x / (k + alpha * sum of squares)^beta in several nodes: ONNX has no such layer."""
         name, x, n = layer.name, self.value, layer.n
         self.add("Mul", x, outputs=[f"{name}.squares"])
         self.add("AveragePool", outputs=[f"{name}.means"], kernel_shape=[n, n], strides=[1, 1],
@@ -137,9 +137,9 @@ class _Graph:
 
 
 def _pads(layer, in_shape):
-    """Rows above, columns at the left, rows below, columns at the right.
+    """Return how many rows above, columns at the left, rows below, columns at the right are added.
 
-    Below and at the right are also those that a last window needs which reaches past the end: ceil.
+    Where ceil adds a window, it reaches past the end: those rows and columns are counted too.
     """
     axes = zip(in_shape[2:], layer.output_shape(in_shape)[2:], layer.size, layer.stride, layer.pad)
     return [*layer.pad, *(max(pad, (windows - 1) * stride + size - length - pad)

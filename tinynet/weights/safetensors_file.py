@@ -10,7 +10,7 @@ DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float6
 
 
 def looks_like(data):
-    """Whether bytes may be in this format: a length that fits, and the brace that opens JSON."""
+    """Return whether bytes may be in this format: a length that fits, and the brace of JSON."""
     if len(data) < 10:
         return False
     length = struct.unpack_from("<Q", data)[0]

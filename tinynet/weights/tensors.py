@@ -109,7 +109,7 @@ class Mapped(mmap.mmap):
     """A file as one array of bytes that takes no memory, and at the same time a file."""
 
     def seekable(self):
-        """Python has this from 3.13 on; zipfile asks for it."""
+        """Return True. zipfile asks for it; Python has this method from 3.13 on."""
         return True
 
 

@@ -104,7 +104,7 @@ def read_legacy(data):
 
 
 def _storage(item):
-    """A persistent id -> dtype, key, count."""
+    """Return dtype, key and count of a persistent id."""
     if not isinstance(item.key, tuple) or len(item.key) < 5 or item.key[0] != "storage":
         raise WeightsError("is damaged: an object outside the pickle that is no storage")
     _, kind, key, _, count = item.key[:5]
@@ -117,7 +117,7 @@ def _storage(item):
 
 
 def _contents(form, value, storages):
-    """The tensors of a state_dict, or of a checkpoint that has one, and our metadata."""
+    """Return the tensors of a state_dict, or of a checkpoint that has one, and our metadata."""
     if isinstance(value, dict):
         for key in ("state_dict", "model"):
             if isinstance(value.get(key), dict):
