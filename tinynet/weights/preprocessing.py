@@ -71,11 +71,12 @@ class Preprocessing:
             raise data.DataError(f"none of {len(split)} pictures can be read")
 
     def __str__(self):
-        fit = {"paper": f"shorter side to {self.stored} pixels, the middle (bicubic)",
-               "shorter side": f"shorter side to {self.stored} pixels (bilinear, antialiased)",
-               "warp": f"warped to {self.stored} x {self.stored} pixels (bilinear, no antialiasing)",
-               "warp, antialiased": f"warped to {self.stored} x {self.stored} pixels (bicubic, "
-                                    "antialiased)"}[self.fit]
+        shorter, warped = (f"shorter side to {self.stored} pixels",
+                           f"warped to {self.stored} x {self.stored} pixels")
+        fit = {"paper": f"{shorter}, the middle (bicubic)",
+               "shorter side": f"{shorter} (bilinear, antialiased)",
+               "warp": f"{warped} (bilinear, no antialiasing)",
+               "warp, antialiased": f"{warped} (bicubic, antialiased)"}[self.fit]
         mean = (f"minus a mean image of {times(self.mean.shape)}" if self.mean.ndim > 1 else
                 f"minus {_numbers(self.mean)}")
         scale = "" if np.all(self.scale == 1) else f", divided by {_numbers(self.scale)}"
