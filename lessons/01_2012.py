@@ -97,8 +97,8 @@ for depth in range(1, 5):
     print(f"{2 * depth} units in {depth} layers: {pieces(x, y)} pieces; in one layer at most {2 * depth + 1}")
 assert [pieces(*curve) for curve in deep.values()] == [2, 4, 8, 16]
 
-shown = {name: deep[name] for name in ("1 layer of 2 units", "2 layers of 2 units", "4 layers of 2 units")}
-figures.draw_lines({"a tent, a tent of a tent, and two more": shown}, "x", "y")
+figures.draw_lines({name: {name: deep[name]} for name in
+                    ("1 layer of 2 units", "2 layers of 2 units", "4 layers of 2 units")}, "x", "y")
 
 # %% [markdown]
 # Width adds pieces, depth multiplies them. This is a reason to build deep networks. It does not prove that training

@@ -49,13 +49,23 @@ assert (y["ReLU"] == [[0, 0, 1, 4]]).all()
 figures.draw_numbers({"x": x, **y})
 
 # %% [markdown]
-# Training needs the **slope**: how much y changes when x changes. For each of the three functions the slope can be
-# computed from y alone:
+# Training needs the **slope**: how much y changes when x changes. For the sigmoid, by the chain rule; 1 - y is
+# $e^{-x} / (1 + e^{-x})$:
 #
-# $$\mathrm{sigmoid}' = y\,(1 - y), \qquad \tanh' = 1 - y^2, \qquad \mathrm{relu}' = [y > 0]$$
+# $$y = (1 + e^{-x})^{-1}, \qquad y' = \frac{e^{-x}}{(1 + e^{-x})^2}
+# = \frac{1}{1 + e^{-x}} \cdot \frac{e^{-x}}{1 + e^{-x}} = y\,(1 - y)$$
 #
-# So a layer keeps its output for the backward pass and can forget its input. A fourth function in the figure, the
-# leaky ReLU (带泄漏的 ReLU), has a small slope below 0 instead of none.
+# For tanh, by the quotient rule; numerator and denominator are the derivative of each other:
+#
+# $$y' = \frac{(e^x + e^{-x})^2 - (e^x - e^{-x})^2}{(e^x + e^{-x})^2} = 1 - y^2$$
+#
+# The ReLU is x or 0, so its slope is 1 or 0:
+#
+# $$y' = [y > 0]$$
+#
+# (A bracket of this kind is 1 if what it says is true, and 0 if not.) All three slopes are computed from y alone. So a
+# layer keeps its output for the backward pass and can forget its input. A fourth function in the figure, the leaky
+# ReLU (带泄漏的 ReLU), has a small slope $a$ below 0 instead of none: $y = x$ for $x > 0$, and $y = a\,x$ otherwise.
 #
 # **Predict:** what is the largest slope of each function?
 
@@ -148,8 +158,7 @@ figures.draw_maps(list(maps.values()), list(maps), share=False)
 
 # %% [markdown]
 # tanh of such a sum is often close to -1 or 1. Then it no longer shows how strong an edge is, and the gradient is
-# almost
-# 0. The ReLU keeps the strength. With pixels divided by 64, tanh can tell weak edges from strong ones, too.
+# almost 0. The ReLU keeps the strength. With pixels divided by 64, tanh can tell weak edges from strong ones, too.
 #
 # ## A chain of neurons
 #

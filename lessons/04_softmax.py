@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 import tinynet
-from tinynet import data, exercises, figures, layers, ops
+from tinynet import data, exercises, figures, layers, ops, reference
 from tinynet.data.embedded import EmbeddedSource
 from tinynet.evaluation import evaluate
 from tinynet.trace import Trace, explain
@@ -333,12 +333,25 @@ print(f"training error {seen_before:.0%}, test error {unseen:.0%}; guessing: 90%
 assert unseen > 0.7 and seen_before < unseen - 0.2
 
 # %% [markdown]
-# ## The formula as a program
+# ## The formulas as programs
+#
+# Here are the loss and its gradient with a loop for each index, and then the gradient on whole arrays:
 
 # %%
-print(inspect.getsource(ops.linear_forward))
-print(inspect.getsource(ops.linear_backward))
+for function in (reference.softmax_cross_entropy_forward, reference.softmax_cross_entropy_backward):
+    source = inspect.getsource(function)
+    print(source[source.index("    for image in"):])
 print(inspect.getsource(ops.softmax_cross_entropy_backward))
+by_loops = reference.softmax_cross_entropy_backward(reference.softmax_cross_entropy_forward(logits, labels)[1], labels)
+assert np.allclose(by_loops, dz, rtol=1e-12)
+
+# %% [markdown]
+# And the fully connected layer:
+
+# %%
+source = inspect.getsource(reference.linear_forward)
+print(source[source.index("    for image in"):])
+print(inspect.getsource(ops.linear_forward))
 
 # %% [markdown]
 # ## Exercises

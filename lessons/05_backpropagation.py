@@ -16,7 +16,7 @@ import inspect
 import numpy as np
 
 import tinynet
-from tinynet import exercises, figures, layers, ops
+from tinynet import exercises, figures, layers, ops, reference
 from tinynet.trace import Trace, explain
 
 rng = np.random.default_rng(0)
@@ -115,7 +115,7 @@ print(f"dw2 =\n{dw2.round(4)}\ndh = {dh.round(4)}")
 assert (dw2[:, 1] == 0).all()                              # a silent unit: its outgoing weights get no gradient
 assert np.allclose(dh, dz[0, 0] * w2[0] + dz[0, 1] * w2[1])   # two paths for each hidden unit
 
-figures.draw_numbers({"dz, transposed": dz.T, "h": h, "dw2": dw2}, signs=["*", "="])
+figures.draw_numbers({"$dz^T$": dz.T, "h": h, "dw2": dw2}, signs=["@", "="])
 
 # %% [markdown]
 # **The ReLU.** Slope 1 where the unit is active, 0 where it is silent:
@@ -158,6 +158,17 @@ print(by_paths.round(4))
 assert np.allclose(by_paths, dw1)
 
 # %% [markdown]
+# The same rules give the backward step of each kind of node. Three of them explain most of a network:
+#
+# | forward | backward | in words |
+# |---|---|---|
+# | $y = a + b$ | $\mathrm{d}a = \mathrm{d}y, \quad \mathrm{d}b = \mathrm{d}y$ | an addition hands its gradient to both |
+# | $y = a \cdot b$ | $\mathrm{d}a = \mathrm{d}y \cdot b, \quad \mathrm{d}b = \mathrm{d}y \cdot a$ | a product hands it on times the **other** factor |
+# | $y = \max(a, b)$ | $\mathrm{d}a = \mathrm{d}y \cdot [a > b], \quad \mathrm{d}b = \mathrm{d}y \cdot [b > a]$ | a maximum hands it to the larger only |
+#
+# A bias is added, a weight is a factor, a ReLU is a maximum of x and 0. So large inputs give large gradients of the
+# weights, and a silent unit gives none.
+#
 # Here are both directions as a graph. Forward goes along the top. Backward goes along the bottom (green), and below
 # each layer are the gradients of its parameters. "Saves" names the arrays that the layer keeps between forward and
 # backward.
@@ -206,6 +217,16 @@ assert largest < 1e-8
 print(inspect.getsource(layers.Linear.forward))
 print(inspect.getsource(layers.Linear.backward))
 print(inspect.getsource(ops.linear_backward))
+
+# %% [markdown]
+# And the three sums from above, with a loop for each index. It visits every product of the forward pass again, and adds
+# to the gradients of both factors:
+
+# %%
+source = inspect.getsource(reference.linear_backward)
+print(source[source.index("    for image in"):])
+for one, other in zip(reference.linear_backward(dz, h, w2), (dh, dw2, db2)):
+    assert np.allclose(one, other, rtol=1e-12)
 
 # %% [markdown]
 # The same network in the library. `backward` walks over the layers from the last to the first:

@@ -21,6 +21,7 @@ import tinynet
 from tinynet import data, exercises, figures, init, layers, ops, reference
 from tinynet.data.embedded import EmbeddedSource
 from tinynet.runs import StallHint
+from tinynet.trace import Trace, explain
 
 rng = np.random.default_rng(0)
 
@@ -165,11 +166,15 @@ figures.draw_lines({name: {name: tuple(path.T)} for name, path in paths.items()}
                    ground=(a, b, (a**2 + 50 * b**2) / 2))
 
 # %% [markdown]
-# Both have the same rate and a hundred steps. Across the valley the gradients change their sign, so they cancel in v.
-# Along the valley they have the same sign, so they add up. For a constant gradient the velocity grows until the tenth
-# that it loses in each step is equal to what the gradient adds:
+# Both have the same rate and a hundred steps. To see what v is, put the rule into itself again and again (without the
+# decay): it is a sum of all gradients so far, each older one counting nine tenths as much:
 #
-# $$v = 0.9\,v - \mathrm{lr} \cdot \mathrm{d}w \quad\Rightarrow\quad v = -10\, \mathrm{lr} \cdot \mathrm{d}w$$
+# $$v_t = -\mathrm{lr} \left( \mathrm{d}w_t + 0.9\, \mathrm{d}w_{t-1} + 0.9^2\, \mathrm{d}w_{t-2} + \dots \right)$$
+#
+# Across the valley the gradients change their sign, so they cancel in this sum. Along the valley they have the same
+# sign, so they add up. If all gradients are equal, the sum is a geometric series:
+#
+# $$1 + 0.9 + 0.9^2 + \dots = \frac{1}{1 - 0.9} = 10 \quad\Rightarrow\quad v = -10\, \mathrm{lr} \cdot \mathrm{d}w$$
 
 # %%
 w, v = np.zeros(1), np.zeros(1)
@@ -269,7 +274,14 @@ figures.draw_lines({"noisy gradients": {"paper, Caffe": of_paper, "PyTorch": of_
 # %% [markdown]
 # ## Weight decay
 #
-# Without any gradient, each step makes the weight smaller by 0.0005 * lr of itself, and momentum makes this ten times
+# Where does the decay come from? Add a penalty for large weights to the loss, half the decay times the sum of their
+# squares. Its gradient is the decay times the weight, and with this gradient in place of dw the plain rule becomes the
+# paper's:
+#
+# $$L' = L + \frac{\text{decay}}{2} \sum_i w_i^2, \qquad
+# \frac{\partial L'}{\partial w_i} = \mathrm{d}w_i + \text{decay} \cdot w_i$$
+#
+# Without any gradient of the loss itself, each step makes the weight smaller by 0.0005 * lr of itself, and momentum makes this ten times
 # as much.
 #
 # **Predict:** with lr = 0.01, after how many steps is a weight halved that the loss does not need?
@@ -331,6 +343,21 @@ small["fc"].grads = {"w": np.array([[2.0]]), "b": np.array([2.0])}
 sgd.step()
 assert np.isclose(small["fc"].params["w"], 1 - 0.5 * 0.1 * 1 - 0.1 * 2)  # the hand-made step from above
 assert np.isclose(small["fc"].params["b"], 1 - 0.2 * 2)    # twice the rate, no decay
+
+# %% [markdown]
+# `explain` shows a step of any parameter of a network, for a trace that knows the optimiser: the three parts, the new
+# velocity, and the new weight. Nothing is changed by looking.
+#
+# **Predict:** the network above has made one step. Which of the three parts is the largest in its next step, if the
+# gradient becomes ten times smaller?
+
+# %%
+trace = Trace(small, np.ones((1, 1)), dy=np.full((1, 1), 0.2), sgd=sgd).run()
+seen = explain(trace, "fc", (0, 0), of="update")
+print(seen)
+parts = 0.9 * -0.25, -0.5 * 0.1 * 0.75, -0.1 * 0.2         # v was -0.25, w is 0.75, dw is 0.2
+assert np.isclose(seen.value, 0.75 + sum(parts)) and min(parts) == parts[0]
+assert np.isclose(small["fc"].params["w"], 0.75)           # not updated
 
 # %% [markdown]
 # A rate of 0 freezes a parameter completely, decay included, as in the program of 2012. There conv1 was frozen from
@@ -428,8 +455,16 @@ for recipe in signal:
 # ### A stall, and a hint that notices it
 #
 # AlexNet is too slow for a lesson, so here is a narrow network of six fully connected layers. What counts is not the
-# standard deviation alone but std * sqrt(inputs): how much larger a layer's sums are than its inputs. For conv4, which
-# has 1,728 inputs, this is 0.42 with a standard deviation of 0.01, and 1.25 with 0.03.
+# standard deviation alone. Take a sum of m inputs with independent weights of mean 0 and variance $\sigma^2$. The
+# variances of independent terms add up:
+#
+# $$z = \sum_{j=1}^{m} w_j x_j, \qquad
+# \mathbb{E}[z^2] = \sum_{j=1}^{m} \mathbb{E}[w_j^2]\, x_j^2 = m\, \sigma^2 \cdot \frac{1}{m} \sum_{j=1}^{m} x_j^2$$
+#
+# So the sums are $\sigma \sqrt{m}$ times as large as the inputs (root mean squares). A ReLU sets half of the sums to 0,
+# and with them half of the squares. To keep the size from layer to layer, $\sigma = \sqrt{2 / m}$ (lesson 03 has met this
+# factor, and lesson 15 uses it). For conv4, which has 1,728 inputs, $\sigma \sqrt{m}$ is 0.42 with a standard deviation
+# of 0.01, and 1.25 with 0.03; $\sqrt{2}$ is 1.41.
 #
 # **Predict:** which of two networks with these numbers learns within 250 steps?
 

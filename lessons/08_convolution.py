@@ -208,7 +208,7 @@ print(seen)
 y = trace["conv1"].y
 assert y.shape == (1, 96, 55, 55) and 55 * 55 == 3025
 
-figures.draw_maps(y[0, :2], ["kernel 0: a diagonal edge", "kernel 1: red minus blue"], share=False)
+figures.draw_maps(y[0, :2], ["a diagonal edge", "red minus blue"], share=False)
 
 # %% [markdown]
 # ## How many windows fit?
@@ -409,6 +409,27 @@ seen = explain(small_trace, "conv", (0, 0, 1, 1), of="dx")
 assert seen.value == 1
 
 figures.draw_explanation(seen)
+
+# %% [markdown]
+# Look at the four weights: 1 2 above 0 1. In the kernel they are 1 0 above 2 1, so they are in the opposite order. With
+# $u = a + P - iS$ and $v = e + P - jS$ the formula of dx has only dy and the kernel in it, and for a stride of 1 it is
+# a convolution again:
+#
+# $$\mathrm{d}x_{c,a,e} = \sum_{o} \sum_{i,j} \mathrm{d}y_{o,i,j} \; w_{o,c,\;a+P-i,\;e+P-j}$$
+#
+# When i grows, the index of the weight becomes smaller: this convolution runs over dy, padded by KH - 1 - P, with the
+# kernel **turned by 180 degrees**, and with inputs and outputs exchanged. (Here the kernel is flipped after all.)
+#
+# **Predict:** how many pixels of padding are needed here, for a kernel of 3 x 3 without padding in the forward pass?
+
+# %%
+turned = w[::-1, ::-1][None, None]
+by_convolution = ops.conv2d_forward(dy[None, None], turned, np.zeros(1), stride=1, pad=3 - 1 - 0, groups=1)
+print("dx by a convolution of dy is the same:", (by_convolution == dx).all())
+assert (by_convolution == dx).all()
+
+figures.draw_numbers({"dy, 2 pixels of padding": np.pad(dy, 2), "w, turned": w[::-1, ::-1], "dx": dx[0, 0]},
+                     windows={"dy, 2 pixels of padding": (1, 1, 3, 3), "dx": (1, 1, 1, 1)}, signs=["*", "="])
 
 # %% [markdown]
 # The gradient of the bias:

@@ -111,7 +111,7 @@ shared = len(np.unique(samples["code-2012"].tops))
 print(f"128 pictures: {shared} different first rows in code-2012, {len(np.unique(samples['paper'].tops))} in paper")
 
 figures.draw_lines({"crops of one batch": {recipe: sample.tops for recipe, sample in samples.items()}},
-                   xlabel="number of the picture in the batch", ylabel="first row of the crop")
+                   xlabel="number of the picture in the batch", ylabel="first row of the crop", dots=samples)
 
 # %% [markdown]
 # ## The mean
@@ -238,7 +238,7 @@ for i in (2, 1, 0):
     reach = deviations[i] * vectors[:, i]
     lines[f"axis {i}"] = np.stack([centre - reach, centre + reach], axis=1)  # (3, 2)
 figures.draw_lines({f"red and {name}": {label: (line[0], line[c]) for label, line in lines.items()}
-                    for c, name in ((1, "green"), (2, "blue"))}, xlabel="red", dots=["pixels"])
+                    for c, name in ((1, "green"), (2, "blue"))}, xlabel="red", dots=["pixels"], aspect="equal")
 
 # %% [markdown]
 # A line reaches one standard deviation (标准差) to either side.

@@ -46,6 +46,7 @@ def table():
 
 SEED = 0
 net = tinynet.Sequential(table(), (3, 67, 67), np.random.default_rng(SEED))
+net.use("ops")
 fresh = {name: w.copy() for name, w in net.named_params().items()}
 
 # %% [markdown]
@@ -61,7 +62,9 @@ train_labels, test_labels = source.train.labels, source.test.labels
 figures.draw_rows({"": list(train_pictures[:10, :, ::2, ::2])}, titles=names)
 
 # %% [markdown]
-# Train for five epochs, with random crops of 67 pixels and mirror images; the last epoch has a tenth of the rate:
+# Train for five epochs, with random crops of 67 pixels and mirror images; the last epoch has a tenth of the rate. (Each
+# computer rounds a little differently, and training magnifies this. So your errors may be a few points higher or lower;
+# what is printed below holds in spite of that.)
 
 # %%
 statistics = data.compute_statistics(source.train, quiet=True)
@@ -86,8 +89,8 @@ def prepared(pictures):
 
 
 measured = evaluate(net, loss, [(prepared(test_pictures), test_labels)])
-print(f"top-1 error {measured.top1_error:.0%}, top-5 error {measured.top5_error:.0%}")
-assert measured.top1_error < 0.55 and measured.top5_error < 0.2
+print("top-1 error below 35 %:", measured.top1_error < 0.35, " top-5 error below 5 %:", measured.top5_error < 0.05)
+assert measured.top1_error < 0.35 and measured.top5_error < 0.05
 
 # %% [markdown]
 # ## The kernels of conv1
@@ -120,9 +123,9 @@ def likeness(w):
     return np.corrcoef(w[..., :-1].ravel(), w[..., 1:].ravel())[0, 1]
 
 
-print(f"correlation with the weight to the right: {likeness(fresh['conv1.w']):.2f} before training, "
-      f"{likeness(net['conv1'].params['w']):.2f} after it")
-assert abs(likeness(fresh["conv1.w"])) < 0.05 and likeness(net["conv1"].params["w"]) > 0.3
+print(f"correlation with the weight to the right: {likeness(fresh['conv1.w']):.2f} before training; "
+      f"after it above 0.5: {likeness(net['conv1'].params['w']) > 0.5}")
+assert abs(likeness(fresh["conv1.w"])) < 0.05 and likeness(net["conv1"].params["w"]) > 0.5
 assert net["conv1"].params["w"].std() > 1.2 * fresh["conv1.w"].std()
 
 # %% [markdown]
@@ -164,10 +167,9 @@ figures.draw_bars({"mean colourfulness of conv1's kernels": means})
 
 # %%
 trained = colour["trained"]
-print(f"group 1: {trained[:16].mean():.2f}, group 2: {trained[16:].mean():.2f}; "
-      f"single kernels from {trained.min():.2f} to {trained.max():.2f}")
-assert abs(trained[:16].mean() - trained[16:].mean()) < 0.2 and abs(trained.mean() - 2 / 3) < 0.15
-assert trained.max() - trained.min() > 0.2
+groups_differ, kernels_differ = abs(trained[:16].mean() - trained[16:].mean()), trained.max() - trained.min()
+print(f"the groups differ by less than 0.1: {groups_differ < 0.1}; kernels by more than 0.2: {kernels_differ > 0.2}")
+assert groups_differ < 0.1 and kernels_differ > 0.2 and abs(trained.mean() - 2 / 3) < 0.1
 
 # %% [markdown]
 # Here are the kernels of a real AlexNet (recipe `code-2012`) after 24 epochs on the 50,000 photographs of CIFAR-10; its
@@ -309,12 +311,14 @@ assert known["pool2"].shape[1] == 576 and known["relu7"].shape[1] == 128
 
 # %%
 untrained = tinynet.Sequential(table(), (3, 67, 67), np.random.default_rng(SEED))
+untrained.use("ops")
 assert all((w == fresh[name]).all() for name, w in untrained.named_params().items())
 asked_fresh, known_fresh = features(untrained, test_pictures), features(untrained, train_pictures)
 by_chance = squared_distances(asked_fresh["relu7"], known_fresh["relu7"])
 share_untrained = share_of_same(np.argsort(by_chance, axis=1, kind="stable")[:, :6])
-print(f"the same class, in fc7: {share_untrained:.0%} untrained, {shares['relu7']:.0%} trained")
-assert share_untrained < 0.6 * shares["relu7"]
+print("the same class, in fc7: untrained less than a quarter, trained more than two thirds:",
+      share_untrained < 1 / 4 and shares["relu7"] > 2 / 3)
+assert share_untrained < 1 / 4 and shares["relu7"] > 2 / 3
 
 # %% [markdown]
 # ## The same picture, moved, mirrored, in another light
@@ -375,10 +379,10 @@ figures.draw_guesses(None, test_pictures[eight], probs[eight], names, [names[k] 
 
 # %%
 right = probs.argmax(axis=1) == test_labels
-print(f"largest probability, mean: {probs[right].max(axis=1).mean():.2f} where right, "
-      f"{probs[~right].max(axis=1).mean():.2f} where wrong; the surest mistake: {probs[~right].max():.2f}")
-assert probs[right].max(axis=1).mean() > probs[~right].max(axis=1).mean() + 0.05
-assert probs[~right].max() > 0.5
+where_right, where_wrong = (probs[which].max(axis=1) for which in (right, ~right))
+print("largest probability, mean: lower by more than 0.1 where wrong:", where_right.mean() > where_wrong.mean() + 0.1)
+print("one of the mistakes is made with a probability above 0.6:", where_wrong.max() > 0.6)
+assert where_right.mean() > where_wrong.mean() + 0.1 and where_wrong.max() > 0.6
 
 # %% [markdown]
 # On average it is less sure where it is wrong, but it makes some mistakes with a large probability. So does the AlexNet

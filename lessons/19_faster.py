@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 19 · Faster (性能优化)
 #
-# *45 minutes. Before it: 08, convolution; 10, LRN; 13, the whole network. Beside it: the folders `reference`, `ops`,
-# `cpu` and `cuda` of `tinynet`.*
+# *55 minutes. Before it: 08, convolution; 10, LRN; 11, dropout; 13, the whole network. Beside it: the folders
+# `reference`, `ops`, `cpu` and `cuda` of `tinynet`.*
 #
 # After this lesson you can read one formula on all four rungs (阶), say what each rung saves, count the bytes and the
 # multiplications of a layer, and say from these counts whether the layer is limited by memory or by arithmetic.
@@ -374,7 +374,7 @@ assert direct == [4, 1] == [m[0] + m[1] + m[2], m[1] - m[2] + m[3]]
 
 A, G, B_ = winograd.matrices(2, 3, "float64")
 assert np.allclose(A.T @ ((G @ g) * (B_.T @ d)), direct)   # the same, as three matrices
-figures.draw_numbers({"B^T, for pixels": B_.T, "w: G, for weights": G, "A^T, for results": A.T})
+figures.draw_numbers({"$B^T$": B_.T, "w: $G$": G, "$A^T$": A.T})
 
 # %% [markdown]
 # In two dimensions the method is applied down and across: a tile of 2 x 2 outputs needs 4 * 4 = 16 multiplications
@@ -505,6 +505,97 @@ assert sectors(4 * n for n in warp) == 16 and sectors(n for n in warp) == 4
 # Version 3 uses columns again, which are 25 times as large as the input of conv2. It moves more bytes, but its product
 # is the optimised one of NVIDIA's library. Only a measurement on a GPU can show which effect is larger; measure yours
 # with `python examples/benchmark.py --device gpu`.
+#
+# ## Random numbers for every thread
+#
+# Dropout needs a random number for each activation (lesson 11). NumPy's generator, PCG64 (O'Neill, 2014), makes them one
+# after another. It has a state s, a whole number of 128 binary digits, and a step is
+#
+# $$s_{t+1} = (a \, s_t + c) \bmod 2^{128}$$
+#
+# with a constant multiplier $a$ and an increment $c$ that belongs to the seed. Each new state gives 64 random bits: its
+# two halves are combined by exclusive or, and the result is rotated by as many places as the six highest bits of the
+# state say. Python's whole numbers have as many digits as are needed, so this is all of it:
+
+# %%
+BITS, a = 2**128, 47026247687942121848144207491837523525   # the multiplier of PCG64
+generator = np.random.default_rng(2012)
+start, c = (generator.bit_generator.state["state"][name] for name in ("state", "inc"))
+
+
+def bits_of(s):
+    """Return the 64 random bits of a state."""
+    mixed, turn = (s >> 64 ^ s) % 2**64, s >> 122
+    return (mixed >> turn | mixed << 64 - turn) % 2**64
+
+
+s, by_hand = start, []
+for _ in range(3):
+    s = (a * s + c) % BITS
+    by_hand.append(bits_of(s))
+of_numpy = np.random.default_rng(2012).bit_generator.random_raw(3).tolist()
+print("by hand:", by_hand[0], "  NumPy:", of_numpy[0])
+assert by_hand == of_numpy
+
+# %% [markdown]
+# Each state needs the one before. So must a thread that wants the millionth number make a million steps? No. Two steps
+# in a row are again a multiplication and an addition, so they are **one step of the same form**, with another
+# multiplier and another increment:
+#
+# $$a \, (a \, s + c) + c = a^2 s + (a + 1) \, c$$
+#
+# And two of these are four steps, two of those eight. Every number n is a sum of powers of two, so a leap over n steps
+# needs one doubling for each binary digit of n (Brown, 1994).
+#
+# **Predict:** how many doublings does the leap over a million steps need?
+
+# %%
+def leap(n, a, c):
+    """Return the multiplier and the increment of n steps at once, and how many doublings it took."""
+    multiplier, increment, doublings = 1, 0, 0             # of no step
+    while n:
+        if n % 2:
+            multiplier, increment = a * multiplier % BITS, (a * increment + c) % BITS
+        a, c = a * a % BITS, (a + 1) * c % BITS            # of twice as many steps
+        n, doublings = n // 2, doublings + 1
+    return multiplier, increment, doublings
+
+
+multiplier, increment, doublings = leap(10**6, a, c)
+far = np.random.default_rng(2012).bit_generator.advance(10**6)
+print(f"a million steps in {doublings} doublings")
+assert doublings == 20 and (multiplier * start + increment) % BITS == far.state["state"]["state"]
+
+# %% [markdown]
+# Now a mask of 64 x 64 units. Each of 2,048 threads leaps to its own place and draws 64 bits, which are two numbers of
+# float32: each takes the upper 24 of 32 bits, the lower half first. The threads run in any order, and none waits for
+# another. On the left is NumPy's mask, on the right the mask of the threads:
+
+# %%
+def two_of_thread(thread, keep=0.5):
+    """Return the two elements of the mask that belong to a thread."""
+    multiplier, increment, _ = leap(thread + 1, a, c)
+    bits = bits_of((multiplier * start + increment) % BITS)
+    return [(half >> 8) / 2**24 < keep for half in (bits % 2**32, bits >> 32)]
+
+
+mask = np.empty((2048, 2), bool)
+for thread in rng.permutation(2048).tolist():
+    mask[thread] = two_of_thread(thread)
+one_by_one = np.random.default_rng(2012).random(4096, dtype=np.float32) < 0.5
+print(f"{(mask.ravel() == one_by_one).sum():,} of 4,096 are the same")
+assert (mask.ravel() == one_by_one).all()
+
+figures.draw_pictures([255 * m.reshape(64, 64) for m in (one_by_one, mask)], ["one after another", "by threads"])
+
+# %% [markdown]
+# Whole numbers are not rounded, so not one bit differs. This is why a network trains with the same masks on a CPU and on
+# a GPU, and why nothing has to be copied from one to the other. Here is the kernel. A GPU has no numbers of 128 bits, so
+# the file defines their sum and product from two halves; the rest is the program from above:
+
+# %%
+print(kernel("pcg64", "bernoulli_1"))
+print(re.search(r"__device__ Leap leap_of.*?\n}\n", kernels.source("pcg64"), re.DOTALL)[0])
 
 # %% [markdown]
 # ## Exercises
@@ -565,6 +656,7 @@ exercises.check_tile_reads(tile_reads)
 # - Convolutions are limited by arithmetic, ReLU, LRN and pooling by memory; in a batch each weight is used many times.
 # - im2col makes 7 to 25 copies of each number; Winograd's method saves multiplications and has larger rounding errors.
 # - The first version of a kernel is the loop of `reference`; a tile of T x T reads each number once for T results.
+# - n steps of a generator are one step with another multiplier, found by doubling; so every thread can begin anywhere.
 #
 # Next: [20, your own kernel](20_your_own_kernel.ipynb). Read next: [cpu/conv.py](../tinynet/cpu/conv.py),
 # [cuda/conv.cu](../tinynet/cuda/conv.cu), and [examples/benchmark.py](../examples/benchmark.py), which measures your

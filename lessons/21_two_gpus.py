@@ -581,9 +581,12 @@ def step_seconds(scheme, P, link, each=128):
     return max(clock, arrived) + update * kept / parameters
 
 
-assert math.isclose(step_seconds("data parallel", 2, (50e-6, 1.25e9)), times["conv1"][1] + update)
+by_layer = times["conv1"][1] + update
+assert math.isclose(step_seconds("data parallel", 2, (50e-6, 1.25e9)), by_layer)
 bytes_of_two = sum(gather_seconds(name, 2, (0, 1), each=0.5) for name in table_reads)
 assert bytes_of_two == sum(each_way.values())              # per picture of the batch, as counted above
+print(f"data parallel on two ranks: {1e3 * by_layer:.0f} ms, as above; columns: {bytes_of_two:,.0f} bytes for a picture, "
+      f"as counted above")
 
 # %% [markdown]
 # How fast is a network? We have measured the engine of `tinynet.parallel`, MPI, between two network namespaces of one

@@ -46,12 +46,20 @@ def test_units_start_from_the_same_weights_and_differ_in_nothing_else():
            [type(a) for a in tanh.layers if not isinstance(a, Tanh)]
 
 
-def test_a_run_stops_at_the_goal_or_when_it_may_not_go_on(folder):
+def test_a_run_stops_at_the_goal_or_when_it_may_not_go_on(folder, monkeypatch):
     x, labels = figure1.read_pictures(str(folder), 12)
     assert x.shape == (12, 3, 32, 32) and abs(x.mean()) < 1e-3
     learns = figure1.training_errors(x, labels, PAPER, "ReLU", 0.001, 0, "cpu", lambda done: done < 50)
     assert learns[-1] <= 25 and all(error > 25 for error in learns[:-1]) and len(learns) < 50
-    stopped = figure1.training_errors(x, labels, PAPER, "ReLU", 1e-9, 0, "cpu", lambda done: done < 3)
+    with monkeypatch.context() as patch:
+        count, epochs = figure1.top_k_wrong, []                     # twelve pictures: one batch in an epoch
+
+        def at_most_three(*arguments):
+            epochs.append(1)
+            assert len(epochs) <= 3, "may_go_on said no, and the training goes on"
+            return count(*arguments)
+        patch.setattr(figure1, "top_k_wrong", at_most_three)
+        stopped = figure1.training_errors(x, labels, PAPER, "ReLU", 1e-9, 0, "cpu", lambda done: done < 3)
     assert len(stopped) == 3 and stopped[-1] > 25
     with np.errstate(all="ignore"):
         explodes = figure1.training_errors(x, labels, PAPER, "ReLU", 1e4, 0, "cpu", lambda _: True)

@@ -154,7 +154,7 @@ def _call(function, given):
                                   ended) else ". It could not be stopped: restart the kernel"
             return None, (f"after {SECONDS:g} seconds your function was still "
                           f"running{line.rstrip(',')}; "
-                          f"does its loop end?{stopped}")
+                          f"look whether its loop ends{stopped}")
     except KeyboardInterrupt:  # the learner interrupted the kernel
         _stop(thread, ended)
         raise

@@ -57,8 +57,10 @@ MISTAKES = {
     "that is alpha / n, as in the program of 2012, Caffe and PyTorch; the paper's formula has "
     "alpha":
         lambda x, n, k, alpha, beta: _right_lrn(x, n, k, alpha / n, beta),
-    "the power is beta, and it goes over k as well: (k + alpha * energy)**beta":
+    "the power is beta, and it goes over k as well: (k + alpha * energy)**beta": (
         lambda x, n, k, alpha, beta: x / (k + alpha * _sum(x * x, n)**beta),
+        lambda x, n, k, alpha, beta: x / (k + alpha * _sum(x * x, n)**(2 * beta)),
+        lambda x, n, k, alpha, beta: x / (k + alpha * _sum(abs(x)**(2 * beta), n))),
     "the denominator has the power beta":
         lambda x, n, k, alpha, beta: _right_lrn(x, n, k, alpha, 1.0),
     "you overwrite x while its neighbours still need it: write to a new array": _in_place,

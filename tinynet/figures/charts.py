@@ -16,24 +16,29 @@ from tinynet.figures.canvas import (
     done,
     outline,
 )
+from tinynet.shapes import ceil_div
 
 STYLES = ((TRAIN, "-"), (TEST, "--"), ("#2ca02c", "-"), ("#ff7f0e", "--"), ("#9467bd", "-."),
           (INK, ":"))
 
 
 def draw_lines(panels, xlabel="", ylabel="", log="", levels=(), drops=(), ground=None, dots=(),
-               path=None):
-    """Draw curves in panels side by side. A label has the same colour and dashes in all panels.
+               aspect="auto", path=None):
+    """Draw curves in panels, up to three side by side, four in two rows.
+
+    A label has the same colour and dashes in all panels.
 
     Args     panels: {title: {label: y, or (x, y)}}; log: the axes that are logarithmic, "x", "y"
              or "xy"; levels: {text: y}, thin horizontal lines; drops: where the rate was cut;
-             ground: (x, y, z), contour lines of z behind the curves; dots: labels to draw as dots
+             ground: (x, y, z), contour lines of z behind the curves; dots: labels to draw as dots;
+             aspect: "equal" where a unit has the same length on both axes
     """
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
-    figure = Drawing(figsize=(4.3 * len(panels) + 1.2 * (len(panels) == 1), 3.6),
-                     layout="constrained")
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (title, lines) in zip(all_axes, panels.items()):
+    columns = len(panels) if len(panels) <= 3 else 2
+    rows, width = ceil_div(len(panels), columns), 5.5 if columns == 1 else min(4.3, 11 / columns)
+    figure = Drawing(figsize=(width * columns, 3.6 * rows), layout="constrained")
+    all_axes = figure.subplots(rows, columns, squeeze=False)
+    for axes, (title, lines) in zip(all_axes.flat, panels.items()):
         if ground is not None:
             axes.contour(*ground, levels=np.quantile(ground[2], np.linspace(0, 1, 12)**2),
                          colors=DROP, linewidths=0.8)
@@ -56,7 +61,7 @@ def draw_lines(panels, xlabel="", ylabel="", log="", levels=(), drops=(), ground
                          label=None if number else "rate cut")
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_aspect("equal" if dots else "auto")
+        axes.set_aspect(aspect)
         if np.asarray(x).dtype.kind in "iu" and "x" not in log:
             axes.xaxis.get_major_locator().set_params(integer=True)
         if len(lines) > 1 or drops:

@@ -28,7 +28,8 @@ def draw_network(net, path=None):
 
     A volume is what a layer with weights computes, drawn once for each GPU. Its height and depth
     grow with the square root of the number of pixels of a side, its width with that of the number
-    of maps. Green lines lead where a layer reads maps that the other GPU computed.
+    of maps. Green lines lead where a layer reads maps that the other GPU computed. The last layer
+    is on GPU 1.
 
     Args     net: a Sequential of Conv2d and Linear layers and what follows each of them, in which
              a convolution with one group reads both GPUs and one with two groups reads its own
@@ -46,11 +47,11 @@ def draw_network(net, path=None):
         layer, shape = stage["layer"], stage["shape"]
         last = number == len(stages) - 1
         half = shape if last else (shape[0] // 2, *shape[1:])
-        here = [_volume(axes, x, y, half) for y in ((middle,) if last else (top, bottom))]
+        here = [_volume(axes, x, y, half) for y in ((top,) if last else (top, bottom))]
         both = getattr(layer, "groups", 1) == 1
         for i, source in enumerate(before):
             for j, target in enumerate(here):
-                crosses = len(before) == len(here) and i != j
+                crosses = number > 0 and i != j
                 if both or not crosses:
                     colour, width = (WINDOW, 1.8) if crosses else (INK, LINE)
                     axes.annotate("", target["left"], source["right"], zorder=1, arrowprops={

@@ -15,6 +15,7 @@ from tinynet.language import translate
 from tinynet.shapes import ceil_div
 
 ACTIVATIONS, WEIGHTS = "RdBu_r", "PuOr_r"  # both white at 0
+WIDEST = 11  # inches; a page shows a wider figure smaller, with its letters
 PHOTO = pathlib.Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"
 
 
@@ -24,7 +25,8 @@ def draw_pictures(pictures, titles=None, windows=(), path=None):
     Args     pictures: a list of (3, H, W) uint8, or (H, W) in grey;
              windows: (top, left, height, width), in pixels
     """
-    figure = Drawing(figsize=(2.7 * len(pictures), 2.9), layout="constrained")
+    side = min(2.7, WIDEST / len(pictures))
+    figure = Drawing(figsize=(side * len(pictures), side + 0.2), layout="constrained")
     figure.get_layout_engine().set(rect=(0, 0, 1, 0.98))  # or titles lose their upper edge
     all_axes = figure.subplots(1, len(pictures), squeeze=False)[0]
     for axes, picture, title in zip(all_axes, pictures, titles or [None] * len(pictures)):
@@ -80,11 +82,14 @@ def draw_numbers(arrays, windows=None, signs=None, path=None):
     arrays = {title: np.atleast_2d(a) for title, a in arrays.items()}
     widths = [a.shape[1] for a in arrays.values()]
     tallest = max(a.shape[0] for a in arrays.values())
-    figure = Drawing(figsize=(0.62 * sum(widths) + 0.8 * len(widths), 0.62 * tallest + 0.6),
+    cell = min(0.62, (WIDEST - 0.8 * len(widths)) / sum(widths))
+    figure = Drawing(figsize=(cell * sum(widths) + 0.8 * len(widths), cell * tallest + 0.6),
                      layout="constrained")
+    room = min(0.75 * figure.get_figwidth() / sum(widths),
+               (figure.get_figheight() - 0.3) / tallest)  # of a cell; less where titles need it
     all_axes = figure.subplots(1, len(arrays), squeeze=False, width_ratios=widths)[0]
     for number, (axes, (title, a)) in enumerate(zip(all_axes, arrays.items())):
-        _show(axes, a, _colours(title), abs(a).max(), numbers=True)
+        _show(axes, a, _colours(title), abs(a).max(), room)
         axes.set_title(title, fontsize=10)
         bare(axes)
         if signs and number:
@@ -123,7 +128,8 @@ def _draw_terms_as_maps(explanation):
     count, (H, W) = int(np.prod(shape[:-2])), shape[-2:]
     few = count <= 4
     columns = len(explanation.terms)
-    figure = Drawing(figsize=(3.1 * max(2, columns), (2.3 * count if few else 3.1) + 1.3),
+    width = min(3.1, WIDEST / columns)
+    figure = Drawing(figsize=(width * max(2, columns), (2.3 * count if few else 3.1) + 1.3),
                      layout="constrained")
     grid = figure.subplots(count if few else 1, columns, squeeze=False)
     for column, (name, array) in zip(grid.T, explanation.terms.items()):
@@ -133,7 +139,7 @@ def _draw_terms_as_maps(explanation):
         top = abs(np.nan_to_num(maps)).max() or 1.0
         for number, axes in enumerate(column):
             tile = maps[number] if few else _sheet(maps)
-            shown = _show(axes, tile, _colours(name), top, numbers=few and H * W <= 25)
+            shown = _show(axes, tile, _colours(name), top, 1.6 / W if few and H * W <= 25 else None)
             bare(axes)
             if few:
                 _number(axes, explanation, H, W)
@@ -150,7 +156,8 @@ def _draw_terms_as_maps(explanation):
 
 
 def _draw_terms_as_bars(explanation):
-    figure = Drawing(figsize=(3.4 * len(explanation.terms), 3.4), layout="constrained")
+    width = min(3.4, WIDEST / len(explanation.terms))
+    figure = Drawing(figsize=(width * len(explanation.terms), 3.4), layout="constrained")
     all_axes = figure.subplots(1, len(explanation.terms), squeeze=False)[0]
     for axes, (name, array) in zip(all_axes, explanation.terms.items()):
         at = np.arange(array.size) + explanation.start[0]
@@ -184,27 +191,31 @@ def _draw_one_term(explanation):
         rows[0].grid(color="#eeeeee")
         rows[0].spines[["top", "right"]].set_visible(False)
     numbers = np.array(list(explanation.terms.values())).reshape(1, -1)
-    _show(rows[-1], numbers, ACTIVATIONS, abs(numbers).max(initial=1e-9), numbers=True)
+    _show(rows[-1], numbers, ACTIVATIONS, abs(numbers).max(initial=1e-9), cell=0.7)
     rows[-1].set_xticks(range(numbers.size), explanation.terms)
     rows[-1].set_yticks([])
     rows[-1].tick_params(length=0)
     return figure
 
 
-def _show(axes, a, colours, top, numbers=False):
-    """Show an array as colours from -top to top, and in grey where it is not a number."""
+def _show(axes, a, colours, top, cell=None):
+    """Show an array as colours from -top to top, and in grey where it is not a number.
+
+    Args     cell: the width of a cell in inches, where numbers are to be written into the cells;
+             nothing is written where it would have to be too small
+    """
     top = top or 1.0
     colours = matplotlib.colormaps[colours].with_extremes(bad=PADDING)
     shown = axes.imshow(a, cmap=colours, vmin=-top, vmax=top, interpolation="nearest")
-    if numbers:
+    if cell is not None:
         texts = {}
         for place in map(tuple, np.argwhere(~np.isnan(a))):
             texts[place] = f"{a[place] + 0.0:{'.0f' if abs(a[place]) >= 999.5 else '.3g'}}"
-        if a.shape[1] <= 3 or max(map(len, texts.values())) <= 6:  # or they would overlap
-            for place, text in texts.items():
-                axes.text(*place[::-1], text, ha="center", va="center",
-                          fontsize=9 if len(text) <= 4 else 7.5 if a.shape[1] < 5 else 6.5,
-                          color="white" if abs(a[place]) > 0.65 * top else INK)
+        longest = max(map(len, texts.values()), default=1)
+        size = min(9, 0.95 * 72 * cell / (0.6 * longest))  # points; a digit is 0.6 wide
+        for place, text in texts.items() if size >= 6 else ():
+            axes.text(*place[::-1], text, ha="center", va="center", fontsize=size,
+                      color="white" if abs(a[place]) > 0.65 * top else INK)
     return shown
 
 
