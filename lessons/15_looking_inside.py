@@ -70,14 +70,17 @@ figures.draw_rows({"": list(train_pictures[:10, :, ::2, ::2])}, titles=names)
 statistics = data.compute_statistics(source.train, quiet=True)
 batches = data.TrainingBatches(source.train, 32, 67, statistics, np.random.default_rng(SEED))
 loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net, lr=0.01)
-STEPS = 5 * 63                                             # 63 batches of up to 32 are 2,000 pictures
+STEPS, values = 5 * 63, []                                 # 63 batches of up to 32 are 2,000 pictures
 for step in range(STEPS):
     if step == STEPS * 4 // 5:
         sgd.lr /= 10
     x, labels = next(batches)
-    loss.forward(net.forward(x / 64), labels)              # / 64: pixels of about -2 to 2
+    values.append(loss.forward(net.forward(x / 64), labels))   # / 64: pixels of about -2 to 2
     net.backward(loss.backward())
     sgd.step()
+first, last = np.mean(values[:63]), np.mean(values[-63:])
+print("mean loss of the first epoch above 1.8, of the last below 1.4:", first > 1.8 and last < 1.4)
+assert first > 1.8 and last < 1.4                          # guessing: ln 10 = 2.3
 
 # %% [markdown]
 # What has it learned? (The top-1 error of guessing is 90 %, the top-5 error 50 %.)

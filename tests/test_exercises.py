@@ -137,7 +137,7 @@ MISTAKES = [
     ("lrn", "it goes over k as well", ("(k + alpha * energy)**beta", "(k + alpha * energy**beta)")),
     ("lrn", "it goes over k as well", ("(k + alpha * energy)**beta", "(k + alpha * energy**(2 * beta))")),
     ("lrn", "it goes over k as well", ("x[max(0, c - n // 2):c + n // 2 + 1]**2",
-                                       "(x[max(0, c - n // 2):c + n // 2 + 1]**2)**beta"), ("energy)**beta", "energy)")),
+                                       "(x[max(0, c - n // 2):c + n // 2 + 1]**2)**beta"), ("gy)**beta", "gy)")),
     ("lrn", "has the power beta", ("**beta", "")),
     ("lrn", "write to a new array", ("np.empty_like(x)", "x = x.copy()")),
     ("lrn_gradient", "in the energy of its neighbours", ("own - others", "own")),

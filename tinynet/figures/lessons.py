@@ -52,7 +52,7 @@ def draw_maps(maps, titles=None, columns=4, weights=False, share=True, path=None
     maps = np.asarray(maps, np.float64)
     columns = min(columns, len(maps))
     rows = ceil_div(len(maps), columns)
-    width = 2.4 if columns > 1 else 5
+    width = min(2.4, WIDEST / columns) if columns > 1 else 5
     height = width * rows * maps.shape[1] / maps.shape[2] + 0.5
     figure = Drawing(figsize=(width * columns, height), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
