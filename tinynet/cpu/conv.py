@@ -24,7 +24,7 @@ import numpy as np
 
 from tinynet.cpu import winograd
 from tinynet.cpu.memory import empty, scratch
-from tinynet.cpu.parallel import chunks, for_each, shares, sum_in_order
+from tinynet.cpu.parallel import MOST_SHARES, chunks, for_each, shares, sum_in_order
 from tinynet.ops.conv import col2im, im2col
 from tinynet.shapes import ceil_div, conv2d_shape, pair, require_shape
 
@@ -85,7 +85,7 @@ def _kernels_gradient(dy, x, w, stride, pad, groups):
     """
     N, K, OH, OW = dy.shape
     dy_groups = dy.reshape(N, groups, K // groups, OH * OW)
-    pieces = _pieces(x, w, dy.shape, groups)
+    pieces = _pieces(x, w, dy.shape, groups, MOST_SHARES)
 
     def work(share):
         total = np.zeros((groups, w[0].size + 1, K // groups), x.dtype)
@@ -199,17 +199,17 @@ def _window_pixels(phases, cols, kernel, rows, OW, stride):
             yield phases[:, :, seen, j % SW, j // SW:j // SW + OW], cols[:, :, i, j]
 
 
-def _pieces(x, w, y_shape, groups):
-    """Return (images, group, output rows) of every band."""
+def _pieces(x, w, y_shape, groups, least=1):
+    """Return (images, group, output rows) of every band; with enough images, at least `least`."""
     bands = _bands(x, w, y_shape)
-    return [(images, group, rows) for images in _blocks(x, w, y_shape)
+    return [(images, group, rows) for images in _blocks(x, w, y_shape, least)
             for group in range(groups) for rows in bands]
 
 
-def _blocks(x, w, y_shape):
+def _blocks(x, w, y_shape, least=1):
     """Cut the images into blocks of at most BAND_BYTES of columns, but of at least one image."""
     bytes_each = w[0].size * math.prod(y_shape[2:]) * x.dtype.itemsize
-    return chunks(len(x), bytes_each, BAND_BYTES)
+    return shares(len(x), max(least, len(chunks(len(x), bytes_each, BAND_BYTES))))
 
 
 def _bands(x, w, y_shape):

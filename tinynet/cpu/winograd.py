@@ -44,7 +44,8 @@ TILES = {3: 2, 5: 3}   # kernel size: outputs of a tile, down and across
 LEAST_CHANNELS = 32    # of a group, in and out; with fewer, the transforms cost more than they save
 LEAST_IMAGES = 4       # with fewer, transforming the kernels costs more than it saves
 SHARE_IMAGES = 4       # of a share, at least: their dU are summed, then the shares in order
-SHARE_BYTES = 1 << 21  # of B^T d B of a share, at least; with less, threads wait for each other
+SHARE_BYTES = 1 << 21  # of B^T d B of a share, if there are more than LEAST_SHARES: with less,
+LEAST_SHARES = 8       # threads wait for each other
 PIECE_BYTES = 1 << 23  # of B^T d B of a piece, at most
 POINTS = (0, 1, -1, 2, -2, 0.5, -0.5)
 
@@ -125,8 +126,8 @@ def backward(dy, x, w, pad, groups, need_dx):
                 dx[images] = seen.transpose(0, 3, 1, 2)                   # (M, C, H, W)
         return [dU, db]
 
-    images = max(SHARE_IMAGES, SHARE_BYTES // _bytes_each(x, dy.shape, m, r))
-    dU, db = sum_in_order(work, shares(N, min(MOST_SHARES, N // images)))
+    most = max(LEAST_SHARES, N * _bytes_each(x, dy.shape, m, r) // SHARE_BYTES)
+    dU, db = sum_in_order(work, shares(N, min(MOST_SHARES, N // SHARE_IMAGES, most)))
     return dx, _kernels_gradient(dU, G, w.shape), db
 
 
