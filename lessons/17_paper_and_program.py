@@ -544,8 +544,8 @@ figures.draw_bars({"change of the input of fc6, %": {who: 100 * value for who, v
 
 # %% [markdown]
 # Published accuracies show the cost: BVLC gives 57.1 % top-1 accuracy in Caffe, the ONNX model zoo 54.80 % for the same
-# weights at 224 pixels. (The zoo's page does not say how its pictures were prepared, so the sizes may not be the only
-# reason.) `python -m tinynet.weights info FILE` says which of the three a file describes.
+# weights at 224 pixels. (The zoo scaled whole pictures to 224 pixels, and Caffe's pictures are the middle 227 of 256, so
+# the sizes are not the only reason.) `python -m tinynet.weights info FILE` says which of the three a file describes.
 
 # %% [markdown]
 # # Both lists

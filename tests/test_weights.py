@@ -1,5 +1,6 @@
 """Weights from elsewhere make the network that they were trained in: probabilities on photographs against PyTorch."""
 
+import collections
 import dataclasses
 
 import numpy as np
@@ -149,6 +150,14 @@ def test_checkpoints_of_training_scripts(oracle, small, tmp_path):
                      "optimizer": sgd.state_dict()}, tmp_path / "x", _use_new_zipfile_serialization=not old)
         loaded = weights.load(tmp_path / "x")
         np.testing.assert_array_equal(loaded.net["fc8"].params["w"], made["fc8"][0])
+    class Old(oracle.nn.Parameter):  # what PyTorch 0.1 made of a Parameter, as torchvision's first file has it
+        def __reduce_ex__(self, protocol):
+            return oracle.nn.Parameter, (self.data,), (True, False, collections.OrderedDict())
+
+    oracle.save({name: Old(oracle.from_numpy(array)) for name, array in files.state(made).items()}, tmp_path / "x",
+                _use_new_zipfile_serialization=False)
+    assert b"ctorch.nn.parameter\nParameter\n" in (tmp_path / "x").read_bytes()
+    np.testing.assert_array_equal(weights.load(tmp_path / "x").net["conv1"].params["w"], made["conv1"][0])
     shared = oracle.randn(3, 5)  # a tensor that is a window into another one's numbers, not in their order
     changed = files.state(made) | {"classifier.6.bias": shared.t()[:, 1].numpy()}
     oracle.save({name: oracle.from_numpy(array) for name, array in changed.items()}

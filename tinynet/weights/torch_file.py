@@ -21,8 +21,8 @@ STORAGES = {"Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Doub
 ITEMSIZE = {"int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
             **{dtype: np.dtype(stored).itemsize for dtype, stored in STORED_AS.items()}}
 REBUILD = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"}
-PARAMETER = "torch._utils._rebuild_parameter"
-ALLOWED = REBUILD | {PARAMETER, "collections.OrderedDict", "torch.Size"} | {
+PARAMETERS = {"torch._utils._rebuild_parameter", "torch.nn.parameter.Parameter"}  # new and old
+ALLOWED = REBUILD | PARAMETERS | {"collections.OrderedDict", "torch.Size"} | {
     f"torch.{kind}Storage" for kind in STORAGES}
 
 
@@ -136,7 +136,7 @@ def _contents(form, value, storages):
 
 
 def _tensor(item, storages):
-    if isinstance(item, pickles.Call) and item.name == PARAMETER and item.arguments:
+    if isinstance(item, pickles.Call) and item.name in PARAMETERS and item.arguments:
         item = item.arguments[0]
     if not isinstance(item, pickles.Call) or item.name not in REBUILD:
         return None
