@@ -84,5 +84,7 @@ def test_the_summary_says_what_was_left_out_and_needs_no_mistakes_and_no_time():
     lines = list(report.summary(one, None, list("ab"), facts, None, 3))
     assert [line.split()[0] for line in lines] == ["2", "one", "guessing", "3", "5"]
     assert lines[-2:] == ["3 pictures could not be read and were left out", "5 steps"]
+    *_, last = report.summary(one, None, list("ab"), facts | {"images": 10, "seconds": 2.0}, 5.0, 0, began_at=3)
+    assert last == "5 steps; since --resume 2 steps, 10 pictures in 2 s on cpu: 5 a second"
     lines = list(report.summary(one, wrong, list("ab"), facts | {"images": 10}, 5.0, 0))
     assert lines[4] == "most frequent mistakes: a taken for b (1 of 1), b taken for a (1 of 1)"

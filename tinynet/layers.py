@@ -99,7 +99,7 @@ class Layer:
         return f"{type(self).__name__}({', '.join([repr(self.name), *settings])})"
 
     def __getstate__(self):
-        """Return what copy and pickle shall keep: of the rung, which is a module, its name."""
+        """Return the attributes for copy and pickle, with the name of the rung, which is a module."""
         rung = self.ops.__name__ if isinstance(self.ops, types.ModuleType) else self.ops
         return {**vars(self), "ops": rung}
 

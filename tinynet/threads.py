@@ -34,7 +34,7 @@ def fork_safe_lock():
     A fork copies the memory of the process, but of its threads only the one that forks. A lock that
     another thread holds at that moment would stay locked in the child for ever. So the thread that
     forks acquires the lock first, and releases it on both sides. It may hold the lock already, if
-    it forks in a signal handler; hence an RLock.
+    it forks in a signal handler, so this is an RLock.
     """
     lock = threading.RLock()
     if hasattr(os, "register_at_fork"):

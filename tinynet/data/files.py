@@ -109,6 +109,6 @@ class SlowProgress:
 
 
 def is_picture(name):
-    """Return whether the name of a file is that of a picture. Hidden files are none."""
+    """Return whether the name of a file is that of a picture. A hidden file is no picture."""
     name = name.rpartition("/")[2]
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS

@@ -36,7 +36,8 @@ def finish(run, source, loss, ten_views=False, **facts):
                 "ten_views": ten and ten.numbers(), "images_per_second": speed, **facts})
     if not run.quiet:
         unreadable = len(source.train.unreadable) + len(source.test.unreadable)
-        print(*summary(one, ten, source.class_names, facts, speed, unreadable), sep="\n")
+        lines = summary(one, ten, source.class_names, facts, speed, unreadable, run.began_at)
+        print(*lines, sep="\n")
         print(f"{run.folder}: {', '.join(FIGURES)}, weights.npz, metrics.csv, summary.json")
 
 
@@ -70,11 +71,11 @@ def best_and_worst(probs, labels, count=4):
     return order[::-1][:count], order[:count]
 
 
-def summary(one, ten, class_names, facts, speed, unreadable):
+def summary(one, ten, class_names, facts, speed, unreadable, began_at=0):
     """Yield the lines that a run prints at its end.
 
     Args     one, ten: the Evaluation with one view, and with ten views or None; speed: images a
-             second or None; unreadable: how many pictures were left out
+             second or None; unreadable: how many pictures were left out; began_at: as of Run
     """
     C, last = len(class_names), ten or one
     guessing = Evaluation(1 - 1 / C, max(0, 1 - 5 / C), math.log(C), 0)
@@ -90,9 +91,13 @@ def summary(one, ten, class_names, facts, speed, unreadable):
             for k, taken, times in mistakes)
     if unreadable:
         yield f"{unreadable} pictures could not be read and were left out"
-    yield f"{facts['steps']} steps" + (
-        f", {facts['images']:,} pictures in {facts['seconds']:.0f} s on {facts['device']}: "
-        f"{speed:.0f} a second" if speed else "")
+    steps = f"{facts['steps']} steps"
+    if speed:
+        if began_at:
+            steps += f"; since --resume {facts['steps'] - began_at} steps"
+        steps += (f", {facts['images']:,} pictures in {facts['seconds']:.0f} s on "
+                  f"{facts['device']}: {speed:.0f} a second")
+    yield steps
     if sent := facts.get("bytes_sent_per_step"):
         yield (f"rank 0 of {facts['ranks']} sent {sum(sent.values()) / 1e6:.3g} MB in a step, and "
                "received about as much: "

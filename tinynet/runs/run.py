@@ -47,6 +47,7 @@ class Run:
     evaluated   whether the test error after the last step of an epoch has been measured
     evaluation  the last Evaluation that was recorded here; None before that
     log         the metrics of every step
+    began_at    how many steps were done when this process began: 0, or those before --resume
     images, seconds  trained on since this process began, and the time that the steps took
     sent, received   bytes that this rank exchanged in a step, on average: {"conv3": number, ...}
 
@@ -72,8 +73,8 @@ class Run:
         self.last_step, self.steps_per_epoch = steps, steps_per_epoch
         self.seconds_between_saves, self.keep_checkpoints = 60 * minutes, keep_checkpoints
         self.step, self.evaluated, self.evaluation = 0, True, None
-        self.images, self.seconds = 0, 0.0
-        self._steps, self._sent, self._received = 0, Counter(), Counter()  # of this process
+        self.began_at, self.images, self.seconds = 0, 0, 0.0
+        self._sent, self._received = Counter(), Counter()  # in all steps of this process
         self._test_batches, self._test_images = test_batches, test_images
         self._interrupt, self._progress = console.Interrupt(), None
         self._step_began = None  # a moment while a step is being computed, otherwise None
@@ -129,7 +130,6 @@ class Run:
             yield x, labels
             if self._step_began is not None:
                 raise RuntimeError("call run.record(...) after each step")
-            self._steps += 1
             self._sent += self.communicator.sent - sent
             self._received += self.communicator.received - received
             due = time.monotonic() - self._saved_at >= self.seconds_between_saves
@@ -171,11 +171,14 @@ class Run:
 
     @property
     def sent(self):
-        return {label: size / self._steps for label, size in self._sent.most_common()}
+        return self._each_step(self._sent)
 
     @property
     def received(self):
-        return {label: size / self._steps for label, size in self._received.most_common()}
+        return self._each_step(self._received)
+
+    def _each_step(self, total):
+        return {label: size / (self.step - self.began_at) for label, size in total.most_common()}
 
     def whole_net(self):
         """Return the whole network, of which each rank may have a part. All ranks call it."""
@@ -238,6 +241,7 @@ class Run:
         for name, part in self._parts().items():
             part.restore(state[name])
         self.step, self.evaluated = state["step"], state["evaluated"]
+        self.began_at = self.step
         self.log.open()
         return path
 

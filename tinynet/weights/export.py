@@ -1,4 +1,4 @@
-"""A network of ours as a file for other programs: ONNX, safetensors, or PyTorch's .pth.
+"""Write a network for other programs, as ONNX, safetensors, or PyTorch's .pth.
 
 Arrays go out bit by bit as they are, under torchvision's names for the recipe owt and under Caffe's
 for the others. The metadata, one JSON text under the key "tinynet", say which table the layers come

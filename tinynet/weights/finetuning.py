@@ -1,4 +1,4 @@
-"""A pretrained network made ready to learn other classes from a loader of ours."""
+"""Prepare a pretrained network to learn other classes from the pictures of tinynet.data."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A network of ours as an ONNX graph, for ONNX Runtime, Netron and whoever else reads it."""
+"""Describe a network as an ONNX graph, for ONNX Runtime, Netron and other readers of ONNX."""
 
 import numpy as np
 
