@@ -34,6 +34,8 @@ An inf or NaN in x spreads over its whole tile. To compute all layers without Wi
 TILES = {}; to compute only 5x5 kernels without it, remove the key 5.
 """
 
+import functools
+
 import numpy as np
 
 from tinynet.cpu.memory import empty, scratch
@@ -60,6 +62,7 @@ def pays(x, w, y_shape, stride):
             and CG >= LEAST_CHANNELS and K * CG // x.shape[1] >= LEAST_CHANNELS)
 
 
+@functools.cache
 def matrices(m, r, dtype):
     """Return Winograd's matrices for m outputs of a kernel of r weights.
 
@@ -108,8 +111,7 @@ def backward(dy, x, w, pad, groups, need_dx):
     dx = empty(x.shape, x.dtype) if need_dx else None
 
     def work(share):
-        dU, db = np.zeros(U.shape, x.dtype), np.zeros(K, x.dtype)
-        product = scratch("dU", U.shape, x.dtype)
+        dU, db = empty(U.shape, x.dtype), np.zeros(K, x.dtype)
         for images in _pieces(share, x, dy.shape, m, r):
             V = _transformed_images(x[images], B, pad, dy.shape, m)       # (t, t, M, TH, TW, C)
             M, TH, TW = V.shape[2:5]
@@ -117,8 +119,11 @@ def backward(dy, x, w, pad, groups, need_dx):
             db += outputs.reshape(-1, K).sum(axis=0)
             dproducts = _spread(outputs, A.T, m, "products")              # (t, t, M, TH, TW, K)
             dproducts_by_group, V_by_group = _by_group(dproducts, groups), _by_group(V, groups)
+            first = images.start == share.start
+            product = dU if first else scratch("dU", U.shape, x.dtype)    # (t*t, G, K/G, C/G)
             np.matmul(dproducts_by_group.swapaxes(2, 3), V_by_group, out=product)
-            dU += product                                                 # (t*t, G, K/G, C/G)
+            if not first:
+                dU += product
             if need_dx:
                 # V is no longer needed: its memory takes the gradient with respect to V.
                 np.matmul(dproducts_by_group, U, out=V_by_group)          # (t*t, G, M*TH*TW, C/G)
@@ -139,15 +144,23 @@ def _transformed_kernels(w, G, groups):
     K, CG, r, _ = w.shape
     U, w = empty((len(G) ** 2, K * CG), w.dtype), w.reshape(K * CG, r * r)
     GG = np.kron(G, G)                                                    # (t*t, r*r)
-    for_each(lambda piece: np.matmul(GG, w[piece].T, out=U[:, piece]), shares(K * CG))
+
+    def work(piece):
+        np.matmul(GG, w[piece].T, out=U[:, piece])
+
+    for_each(work, shares(K * CG, LEAST_SHARES))
     return U.reshape(-1, groups, K // groups, CG)
 
 
 def _kernels_gradient(dU, G, w_shape):
     """Return dw (K, C/G, r, r): G^T dU G, the transpose of _transformed_kernels."""
     (K, CG, r, _), GG = w_shape, np.kron(G, G)                            # (t*t, r*r)
-    dU, dw = dU.reshape(-1, K * CG), np.empty((K * CG, r * r), dU.dtype)
-    for_each(lambda piece: np.matmul(dU[:, piece].T, GG, out=dw[piece]), shares(K * CG))
+    dU, dw = dU.reshape(-1, K * CG), empty((K * CG, r * r), dU.dtype)
+
+    def work(piece):
+        np.matmul(dU[:, piece].T, GG, out=dw[piece])
+
+    for_each(work, shares(K * CG, LEAST_SHARES))
     return dw.reshape(w_shape)
 
 
