@@ -99,7 +99,7 @@ class Layer:
         return f"{type(self).__name__}({', '.join([repr(self.name), *settings])})"
 
     def __getstate__(self):
-        """Return the attributes for copy and pickle, with the name of the rung, which is a module."""
+        """Return the attributes for copy and pickle; the rung is a module, so its name is used."""
         rung = self.ops.__name__ if isinstance(self.ops, types.ModuleType) else self.ops
         return {**vars(self), "ops": rung}
 
