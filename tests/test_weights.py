@@ -98,9 +98,10 @@ def test_caffe_old_new_and_mixed_and_which_of_the_two_nets(oracle, tmp_path, how
 
 @pytest.mark.parametrize("opset", [3, 6, 12])
 def test_the_zoos_versions_and_what_runtimes_make_of_them(tmp_path, opset):
-    pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx")
     made = files.arrays("caffe", files.SMALL["caffe"])
     content = files.zoo_onnx(made, opset)
+    onnx.checker.check_model(onnx.ModelProto.FromString(content))
     loaded = weights.load(write(tmp_path / "x", content))
     x = loaded.preprocessing.prepare(np.stack([loaded.load_picture(path) for path in files.PHOTOGRAPHS]))
     ours = np.concatenate([loaded.probabilities(loaded.load_picture(path)[None]) for path in files.PHOTOGRAPHS])

@@ -105,6 +105,10 @@ def test_layers_that_alexnet_does_not_have_are_named(tmp_path):
             (lambda net: net.layer[3].__setattr__("type", "BatchNorm"), "lrn1: a layer BatchNorm"),
             (lambda net: net.layer[4].pooling_param.__setattr__("pool", 1), "pooling1: takes averages"),
             (lambda net: net.layer[1].convolution_param.stride.__setitem__(0, 2), "fc6's w is 12x144"),
+            (lambda net: net.layer[3].lrn_param.__setattr__("local_size", 10**9 + 1),
+             "lrn1: normalises over 1,000,000,001 maps, more than 1,024"),
+            (lambda net: net.layer[1].convolution_param.pad.__setitem__(0, 5000),
+             "conv1: pads by 5,000 pixels, its kernels have 11"),
             (lambda net: net.layer[1].blobs[0].data.pop(), "conv1: 96x3x11x11 in float32 does not take 139,388 bytes"),
             (lambda net: net.layer.__delitem__(slice(0, len(net.layer))), "holds no weights")):
         message = net.FromString(files.caffemodel(CAFFE))

@@ -271,13 +271,19 @@ def caffemodel(made, old=False, mixed=False, pool_first=False, name="AlexNet", c
 
 # ---- the ONNX model zoo's form of Caffe's weights --------------------------------------------------------------------
 def zoo_onnx(made, opset=9, size=224):
-    """The graph as in bvlcalexnet: floor pooling, rows padded below and at the right in pool5 alone."""
+    """The graph as in bvlcalexnet: floor pooling, rows padded below and at the right in pool5 alone.
+
+    Until version 6 of the operators Gemm has to be told to broadcast and Dropout that it is a test; until version 4
+    Reshape has its sizes as an attribute, and what works in place says so in consumed_inputs.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants, value = [], [], "data_0"
 
     def add(kind, name, *more, outputs=(), **settings):
         nonlocal value
+        if opset < 6 and kind in ("Relu", "Dropout", "Reshape"):
+            settings["consumed_inputs"] = [0]
         nodes.append(helper.make_node(kind, [value, *more], [f"{name}_1", *outputs], **settings))
         value = f"{name}_1"
 
@@ -293,8 +299,11 @@ def zoo_onnx(made, opset=9, size=224):
                 group=GROUPS["caffe"][i - 1])
         else:
             if i == 6:
-                add("Reshape", "pool5_flat", constant("OC2_DUMMY_0", np.array([1, -1], np.int64)))
-            add("Gemm", name, *pair, transB=1)
+                if opset < 5:
+                    add("Reshape", "pool5_flat", shape=[1, -1])
+                else:
+                    add("Reshape", "pool5_flat", constant("OC2_DUMMY_0", np.array([1, -1], np.int64)))
+            add("Gemm", name, *pair, transB=1, **{"broadcast": 1} if opset < 7 else {})
         if i < 8:
             add("Relu", f"relu_{name}")
         if i <= 2:
@@ -303,7 +312,8 @@ def zoo_onnx(made, opset=9, size=224):
             add("MaxPool", f"pool{i}", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1] if i == 5 else [0] * 4)
         if i in (6, 7):
             if opset < 12:
-                add("Dropout", f"drop{i}", ratio=0.5)
+                add("Dropout", f"drop{i}", outputs=[f"_drop{i}_mask_1"], ratio=0.5,
+                    **{"is_test": 1} if opset < 7 else {})
             else:  # from then on the ratio is an input
                 add("Dropout", f"drop{i}", constant(f"ratio{i}", np.float32(0.5)))
     add("Softmax", "prob")

@@ -76,6 +76,7 @@ def of_rows(rows, image_size):
             continue
         name = f"{NUMBERED[row.kind]}{number}"
         try:
+            _require_bounded(row)
             if row.kind is MaxPool:
                 arguments = _as_ceil(arguments, side)
             if row.kind in (Conv2d, MaxPool):
@@ -97,6 +98,16 @@ def of_rows(rows, image_size):
     if recipe:  # it also says how layers are trained, which files do not
         layers = RECIPES[recipe].layers(count_classes(layers))
     return assemble(layers, found, image_size, "what its own layers make of it"), recipe
+
+
+def _require_bounded(row):
+    """Refuse sizes that no array in the file bounds, and that would take memory or time."""
+    if row.kind is LRN and row.arguments["n"] > MAX_SIDE:
+        raise WeightsError(f"{row.name}: normalises over {row.arguments['n']:,} maps, more than "
+                           f"{MAX_SIDE:,}")
+    if row.kind is Conv2d and max(row.arguments["pad"]) >= max(row.w.shape[2:]):
+        raise WeightsError(f"{row.name}: pads by {max(row.arguments['pad']):,} pixels, its kernels "
+                           f"have {max(row.w.shape[2:])}")
 
 
 def _as_ceil(arguments, side):
