@@ -295,3 +295,18 @@ def test_access_shows_the_sectors_that_are_touched():
 def test_a_reduction_ends_with_the_sum():
     said = texts(figures.draw_reduction([3, 1, 4, 1, 5, 9, 2, 6]))
     assert said.count("barrier") == 3 and "31" in said and "30" not in said
+
+
+def test_no_figure_is_wider_than_a_page_and_digits_stay_as_large_as_other_words():
+    rows, numbers = np.zeros((1, 9)), np.full((2, 2), -0.953)
+    drawn = [figures.draw_lines({name: {name: [1.0, 2]} for name in "abcd"}), figures.draw_pictures([np.eye(8)] * 6),
+             figures.draw_maps(np.ones((5, 4, 4)), columns=5), figures.draw_numbers(dict.fromkeys("abcd", rows)),
+             figures.draw_explanation(explain(made("lrn"), "it", (0, 0, 0, 0), "dx"))]
+    assert max(figure.get_figwidth() for figure in drawn) <= figures.lessons.WIDEST + 1e-6
+    places = np.array([axes.get_position().p0 for axes in drawn[0].axes])  # four panels: two rows of two
+    assert len(np.unique(places[:, 0].round(1))) == len(np.unique(places[:, 1].round(1))) == 2
+    sizes = {text.get_fontsize() for axes in figures.draw_numbers(dict.fromkeys("abcdefg", numbers)).axes
+             for text in axes.texts}
+    assert sizes == {9}
+    figure = figures.draw_numbers({"a": np.full((1, 40), 1e-300)})         # no room: nothing is written
+    assert not figure.axes[0].texts
