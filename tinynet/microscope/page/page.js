@@ -14,7 +14,7 @@ const LIT = ["x", "dy", "logit", "p", "p[label]", "dw"]; // terms whose array is
 const EPS = [1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5];
 
 let source, about, state, drawing = 0, playing = null;
-const view = { number: {}, zoom: 1, eps: 1e-4, nudge: {}, history: {} }; // what the address need not hold
+const view = { number: {}, zoom: 1, eps: 1e-4, nudge: {}, history: {}, head: {} }; // what the address need not hold
 
 export async function start(from) {
   source = from;
@@ -91,9 +91,11 @@ async function draw() {
     const drawn = [];
     for (const each of benches) drawn.push(await panels(each, benches.length > 1));
     const broken = state.bug ? await source.broken(benches[0].settings) : null;
-    const head = await header(benches[0], broken);
+    const key = JSON.stringify([{ ...state, place: null }, benches[0].label, about.pictures]);
+    const head = view.head.key === key ? view.head.element : await header(benches[0]);
     if (mine !== drawing) return;
-    show(head, drawn, benches[0]);
+    view.head = { key, element: head }; // a thousand classes to choose from are not made for each number
+    show(head, network(benches[0], broken), drawn, benches[0]);
   } catch (error) {
     if (mine !== drawing) return;
     const line = error instanceof TypeError && /fetch/i.test(error.message) ? t("failed") : error.message;
@@ -131,13 +133,15 @@ function layerOf(bench, name) {
   return bench.layers.find(layer => layer.name === name);
 }
 
-function show(head, drawn, first) {
+function show(head, layers, drawn, first) {
   const active = document.activeElement, key = active?.dataset?.key;
   const followed = Boolean(active?.closest?.(".number")) && document.body.dataset.place !== format(state.place);
   const left = document.querySelector(".strip ol")?.scrollLeft;
   document.querySelector("#skip").textContent = t("skip");
   document.title = `${format(state.place)} \u00b7 tinynet ${t("title")}`;
-  document.querySelector("#head").replaceChildren(...head);
+  const top = document.querySelector("#head");
+  if (top.firstChild === head) top.lastChild.replaceWith(layers);
+  else top.replaceChildren(head, layers);
   document.querySelector("#main").replaceChildren(h("div", { className: drawn.length > 1 ? "benches pair" : "benches" },
     drawn));
   document.querySelector("#foot").replaceChildren(...footer(first));
@@ -416,7 +420,7 @@ function lineChart(values) {
 
 // ---- head and foot --------------------------------------------------------------------------------------------
 
-async function header(bench, broken) {
+async function header(bench) {
   const select = (name, label, options, value, changed) => h("label", { className: "setting" }, h("span", {}, label),
     h("select", { "data-key": `set-${name}`, onchange: event => (changed || (value => go({ [name]: value })))(event.target.value) },
       options.map(([key, text]) => h("option", { value: key, selected: String(key) === String(value) }, text))));
@@ -447,14 +451,17 @@ async function header(bench, broken) {
     h("button", { type: "button", "data-key": "language", lang: state.lang === "zh" ? "en" : "zh-CN",
       onclick: () => go({ lang: state.lang === "zh" ? "en" : "zh" }) }, t("language")),
     h("button", { type: "button", "data-key": "help", onclick: help }, t("help")));
+  return h("div", {}, bar, h("div", { className: "band" }, await guesses(bench),
+    h("div", {}, h("div", { className: "settings" }, settings), h("p", { className: "intro" }, t("intro"), " ", bench.note))));
+}
+
+function network(bench, broken) {
   const href = layer => {
     const toward = direction(state.place.of), arrays = arraysOf(layer)[toward];
     const of = arrays.includes(state.place.of) ? state.place.of : arrays[0] || arraysOf(layer).forward[0];
     return address({ place: { layer: layer.name, of, index: null } });
   };
-  return [bar, h("div", { className: "band" }, await guesses(bench),
-    h("div", {}, h("div", { className: "settings" }, settings), h("p", { className: "intro" }, t("intro"), " ", bench.note))),
-    strip(bench.layers, state.place.layer, href, broken)];
+  return strip(bench.layers, state.place.layer, href, broken);
 }
 
 function besides() {
@@ -563,6 +570,7 @@ function help() {
 function openPicture() {
   const input = h("input", { type: "file", accept: "image/*", onchange: () => input.files[0] && take(input.files[0]) });
   input.click();
+  view.head = {};
   draw(); // the list shows again what is looked at
 }
 
