@@ -365,6 +365,7 @@ def test_the_page_and_its_numbers_are_served(served):
     ("picture", {"method": "POST", "Content_Length": "99999999999"}, 413),
     ("picture", {"method": "POST", "Content_Length": "-1"}, 413),
     ("picture", {"method": "POST", "Content_Length": "x"}, 413),
+    ("picture", {"method": "POST", "Content_Length": "9" * 5000}, 413),
 ])
 def test_hostile_requests_are_refused(served, path, how, status):
     assert ask(served, path, **how)[0] == status

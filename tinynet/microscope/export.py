@@ -45,9 +45,9 @@ def write(path, network, name, pixels, label, limit=15.0):
     Returns  the size in bytes, and the bits of the convolutions' weights
     Raises   ExportError where even the coarsest rounding does not fit, or path cannot be written
     """
-    text, bits = page(network, name, pixels, label, limit)
     try:
-        with checkpoint.atomic_write(path) as file:
+        with checkpoint.atomic_write(path) as file:  # a place where nothing can be written is known first
+            text, bits = page(network, name, pixels, label, limit)
             file.write(text)
     except OSError as error:
         raise ExportError(f"--out {path}: cannot be written ({error.strerror or error})") from None

@@ -206,7 +206,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if name != "picture":
             self._refuse(404, "there is no such page")
-        elif not length.isdecimal() or int(length) > UPLOAD_BYTES:
+        elif not length.isdecimal() or len(length) > 12 or int(length) > UPLOAD_BYTES:
             self._refuse(413, f"a picture may have at most {UPLOAD_BYTES >> 20} MiB")
         else:
             content = self.rfile.read(int(length))
