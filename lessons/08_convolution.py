@@ -486,7 +486,7 @@ print(inspect.getsource(ops.conv2d_forward))
 
 # %%
 macs = tinynet.Sequential([layers.Conv2d("conv1", 96, 11, stride=4)], (3, 227, 227), rng).summary().macs
-print(f"{macs:,} multiplications")
+print(f"multiplications: {macs:,}")
 assert macs == 96 * 55 * 55 * 363 == 105_415_200
 
 # %% [markdown]

@@ -18,10 +18,16 @@ How a translation is written. zh/NN_topic.py has the text cells only; the notebo
 source. The head of a cell, `# %% [markdown] 1f2e3d4c`, ends with the digest of the English cell that it translates. When
 that cell changes, --check names the cell as stale. Headings, formulas and links stay as they are in English, links too
 when the notebook is one folder deeper: building moves them. Terms are those of zh/glossary.md.
+
+What the code prints is Chinese too, though the cell above is the same: in a notebook, print() looks every line up in
+tinynet/language/zh.po, as figures and verdicts do, and leaves code, names and numbers as they are. A new line
+f"loss {x:.2f} at {n}" needs a msgid "loss {0} at {1}" there; building and --check name what has none. A notebook whose
+words alone have changed is written from the outputs in English and zh.po, and nothing is executed.
 """
 
 import argparse
 import difflib
+import functools
 import hashlib
 import itertools
 import json
@@ -290,6 +296,29 @@ def words_of(cell):
     return [word for word in words if word and not EXPLAINED.match(word)]
 
 
+@functools.cache
+def lines_of_code():
+    """The lines of all sources, which lessons print too."""
+    folders = (LESSONS.parent / "tinynet", LESSONS.parent / "examples")
+    return {line.strip(BESIDE_CODE) for folder in folders for path in folder.rglob("*.*")
+            if path.suffix in (".py", ".cu", ".cpp") for line in path.read_text(encoding="utf-8").splitlines()}
+
+
+BESIDE_CODE = '+- "'  # what may be left out of a line of source, or be before it where lessons compare two
+
+
+def lines_of(cell, language_=""):
+    """The lines that a cell prints, and the values that it shows, in a language, but for code."""
+    from tinynet import language
+    language.use(language_)
+    lines = []
+    for output in cell["outputs"]:
+        if "image/png" not in output.get("data", {}):
+            lines += [line.strip() for line in language.translate_lines(text_of(output)).splitlines()]
+    language.use("")
+    return [line for line in lines if line.strip(BESIDE_CODE) not in lines_of_code()]
+
+
 def in_chinese(words):
     """What zh.po makes of words of figures."""
     from tinynet import language
@@ -304,7 +333,13 @@ def in_english(words):
     from tinynet import language
     known = set(re.findall(r"[A-Za-z]+", " ".join(language.entries("zh").values())))
     return [word for word in words
-            if set(re.findall(r"[A-Za-z]{3,}", re.sub(r"\$[^$]*\$|\S*[\d_]\S*", " ", word))) - known]
+            if set(re.findall(r"[A-Za-z]{3,}", re.sub(r"\$[^$]*\$|\S*[\d_=]\S*", " ", word))) - known]
+
+
+def refuse_english(words, name):
+    missing = in_english(words)
+    if missing:
+        raise LessonError(f"{name}: tinynet/language/zh.po has no translation of {' | '.join(missing)}")
 
 
 def translation_difference(english, chinese):
@@ -324,6 +359,25 @@ def translation_difference(english, chinese):
     return None
 
 
+def untold(english, chinese):
+    """The lines of outputs that are English or, by zh.po and the outputs in English, should be there."""
+    there = lines_of(chinese)
+    return in_english(there) or [line for line in lines_of(english, "zh")
+                                 if not any(map(alike, itertools.repeat(line), there))]
+
+
+def told(english, chinese):
+    """The outputs of a cell in Chinese: those that are there, but what is untold as print() would say it now."""
+    from tinynet import language
+    for one, other in zip(english["outputs"], chinese["outputs"]):
+        if untold({"outputs": [one]}, {"outputs": [other]}):
+            language.use("zh")
+            text = language.translate_lines(text_of(one))
+            language.use("")
+            other = {**one, "data": {"text/plain": text}} if "data" in one else {**one, "text": text}
+        yield other
+
+
 def build_chinese(source, check):
     """One lesson in Chinese. Outputs that are those of the English notebook are kept, so that nothing runs twice."""
     name, target, original = f"zh/{source.name}", source.with_suffix(".ipynb"), LESSONS / source.name
@@ -335,8 +389,12 @@ def build_chinese(source, check):
         raise LessonError("\n".join(f"{name}: {each}" for each in wrong))
     cells = chinese_cells_of(english, chinese)
     there = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {"cells": []}
-    wrong = translation_difference(json.loads(original.with_suffix(".ipynb").read_text(encoding="utf-8")), there)
+    original = json.loads(original.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    wrong = translation_difference(original, there)
     if check:
+        if not wrong:
+            wrong = " | ".join(sum(map(untold, codes_of(original), codes_of(there)), []))
+            wrong = wrong and f"it says or lacks {wrong}"
         if wrong or [(cell["cell_type"], "".join(cell["source"])) for cell in there["cells"]] != cells:
             raise LessonError(f"zh/{target.name}: {wrong or 'its text is not that of the source'}; "
                               f"python lessons/build.py zh/{source.stem[:2]}")
@@ -345,9 +403,10 @@ def build_chinese(source, check):
     if wrong:
         fresh = execute(fresh, name, "zh")
     else:
-        for cell, old in zip(codes_of(fresh), codes_of(there)):
-            cell.update(outputs=old["outputs"], execution_count=old["execution_count"])
+        for cell, one, old in zip(codes_of(fresh), codes_of(original), codes_of(there)):
+            cell.update(outputs=list(told(one, old)), execution_count=old["execution_count"])
     target.write_text(to_text(fresh), encoding="utf-8")
+    refuse_english([line for cell in codes_of(fresh) for line in lines_of(cell)], target.name)
 
 
 # ---- the command line ----------------------------------------------------------------------------------------------
@@ -363,9 +422,8 @@ def build(source, check):
     if not check:
         target.write_text(to_text(fresh), encoding="utf-8")
         return
-    words = in_english(in_chinese([word for cell in codes_of(fresh) for word in words_of(cell)]))
-    if words:
-        raise LessonError(f"{target.name}: words of its figures are not in tinynet/language/zh.po: {' | '.join(words)}")
+    words = in_chinese([word for cell in codes_of(fresh) for word in words_of(cell)])
+    refuse_english(words + [line for cell in codes_of(fresh) for line in lines_of(cell, "zh")], target.name)
     wrong = difference(json.loads(target.read_text(encoding="utf-8")), fresh)
     if wrong:
         raise LessonError(f"{target.name}: {wrong}; python lessons/build.py {source.stem[:2]}")

@@ -39,7 +39,7 @@ ARROWS = {
     "optim": HELPERS | {"ops", "checkpoint"},
     "schedules": set(),
     "network": HELPERS | {"ops", "layers", "checkpoint", "summary"},
-    "summary": set(),
+    "summary": {"language"},
     "alexnet": HELPERS | {"init", "layers", "network"},
     "cifarnet": {"shapes", "layers", "network"},
     "cuda_convnet": {"layers", "network", "optim"},

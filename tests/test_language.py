@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_house import ROOT
 
+import tinynet
 from tinynet import figures, language
 from tinynet.exercises import check_relu_gradient, kernels
 from tinynet.figures.words import words_of
@@ -96,13 +97,48 @@ def test_texts_are_found_by_what_stays_the_same(chinese):
     assert language.translate("no such text") == "no such text"
     twice = language.translate(language.translate("0 ... 255, literally"))
     assert twice == language.translate("0 ... 255, literally") == "0 ... 255，照字面"
-    assert [len(language.pad(text, 8)) for text in ("abc", "product")] == [8, 6]
-    assert language.pad("product", -8) == "    乘积"
+
+
+def test_han_characters_are_two_columns_wide():
+    assert [language.pad(text, width) for text, width in (("abc", 6), ("乘积", 6), ("乘积", -6), ("（a）", 3))] == [
+        "abc   ", "乘积  ", "  乘积", "（a）"]
+
+
+@pytest.mark.parametrize("text, said", [
+    ("convolution              34,848 weights", "卷积                     34,848 个权重"),  # cells stay in their columns
+    ("  1600 known pictures: 70 % wrong\n", "  已知 1600 张图片：70 % 分错\n"),
+    ("middle:    [0.5   0.866]", "中间：     [0.5   0.866]"),  # an array is not divided
+    ("[-50. 100.]", "[-50. 100.]"),
+    ("lrn.y[0, 3]: the unit is kept, its mask is 1", "lrn.y[0, 3]: 这个单元被保留，掩码是 1"),
+    ("one unit      34,848 weights", "one unit      34,848 weights"),  # not half a line
+    ('saves = ("y",)', 'saves = ("y",)'),
+    ("class ReLU(Layer):", "class ReLU(Layer):"),
+])
+def test_printed_lines_speak_chinese_and_code_stays(chinese, text, said):
+    assert language.translate_lines(text) == said == language.translate_lines(said)
+
+
+def test_a_notebook_has_its_own_print(tmp_path):
+    """In IPython, where the environment or use() chose a language; elsewhere print() is Python's."""
+    code = ("from IPython.core.interactiveshell import InteractiveShell; shell = InteractiveShell.instance();"
+            "shell.run_cell('import tinynet\\nprint(\"loss\", 0.5, sep=\" \")\\nprint(1, 2, sep=None)');"
+            "print('loss 0.5')")
+    for chosen, says in (("zh", "损失 0.5"), ("", "loss 0.5")):
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
+                             env={**os.environ, "TINYNET_LANG": chosen, "IPYTHONDIR": str(tmp_path),
+                                  "PYTHONPATH": str(ROOT.parent), "PYTHONIOENCODING": "utf-8"})
+        assert ran.stdout.split("\n") == [says, "1 2", "loss 0.5", ""], ran.stderr
+
+
+def test_the_table_of_a_network_speaks_chinese(chinese):
+    table = str(tinynet.AlexNet("caffe", num_classes=10, rng=np.random.default_rng(0), image_size=67).summary()).split("\n")
+    assert table[0].split() == ["层", "类型", "输出", "参数", "乘加", "激活值"] and table[-1].startswith("合计 ")
+    assert {language.columns(line) for line in table} == {len(table[2])}
 
 
 def test_english_is_as_it_is_in_the_code():
     assert not language.in_use() and language.translate("product") == "product"
-    assert f"{language.pad('product', 9)}|{language.pad('x', -3)}" == "product  |  x"
+    assert language.translate_lines("loss 0.5") == "loss 0.5"
 
 
 def test_a_language_that_does_not_exist_gets_a_line():

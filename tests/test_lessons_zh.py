@@ -1,5 +1,6 @@
 """Lessons in Chinese: each text cell translates the English cell that is there now, and the outputs are the same."""
 
+import json
 import re
 
 import pytest
@@ -106,6 +107,48 @@ def test_links_are_moved_one_folder_down():
     text = "[a](02_x.ipynb) [b](glossary.md) [c](../tinynet/ops/conv.py) [d](microscope.html) [e](https://x.org/a)"
     assert build.moved(text) == ("[a](02_x.ipynb) [b](glossary.md) [c](../../tinynet/ops/conv.py) "
                                  "[d](../microscope.html) [e](https://x.org/a)")
+
+
+def printed(text):
+    return {"outputs": [{"output_type": "stream", "name": "stdout", "text": text}], "id": "cell-01"}
+
+
+@pytest.mark.parametrize("english, chinese, missing", [
+    ("loss 0.5\n", "损失 0.5\n", []),
+    ("loss 0.5\n", "损失   0.5000001\n", []),
+    ("loss 0.5\n", "loss 0.5\n", ["loss 0.5"]),
+    ("loss 0.5\n", "损失：0.5\n", ["损失 0.5"]),  # another translation than that of zh.po
+    ("a new sentence\n", "a new sentence\n", ["a new sentence"]),
+    ("    return x\n", "    return x\n", []),  # code
+    ("(3, 67) uint8\n", "(3, 67) uint8\n", []),
+])
+def test_a_printed_line_without_its_translation_is_named(english, chinese, missing):
+    assert build.untold(printed(english), printed(chinese)) == missing
+
+
+def test_a_printed_line_is_translated_without_executing_it():
+    assert list(build.told(printed("loss 0.5\n"), printed("损失：0.5\n"))) == printed("损失 0.5\n")["outputs"]
+    kept = printed("损失  0.5\n")
+    assert list(build.told(printed("loss 0.5\n"), kept)) == kept["outputs"]
+
+
+def test_english_in_a_notebook_is_refused():
+    build.refuse_english(["损失 0.5", "tanh, 0.5"], "x.ipynb")
+    with pytest.raises(build.LessonError, match="^x.ipynb: tinynet/language/zh.po has no translation of no such line$"):
+        build.refuse_english(["no such line"], "x.ipynb")
+
+
+@every_translation
+def test_code_that_a_lesson_prints_stays_as_it_is(source):
+    """Where it looks like a sentence of zh.po, print() would translate it in a notebook."""
+    from tinynet import language
+    cells = json.loads((build.LESSONS / source.with_suffix(".ipynb").name).read_text(encoding="utf-8"))["cells"]
+    lines = {line for cell in cells for output in cell.get("outputs", []) for line in build.text_of(output).split("\n")
+             if line.strip(build.BESIDE_CODE) in build.lines_of_code()}
+    language.use("zh")
+    said = {line: language.translate_lines(line) for line in lines}
+    language.use("")
+    assert [line for line in lines if said[line].rstrip() != line.rstrip()] == []
 
 
 def test_outputs_are_compared_by_their_numbers():

@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+from tinynet.language import columns, pad, translate
+
 WORKSPACE_BYTES = 350 << 20  # of cuda/conv.py: 256 MiB of columns, and the products made from them
 # What CuPy's memory pool holds beyond the arrays in use, for each byte that layers save: it splits
 # large free blocks into fragments that are too small for the next array. Measured on an H200 with
@@ -95,10 +97,10 @@ class Summary:
         return max(0, (available_bytes - fixed) // (self.gpu_bytes(1) - fixed))
 
     def __str__(self):
-        width = max([10, *(len(row.name) for row in self.rows)])
+        widths = max([10, *(len(row.name) for row in self.rows)]), 10, -14, -12, -14, -12
 
-        def line(name, kind, shape, params, macs, size):
-            return f"{name:<{width}} {kind:<10} {shape:>14} {params:>12} {macs:>14} {size:>12}"
+        def line(*cells):
+            return " ".join(map(pad, cells, widths))
 
         def numbers(entry):
             kib = entry.activation_bytes / 1024
@@ -107,10 +109,12 @@ class Summary:
         def times(shape):
             return " x ".join(str(size) for size in shape)
 
-        head = line("layer", "kind", "output", "parameters", "MACs", "activations")
+        words = "layer", "kind", "output", "parameters", "MACs", "activations"
+        head = line(*map(translate, words))
         rows = [line(row.name, row.kind, times(row.output_shape), *numbers(row))
                 for row in self.rows]
-        return "\n".join([head, line("input", "", times(self.in_shape), "", "", ""), *rows,
-                          "-" * len(head), line("total", "", "", *numbers(self))])
+        first = line(translate("input"), "", times(self.in_shape), "", "", "")
+        last = line(translate("total"), "", "", *numbers(self))
+        return "\n".join([head, first, *rows, "-" * columns(head), last])
 
     __repr__ = __str__

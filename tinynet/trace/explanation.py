@@ -97,8 +97,8 @@ class Explanation:
 
     def __str__(self):
         head = [f"{self.name}: {translate(self.where)}"]
-        foot = [f"{pad(text, 44)} {number + 0.0:>13.6g}" for text, number in self.lines]
-        own = f"{pad('the layer has', 44)} {self.actual:>13.6g}   " + translate(
+        foot = [f"{pad(translate(text), 44)} {number + 0.0:>13.6g}" for text, number in self.lines]
+        own = f"{pad(translate('the layer has'), 44)} {self.actual:>13.6g}   " + translate(
             f"(within {self.tolerance:.1e})")
         return "\n".join([*head, *self._table(), *foot, own])
 
@@ -111,7 +111,8 @@ class Explanation:
         if last.size > ROWS:
             shown = np.sort(np.argsort(-abs(last), kind="stable")[:ROWS])
         if last.size:
-            heads = [pad(axis, -8) for axis in self.axes] + [pad(name, -13) for name in columns]
+            heads = [pad(translate(axis), -8) for axis in self.axes]
+            heads += [pad(translate(name), -13) for name in columns]
             yield " ".join(heads).rstrip()
         for flat in shown:
             place = np.array(np.unravel_index(flat, shape), int) + self.start
