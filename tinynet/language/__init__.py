@@ -150,7 +150,8 @@ def _pattern(text):
     """
     parts = re.split(r"\{(\d)\}", text)
     parts[::2] = map(re.escape, parts[::2])
-    parts[1::2] = [rf"(?P<_{number}>(?:\[[^]]*\]|\[(?![^]]*\])|(?!\. )[^[])+?)" for number in parts[1::2]]
+    one = r"(?:\[[^]]*\]|\[(?![^]]*\])|(?!\. )[^[])+?"
+    parts[1::2] = [f"(?P<_{number}>{one})" for number in parts[1::2]]
     return re.compile("".join(parts), re.DOTALL)
 
 
