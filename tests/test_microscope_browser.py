@@ -478,7 +478,7 @@ HUNDRED_CLICKS = """
                     clientX: box.left + random(1000) / 1000 * box.width,
                     clientY: box.top + random(1000) / 1000 * box.height }));
             } else target.click();
-            if (++clicks % 8 && clicks < 100) continue; // drawings overtake each other; only then and when one is waited for
+            if (++clicks % 8 && clicks < 100) continue; // drawings overtake each other; some are waited for
             const deadline = performance.now() + 20000;
             await sleep(25);
             while (location.hash !== before && document.body.dataset.ready === drawn && performance.now() < deadline) {
