@@ -70,7 +70,7 @@ def open_data(args, size):
     Of the folder that a run was trained on, that is the run's own test set. Raises DataError.
     """
     own = runs.read_config(args.weights) if os.path.isdir(args.weights) else {}
-    is_own = os.path.abspath(own.get("data", "")) == os.path.abspath(args.data)
+    is_own = own and os.path.abspath(str(own.get("data"))) == os.path.abspath(args.data)
     if not is_own and data.find_validation(args.data):
         return data.ValidationSource(args.data, list(presets.imagenet_words()), size, args.quiet)
     return data.open_source(args.data, size, own.get("seed", 0), args.quiet)
