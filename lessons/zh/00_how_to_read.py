@@ -7,7 +7,8 @@
 # [术语表](glossary.md)。
 #
 # 请在仓库的根目录启动 Jupyter（`TINYNET_LANG=zh jupyter notebook --notebook-dir=. lessons/zh/00_how_to_read.ipynb`），
-# 这样指向源代码的链接才能打开，例如 [tinynet/ops](../tinynet/ops/activation.py)。`TINYNET_LANG=zh` 让图里的文字和练习的提示也用中文。
+# 这样指向源代码的链接才能打开，例如 [tinynet/ops](../tinynet/ops/activation.py)。`TINYNET_LANG=zh` 让图里的文字、练习的提示和打印出来的话也用中文：
+# 代码里写的是英文，打印时才换成中文。
 #
 # 各种层的名字（卷积、池化、softmax）后面各有一课专门讲。这一课只看这个库怎样把它们展示出来。
 #
