@@ -361,9 +361,10 @@ def test_an_empty_batch_is_a_batch(name):
     """Of no pictures come no activations, forward and backward, whatever the layer."""
     ops, x = rung(name), np.zeros((0, 4, 6, 5), np.float32)
     w, b = np.zeros((2, 2, 3, 3), np.float32), np.zeros(2, np.float32)
-    y = ops.conv2d_forward(x, w, b, 1, 1, 2)
-    dx, dw, db = ops.conv2d_backward(y, x, w, 1, 1, 2)
-    assert y.shape == (0, 2, 6, 5) and dx.shape == x.shape and not dw.any() and not db.any()
+    for stride, OH, OW in ((1, 6, 5), (2, 3, 3)):
+        y = ops.conv2d_forward(x, w, b, stride, 1, 2)
+        dx, dw, db = ops.conv2d_backward(y, x, w, stride, 1, 2)
+        assert y.shape == (0, 2, OH, OW) and dx.shape == x.shape and not dw.any() and not db.any()
     y, scale = ops.lrn_forward(x, 3, 2.0, 1e-4, 0.75)
     assert y.shape == ops.lrn_backward(x, x, y, scale, 3, 1e-4, 0.75).shape == x.shape
     y, argmax = ops.maxpool_forward(x, 3, 2)

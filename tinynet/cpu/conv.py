@@ -209,7 +209,8 @@ def _pieces(x, w, y_shape, groups, least=1):
 def _blocks(x, w, y_shape, least=1):
     """Cut the images into blocks of at most BAND_BYTES of columns, but of at least one image."""
     bytes_each = w[0].size * math.prod(y_shape[2:]) * x.dtype.itemsize
-    return shares(len(x), max(least, len(chunks(len(x), bytes_each, BAND_BYTES))))
+    count = max(least, len(chunks(len(x), bytes_each, BAND_BYTES)))
+    return shares(len(x), count) if len(x) else []
 
 
 def _bands(x, w, y_shape):
