@@ -9,14 +9,18 @@ import runpy
 import sys
 
 from tinynet import alexnet
-from tinynet.layers import Linear
+from tinynet.layers import Conv2d, Linear
 
 
-def slim(layers, most=128):
-    """Return the layers of a network, the fully connected ones with at most so many units."""
+def slim(layers, units=128, share=1):
+    """Return the layers of a network, the fully connected ones with at most so many units, and of the kernels of the
+    convolutions one in `share`.
+    """
     for layer in layers:
         if isinstance(layer, Linear):
-            layer.OUT = min(layer.OUT, most)
+            layer.OUT = min(layer.OUT, units)
+        elif isinstance(layer, Conv2d):
+            layer.K //= share
     return layers
 
 

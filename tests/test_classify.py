@@ -55,7 +55,7 @@ def base(tmp_path_factory, slim_alexnets):
 
 def classify(*arguments, cwd, **environment):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environment}
-    ran = subprocess.run([sys.executable, SLIM[0], str(ROOT / "examples" / "classify.py"), *map(str, arguments)], cwd=cwd,
+    ran = subprocess.run([sys.executable, SLIM[0], ROOT / "examples" / "classify.py", *map(str, arguments)], cwd=cwd,
                          env=environment, capture_output=True, encoding="utf-8", timeout=300)
     assert "Traceback" not in ran.stderr, ran.stderr
     return ran.returncode, ran.stdout, ran.stderr
@@ -146,7 +146,8 @@ def test_a_config_that_does_not_fit_is_said_in_a_line(tmp_path, change, said):
 
 def test_weights_from_elsewhere_in_the_place_of_a_run(base, tmp_path):
     """The same probabilities as of the run that the file was exported from; a mistake gets one line."""
-    export = [sys.executable, SLIM[0], ROOT / "tinynet" / "weights" / "__main__.py", "export", base / "run", tmp_path / "x.safetensors"]
+    program = ROOT / "tinynet" / "weights" / "__main__.py"
+    export = [sys.executable, SLIM[0], program, "export", base / "run", tmp_path / "x.safetensors"]
     subprocess.run(export, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True, timeout=300)
     code, out, err = classify("--weights", tmp_path / "x.safetensors", base / "a.png", cwd=tmp_path)
     assert (code, err) == (0, "") and (tmp_path / "classified.png").exists()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import skip_unless_required
 from shape_table import CASES, Case, cases, conv, logits, lrn, lrn_within, normal, pool
+from slim import slim
 from test_contract import MISFITS, a, contract_check, share_memory
 from test_gradients import DIFFERENTIABLE, gradient_check
 from test_parity import parity_check
@@ -388,13 +389,9 @@ def test_a_step_moves_the_batch_in_and_nothing_out(stand_in, rung):
     assert (meter.to_host, meter.synchronizations) == ([()], 1)
 
 
-def slim_alexnet(recipe):
-    """A recipe with all its layers, the fully connected ones slim: the emulator is no GPU."""
-    from tinynet.layers import Linear
-    layers = tinynet.RECIPES[recipe].layers(10)
-    for layer in layers:
-        if isinstance(layer, Linear):
-            layer.OUT = min(layer.OUT, 64)
+def slim_alexnet(recipe, share=8):
+    """A recipe with all its layers, all of them slim: the emulator is no GPU."""
+    layers = slim(tinynet.RECIPES[recipe].layers(10), units=64, share=share)
     net = tinynet.Sequential(layers, (3, 67, 67), np.random.default_rng(0))
     net.to("gpu")
     return net

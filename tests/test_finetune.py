@@ -7,9 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from test_train_script import ROOT, SIZE, SLIM, finish, make_colours, options
-from test_train_script import run_slim as run
-from test_train_script import start_slim as start
+from test_train_script import ROOT, SIZE, SLIM, finish, make_colours, options, run_slim as run, start_slim as start
 
 from tinynet import data, runs, weights
 
@@ -89,6 +87,6 @@ def test_other_programs_take_a_fine_tuned_run(whole):
     pretrained = weights.load(whole / "out")
     assert pretrained.class_names == ["blue", "red"] and pretrained.table["recipe"] == "caffe"
     picture = next((whole / "two" / "test" / "red").iterdir())
-    ran = subprocess.run([sys.executable, SLIM[0], ROOT / "examples" / "classify.py", "out", picture], cwd=whole, text=True,
-                         env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, timeout=120)
+    ran = subprocess.run([sys.executable, SLIM[0], ROOT / "examples" / "classify.py", "out", picture], cwd=whole,
+                         env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0 and "blue" in ran.stdout and "red" in ran.stdout, ran.stderr

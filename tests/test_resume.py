@@ -12,9 +12,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from test_train_script import ROOT, SIZE, finish, make_colours
-from test_train_script import run_slim as run
-from test_train_script import start_slim as start
+from test_train_script import ROOT, SIZE, finish, make_colours, run_slim as run, start_slim as start
 
 from tinynet import checkpoint, data
 from tinynet.runs import COLUMNS, checkpoints
