@@ -29,6 +29,7 @@ def oracle():
     except ImportError as error:
         skip_unless_required("TINYNET_REQUIRE_ORACLE", f"the oracle is missing ({error}); install it with: "
                                                        "pip install -e '.[oracle]'")
+    torch.set_num_threads(1)  # threads of several test workers would wait for each other, at full speed
     return torch
 
 

@@ -95,7 +95,7 @@ def torch_forward(torch, net, params, x, rng):
 
 
 @pytest.mark.parametrize("recipe, image_size", [("paper", 67), ("code-2012", 66), ("caffe", 67), ("owt", 63)])
-def test_ten_steps_of_training(oracle, recipe, image_size):
+def test_ten_steps_of_training(oracle, slim_alexnets, recipe, image_size):
     """Losses and weights after ten steps of SGD agree to 1e-6: forward, backward, dropout, decay, momentum, rates."""
     torch = oracle
     net = tinynet.AlexNet(recipe, 10, image_size, rng=np.random.default_rng(0), dtype="float64")
