@@ -16,6 +16,16 @@ from tinynet.backend import why_no_gpu
 no_gpu = functools.cache(why_no_gpu)
 
 
+LONGEST = ["test_lessons", "test_microscope_browser", "test_cuda_launchers", "test_train_script", "test_resume",
+           "test_cuda_devices", "test_gradients", "test_columns", "test_parallel_mpi", "test_oracle_network"]
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest, so that no worker is left alone with one of them at the end."""
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu") and no_gpu():
         skip_unless_required("TINYNET_REQUIRE_GPU", no_gpu())
