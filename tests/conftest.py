@@ -8,6 +8,7 @@ import sys
 import cupy_stand_in
 import pytest
 import slim
+import threadpoolctl
 
 import tinynet
 from tinynet import emulator
@@ -31,6 +32,17 @@ def pytest_runtest_setup(item):
         skip_unless_required("TINYNET_REQUIRE_GPU", no_gpu())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_for_blas(request):
+    """Threads of several test workers would wait for each other, at full speed. test_cpu looks at their number."""
+    if request.path.stem == "test_cpu":
+        yield
+        return
+    with threadpoolctl.threadpool_limits(1, user_api="blas"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENBLAS_NUM_THREADS", "1")  # of the programs that tests start
+        yield
+
+
 @pytest.fixture(scope="session")
 def oracle():
     """PyTorch, which computes every op in its own way. TINYNET_REQUIRE_ORACLE=1 turns the skip into a failure."""
@@ -39,7 +51,7 @@ def oracle():
     except ImportError as error:
         skip_unless_required("TINYNET_REQUIRE_ORACLE", f"the oracle is missing ({error}); install it with: "
                                                        "pip install -e '.[oracle]'")
-    torch.set_num_threads(1)  # threads of several test workers would wait for each other, at full speed
+    torch.set_num_threads(1)  # as for BLAS
     return torch
 
 
