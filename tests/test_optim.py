@@ -141,8 +141,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(value):
 
 
 @pytest.mark.parametrize("recipe, lr", [("paper", 0.002), ("code-2012", 0.002), ("caffe", 0.01), ("owt", 0.002)])
-def test_overfits_eight_pictures(slim_alexnets, recipe, lr):
-    """All eight layers: eight pictures are learnt by heart, with dropout out of the way."""
+def test_overfits_eight_pictures(recipe, lr):
+    """All eight layers, real sizes: eight pictures are learnt by heart, with dropout out of the way."""
     net = tinynet.AlexNet(recipe, 4, 67, rng=np.random.default_rng(0))
     net.layers = [layer for layer in net.layers if not layer.name.startswith("drop")]
     for name in ("conv3", "conv4", "conv5"):
