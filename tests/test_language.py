@@ -105,7 +105,7 @@ def test_han_characters_are_two_columns_wide():
 
 
 @pytest.mark.parametrize("text, said", [
-    ("convolution              34,848 weights", "卷积                     34,848 个权重"),  # cells stay in their columns
+    ("convolution              34,848 weights", "卷积                     34,848 个权重"),  # in columns
     ("  1600 known pictures: 70 % wrong\n", "  已知 1600 张图片：70 % 分错\n"),
     ("middle:    [0.5   0.866]", "中间：     [0.5   0.866]"),  # an array is not divided
     ("[-50. 100.]", "[-50. 100.]"),
@@ -131,7 +131,8 @@ def test_a_notebook_has_its_own_print(tmp_path):
 
 
 def test_the_table_of_a_network_speaks_chinese(chinese):
-    table = str(tinynet.AlexNet("caffe", num_classes=10, rng=np.random.default_rng(0), image_size=67).summary()).split("\n")
+    net = tinynet.AlexNet("caffe", num_classes=10, rng=np.random.default_rng(0), image_size=67)
+    table = str(net.summary()).split("\n")
     assert table[0].split() == ["层", "类型", "输出", "参数", "乘加", "激活值"] and table[-1].startswith("合计 ")
     assert {language.columns(line) for line in table} == {len(table[2])}
 

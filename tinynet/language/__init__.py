@@ -132,7 +132,7 @@ def _find(text, of_part):
             parts = {name: of_part(part) for name, part in found.groupdict().items()}
             if None not in parts.values() and (
                     said.strip("{0123456789}[].:。 ") or parts != found.groupdict()):
-                return re.sub(r"\{(\d)\}", lambda number: parts[f"_{number[1]}"], said)
+                return re.sub(r"\{(\d)\}", lambda number, by=parts: by[f"_{number[1]}"], said)
     return None
 
 
