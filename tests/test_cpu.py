@@ -23,8 +23,8 @@ from tinynet.cpu import memory, parallel, winograd
 
 def make_pieces_small(monkeypatch):
     """arrays() then gives several pieces of every kind, and other ones on one thread than on more."""
-    monkeypatch.setattr(parallel, "ALONE_BYTES", 1 << 17)
-    monkeypatch.setattr(parallel, "SHARED_BYTES", 1 << 18)
+    monkeypatch.setattr(parallel, "ALONE_BYTES", 1 << 15)
+    monkeypatch.setattr(parallel, "SHARED_BYTES", 1 << 16)
 
 
 @pytest.fixture(autouse=True)

@@ -396,7 +396,7 @@ def test_a_dropped_picture_is_looked_at(page):
 def test_chinese_has_no_english_sentence(page, specimen):
     names = {layer.name for layer in network().net.layers} | {"loss", "picture"}
     code = set("""scale alpha beta mask conv sum exp log inverted dropout ceil softmax size stride pad groups slope
-                  keep SGD update probs label ReLU LeakyReLU Tanh Sigmoid Layer""".split())
+                  keep SGD update probs label logit logits ReLU LeakyReLU Tanh Sigmoid Layer""".split())
     for name, of, index, *_ in some_places(specimen, 1, seed=6):
         page.open(address(name, of, index) + "&lang=zh")
         said = page.js("return [...document.querySelectorAll(arguments[0])].map(e => e.innerText).join('\\n')",

@@ -107,7 +107,8 @@ def interrupted(whole, tmp_path_factory):
     wait_for(process, lambda: steps_done(base) >= 5)
     process.send_signal(signal.SIGINT)
     code, _, err = finish(process)
-    assert code == 130 and err.splitlines()[-1] == "train_alexnet.py: stopped"
+    assert code == 130 and err.splitlines()[-1] == (
+        "train_alexnet.py: stopped; the same command with --resume goes on from here")
     assert len(checkpoints(base / "out")) == 2
     return base
 

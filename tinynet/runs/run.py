@@ -98,6 +98,7 @@ class Run:
                 self.save()
                 if at_once:
                     self.communicator.barrier()
+                    error.args = (f"{error}; the same command with --resume goes on from here",)
         finally:
             self._progress.close()
             self._interrupt.__exit__()
