@@ -248,7 +248,8 @@ def test_a_second_process_is_refused_and_other_signals_end_a_run_as_ctrl_c_does(
     process.send_signal(number)
     process.send_signal(signal.SIGCONT)
     ended, _, err = finish(process)
-    assert ended == code and err.splitlines()[-1] == f"train_alexnet.py: stopped by {number.name}"
+    assert ended == code and err.splitlines()[-1] == (
+        f"train_alexnet.py: stopped by {number.name}; the same command with --resume goes on from here")
     assert run("--out", "out", "--resume", "--quiet", cwd=place) == (0, "", "")
     same(whole, place)
 

@@ -387,7 +387,8 @@ def test_ctrl_c_ends_with_code_130_and_a_checkpoint_of_the_last_step(colours, tm
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     code, _, err = finish(process)
-    assert code == 130 and err.splitlines()[-1] == "train_alexnet.py: stopped"
+    assert code == 130 and err.splitlines()[-1] == (
+        "train_alexnet.py: stopped; the same command with --resume goes on from here")
     rows = read_metrics(out / "metrics.csv")
     assert [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 2
     assert [path.name for path in checkpoints(out)] == ["checkpoint-000000.npz", f"checkpoint-{len(rows):06}.npz"]
