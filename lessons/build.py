@@ -296,15 +296,15 @@ def words_of(cell):
     return [word for word in words if word and not EXPLAINED.match(word)]
 
 
+BESIDE_CODE = '+- "'  # at the ends of a printed line of source: spaces, quotes, the signs of a comparison of two
+
+
 @functools.cache
 def lines_of_code():
     """The lines of all sources, which lessons print too."""
     folders = (LESSONS.parent / "tinynet", LESSONS.parent / "examples")
     return {line.strip(BESIDE_CODE) for folder in folders for path in folder.rglob("*.*")
             if path.suffix in (".py", ".cu", ".cpp") for line in path.read_text(encoding="utf-8").splitlines()}
-
-
-BESIDE_CODE = '+- "'  # what may be left out of a line of source, or be before it where lessons compare two
 
 
 def lines_of(cell, language_=""):

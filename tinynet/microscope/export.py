@@ -46,7 +46,7 @@ def write(path, network, name, pixels, label, limit=15.0):
     Raises   ExportError where even the coarsest rounding does not fit, or path cannot be written
     """
     try:
-        with checkpoint.atomic_write(path) as file:  # a bad place is known first
+        with checkpoint.atomic_write(path) as file:  # opened before the long computation
             text, bits = page(network, name, pixels, label, limit)
             file.write(text)
     except OSError as error:

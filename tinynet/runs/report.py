@@ -43,7 +43,7 @@ def finish(run, source, loss, ten_views=False, **facts):
 
 def draw_figures(run, net, split, class_names, evaluation):
     """Draw the figures of a finished run into its folder."""
-    from tinynet import figures  # matplotlib takes longer to load than a mistake to be noticed
+    from tinynet import figures  # not at the top: a mistake is told before matplotlib is loaded
     out = run.folder
     probs, labels = evaluation.probs, evaluation.labels
     figures.draw_curves(out / "curves.png", run.log.columns)
