@@ -61,6 +61,13 @@ def classify(*arguments, cwd, **environment):
     return ran.returncode, ran.stdout, ran.stderr
 
 
+def test_a_network_that_was_loaded_draws_what_every_generator_draws(base):
+    net = runs.load(base / "run").net
+    layer = tinynet.layers.Linear("new", 4, std=1.0)
+    layer.build((1, 5), net.rng, net.dtype)
+    assert np.count_nonzero(layer.params["w"]) == 20
+
+
 def expected(base, file, ten_views):
     """The probabilities, by other means than the script's: view by view."""
     net = tinynet.AlexNet("caffe", len(NAMES), SIZE, rng=np.random.default_rng(0))

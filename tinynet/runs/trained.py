@@ -19,12 +19,19 @@ NETWORKS = {  # by the name in config.json
 }
 
 
-class DrawsZeros(np.random.Generator):
-    """A Generator for a network whose weights will be loaded: drawing 61 million takes a second."""
+class ZerosAtFirst(np.random.Generator):
+    """A Generator that draws zeros while a network is built, whose weights are loaded afterwards.
+
+    Drawing 61 million weights would take a second.
+    """
+
+    building = True
 
     def standard_normal(self, size=None, dtype=np.float64, out=None):
-        """Return zeros of that size."""
-        return np.zeros(size, dtype)
+        """Return zeros of that size; once the network is built, what every Generator returns."""
+        if self.building:
+            return np.zeros(size, dtype)
+        return super().standard_normal(size, dtype, out)
 
 
 @dataclasses.dataclass
@@ -69,7 +76,9 @@ def load(folder, path=None):
     config = files.read_config(folder)
     try:
         classes = config["classes"]
-        net = NETWORKS[config["network"]](config, DrawsZeros(np.random.PCG64(0)))
+        rng = ZerosAtFirst(np.random.PCG64(0))
+        net = NETWORKS[config["network"]](config, rng)
+        rng.building = False
     except (KeyError, TypeError, ValueError) as error:
         raise files.RunError(f"{folder / 'config.json'}: does not describe a network of tinynet "
                              f"({error})") from None
