@@ -4,18 +4,22 @@
     python examples/check_gpu.py --out my_gpu --quick
 
 Each part runs in its own process with a time limit, so that one failure does not hide the others.
-The reports check_gpu.md and check_gpu.json are written again after each part: they are complete
-even if the check is interrupted.
+The reports check_gpu.md and check_gpu.json are written again every second, so that they have all
+that is known even if the check is interrupted, in whatever way.
 """
 
 import argparse
+import collections
+import contextlib
 import json
 import os
 import pathlib
 import platform
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -27,7 +31,11 @@ from tinynet.checkpoint import atomic_write
 EXAMPLES = pathlib.Path(__file__).resolve().parent
 ROOT = EXAMPLES.parent
 TESTS = ("test_parity.py", "test_contract.py", "test_gradients.py", "test_cuda_launchers.py",
-         "test_cuda_masks.py", "test_cuda_devices.py", "test_nccl.py")
+         "test_cuda_implicit.py", "test_cuda_masks.py", "test_cuda_devices.py", "test_nccl.py")
+
+# A part of the check: its command, the seconds that it may take, and the JSON file that it writes,
+# if any.
+Part = collections.namedtuple("Part", "name command limit report", defaults=[None])
 
 
 # -------------------------------------------------------------------------------------- own parts
@@ -139,18 +147,22 @@ OWN = {"machine": machine, "kernels": compile_kernels, "determinism": determinis
 # ----------------------------------------------------------------------------------- all the parts
 
 def parts(args):
-    """Return [(name, command, seconds)] in the order in which they run."""
+    """Return the parts in the order in which they run."""
     python, own = sys.executable, [sys.executable, __file__, "--part"]
     against = "torch" if has_torch_with_cuda() else ""
+    images, numbers = 16 if args.quick else 128, args.out / "benchmark.json"
     bench = [python, EXAMPLES / "benchmark.py", "--device", "gpu", "--against", against,
-             "--json", args.out / "benchmark.json", "--batch-size", 16 if args.quick else 128]
+             "--json", numbers, "--batch-size", images]
     training = [python, EXAMPLES / "train_alexnet.py", "--device", "gpu", "--epochs", 1,
                 "--out", args.out / "run", *(["--steps", 5] if args.quick else [])]
     tests = [python, "-m", "pytest", "-q", "-m", "gpu", *(ROOT / "tests" / name for name in TESTS)]
-    return [("machine", [*own, "machine"], 120), ("kernels", [*own, "kernels"], 600),
-            ("tests on the GPU", tests, 900), ("determinism", [*own, "determinism"], 120),
-            ("trajectory", [*own, "trajectory"], 120), ("memory", [*own, "memory"], 120),
-            ("benchmark", bench, 900), ("first epoch", training, 900)]
+    ladder = [python, "-m", "tinynet.cuda", "conv", "--images", images]
+    return [Part("machine", [*own, "machine"], 120), Part("kernels", [*own, "kernels"], 600),
+            Part("tests on the GPU", tests, 900), Part("determinism", [*own, "determinism"], 120),
+            Part("trajectory", [*own, "trajectory"], 120), Part("memory", [*own, "memory"], 120),
+            Part("benchmark", bench, 900, numbers), Part("first epoch", training, 900),
+            Part("versions of the convolution", ladder, 300),
+            Part("versions of the convolution, TF32", [*ladder, "--tf32"], 300)]
 
 
 def has_torch_with_cuda():
@@ -159,38 +171,63 @@ def has_torch_with_cuda():
     return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
-def run_part(name, command, limit):
-    """Run one part. Returns its entry of the report; nothing that it does can stop the check."""
-    environment = os.environ | {"TINYNET_REQUIRE_GPU": "1", "PYTHONPATH": os.pathsep.join(
-        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
-    started = time.monotonic()
-    try:
-        ran = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT,
-                             timeout=limit, env=environment, errors="replace")
-        output, failed = ran.stdout + ran.stderr, ran.returncode != 0
-        state = f"failed with exit code {ran.returncode}" if failed else "passed"
-    except subprocess.TimeoutExpired as error:
-        output = "".join(text.decode(errors="replace") if isinstance(text, bytes) else text or ""
-                         for text in (error.stdout, error.stderr))
-        state = f"not finished after {limit} s"
-    result = re.findall(r"^RESULT (.*)$", output, re.MULTILINE)
-    return {"part": name, "state": state, "seconds": round(time.monotonic() - started, 1),
-            "result": json.loads(result[-1]) if result else None,
-            "output": re.sub(r"^RESULT .*\n", "", output, flags=re.MULTILINE)[-20_000:]}
+def run_part(part):
+    """Run one part, and yield what the report says of it: every second, and when it has ended.
+
+    Nothing that it does can stop the check. No process that it started outlives this generator.
+    """
+    environment = os.environ | {
+        "TINYNET_REQUIRE_GPU": "1", "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    if part.report:
+        part.report.unlink(missing_ok=True)  # that of an earlier check
+    started, state = time.monotonic(), "not finished"
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(list(map(str, part.command)), stdin=subprocess.DEVNULL,
+                                   stdout=output, stderr=subprocess.STDOUT, cwd=ROOT,
+                                   env=environment, start_new_session=True)
+        try:
+            while state == "not finished":
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(1)
+                seconds = round(time.monotonic() - started, 1)
+                if process.returncode is not None:
+                    failed = f"failed with exit code {process.returncode}"
+                    state = failed if process.returncode else "passed"
+                elif seconds >= part.limit:
+                    state = f"not finished after {part.limit} s"
+                yield {"state": state, "seconds": seconds} | results(part, output)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
-def write_reports(folder, entries, unfinished):
+def results(part, output):
+    """Return the result that a part has reported so far, and the end of what it has printed."""
+    # Not output.read(): the part writes at the same position of the same file.
+    text = os.pread(output.fileno(), os.fstat(output.fileno()).st_size, 0).decode(errors="replace")
+    reported = re.findall(r"^RESULT (.*)\n", text, re.MULTILINE)
+    if part.report and part.report.exists():
+        reported.append(part.report.read_text(encoding="utf-8"))
+    return {"result": json.loads(reported[-1]) if reported else None,
+            "output": re.sub(r"^RESULT .*\n", "", text, flags=re.MULTILINE)[-20_000:]}
+
+
+def write_reports(folder, entries):
     """Write check_gpu.json and check_gpu.md."""
     with atomic_write(folder / "check_gpu.json") as file:
-        report = {"tinynet": tinynet.__version__, "parts": entries, "not run": unfinished}
+        report = {"tinynet": tinynet.__version__, "parts": entries}
         file.write(json.dumps(report, indent=2).encode() + b"\n")
     lines = ["# tinynet on a GPU", "", "| part | state | seconds |", "|---|---|---|"]
     lines += [f"| {e['part']} | {e['state']} | {e['seconds']} |" for e in entries]
-    lines += [f"| {name} | not run | |" for name in unfinished]
     for entry in entries:
-        lines += ["", f"## {entry['part']}", ""]
-        for key, value in (entry["result"] or {}).items():
-            lines.append(f"- {key}: {value}")
+        short = {key: value for key, value in (entry["result"] or {}).items()
+                 if not isinstance(value, (dict, list))}  # tables are in the JSON alone
+        if short or entry["output"].strip():
+            lines += ["", f"## {entry['part']}"]
+        if short:
+            lines += ["", *(f"- {key}: {value}" for key, value in short.items())]
         if entry["output"].strip():
             lines += ["", "```", entry["output"].strip().replace("```", "'''"), "```"]
     with atomic_write(folder / "check_gpu.md") as file:
@@ -198,20 +235,26 @@ def write_reports(folder, entries, unfinished):
 
 
 def main():
-    """Run every part, and write the reports after each."""
+    """Run every part, and keep the reports up to date."""
     args = parse_arguments()
     if args.part:
         print("RESULT " + json.dumps(OWN[args.part]()))
         return 0
     backend.choose_device("gpu")
     args.out = console.writable_folder(args.out).resolve()
-    todo, entries = parts(args), []
+    todo = parts(args)
+    entries = [{"part": part.name, "state": "not run", "seconds": 0.0, "result": None,
+                "output": ""} for part in todo]
+    write_reports(args.out, entries)
     with console.Interrupt() as interrupt:
-        for name, command, limit in interrupt.watch(todo):
-            print(f"{name} (at most {limit} s) ...", end=" ", flush=True)
-            entries.append(run_part(name, command, limit))
-            print(f"{entries[-1]['state']}, {entries[-1]['seconds']} s")
-            write_reports(args.out, entries, [each for each, *_ in todo[len(entries):]])
+        for part, entry in zip(todo, entries):
+            print(f"{part.name} (at most {part.limit} s) ...", end=" ", flush=True)
+            with contextlib.closing(run_part(part)) as found:
+                for news in found:
+                    entry.update(news)
+                    write_reports(args.out, entries)
+                    interrupt.check()
+            print(f"{entry['state']}, {entry['seconds']} s")
     print(f"{args.out / 'check_gpu.md'} has everything; please send it to us with check_gpu.json")
     return int(any(entry["state"] != "passed" for entry in entries))
 
