@@ -42,9 +42,9 @@ def nvrtc():
 
 
 def options(real, index, architecture, tile):
-    """Those that kernels.py hands to CuPy, which adds the architecture."""
+    """Those that kernels.py hands to CuPy, and those that CuPy 14 adds."""
     sizes = [f"-D{name}={size}" for name, size in tile._asdict().items()] if tile else []
-    return [f"-Dreal={real}", f"-Dindex_t={index}", "-Dposition=unsigned char", f"-arch={architecture}",
+    return ["--std=c++17", "-ftz=true", "--device-as-default-execution-space", f"-Dreal={real}", f"-Dindex_t={index}", "-Dposition=unsigned char", f"-arch={architecture}",
             "--ptxas-options=-v", *sizes]
 
 

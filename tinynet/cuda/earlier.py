@@ -18,6 +18,7 @@ import types
 from tinynet import backend, cuda
 from tinynet.cuda import dropout, pcg64
 from tinynet.cuda.augment import checked as checked_augmentation
+from tinynet.cuda.implicit import DB_THREADS
 from tinynet.cuda.kernels import (
     THREADS,
     launch_blocks,
@@ -70,6 +71,15 @@ def conv2d_backward_1(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
     launch_each("conv", "conv2d_dw_1", dw.size, dy, x, dw, N, *sizes)
     if need_dx:
         launch_each("conv", "conv2d_dx_1", dx.size, dy, w, dx, *sizes)
+    return dx, dw, db
+
+
+def conv2d_backward_2(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
+    """Sum db of each kernel by one block, as a tree. dx and dw are those of tinynet.cuda."""
+    dx, dw, db = cuda.conv2d_backward(dy, x, w, stride, pad, groups, ceil, need_dx)
+    dy, = require_arrays("conv2d_backward", dy=dy)
+    N, K, OH, OW = dy.shape
+    launch_blocks("conv", "conv2d_db_2", K, DB_THREADS, dy, db, N, K, OH * OW)
     return dx, dw, db
 
 
@@ -256,7 +266,7 @@ EARLIER = {
         "relu_forward": relu_forward_1, "relu_backward": relu_backward_1,
         "dropout_forward": dropout_forward_1, "dropout_backward": dropout_forward_1,
         "softmax_cross_entropy_forward": softmax_cross_entropy_forward_1, "sgd_step": sgd_step_1},
-    2: {"conv2d_forward": conv2d_forward_2,
+    2: {"conv2d_forward": conv2d_forward_2, "conv2d_backward": conv2d_backward_2,
         "linear_forward": linear_forward_2, "linear_backward": linear_backward_2,
         "relu_forward": relu_forward_2, "relu_backward": relu_backward_2,
         "softmax_cross_entropy_forward": softmax_cross_entropy_forward_2, "sgd_step": sgd_step_2},

@@ -104,7 +104,7 @@ def gradient_of_b(dy):
     """Return db (K,), the sum of dy (N, K, OH, OW) over images and positions."""
     N, K, OH, OW = dy.shape
     db = new_like(dy, (K,))
-    launch_blocks("conv", "conv2d_db_2", K, DB_THREADS, dy, db, N, K, OH * OW)
+    launch_blocks("conv", "conv2d_db_3", K, DB_THREADS, dy, db, N, K, OH * OW)
     return db
 
 
