@@ -42,7 +42,7 @@ def conv2d_forward(x, w, b, stride, pad, groups, ceil=False):
     y_shape = conv2d_shape("conv2d_forward", x.shape, w.shape, stride, pad, groups, ceil)
     require_shape("conv2d_forward", "b", b.shape, w.shape[:1])
     if winograd.pays(x, w, y_shape, stride):
-        return winograd.forward(x, w, b, pad, groups, y_shape)
+        return winograd.forward(x, w, b, stride, pad, groups, y_shape)
     N, K, OH, OW = y_shape
     kernels = w.reshape(groups, K // groups, -1)                          # (G, K/G, C/G*KH*KW)
     bias = b.reshape(groups, K // groups, 1)
@@ -71,7 +71,7 @@ def conv2d_backward(dy, x, w, stride, pad, groups, ceil=False, need_dx=True):
     y_shape = conv2d_shape("conv2d_backward", x.shape, w.shape, stride, pad, groups, ceil)
     require_shape("conv2d_backward", "dy", dy.shape, y_shape)
     if winograd.pays(x, w, y_shape, stride):
-        return winograd.backward(dy, x, w, pad, groups, need_dx)
+        return winograd.backward(dy, x, w, stride, pad, groups, need_dx)
     dw, db = _kernels_gradient(dy, x, w, stride, pad, groups)
     dx = _input_gradient(dy, x, w, stride, pad, groups) if need_dx else None
     return dx, dw, db

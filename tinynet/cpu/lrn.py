@@ -7,8 +7,9 @@ Why it is faster than `ops/lrn.py`:
 - The terms of the sums have zeros where there are no more channels. So every shifted addition
   covers all channels. The sum of two neighbours is computed once for all windows that contain both,
   so a window of 5 takes 3 additions.
-- scale^-0.75 is computed as 1 / (s * sqrt(s)) with s = sqrt(scale). The processor has an
-  instruction for square roots, but none for powers.
+- A division by scale^0.75 replaces the product with scale^-0.75, and scale^0.75 is computed as
+  s * sqrt(s) with s = sqrt(scale). The processor has an instruction for square roots, but none for
+  powers.
 
     N images  G groups  |  C channels of a piece  P pixels of an image
 """
@@ -36,7 +37,7 @@ def lrn_forward(x, n, k, alpha, beta, groups=1):
         total = _window_sum(terms, n)                                     # (C, P)
         total *= alpha
         scales = np.add(total, k, out=scale_groups[piece])
-        np.multiply(x_groups[piece], _power(scales, -beta), out=y_groups[piece])
+        np.divide(x_groups[piece], _power(scales, beta), out=y_groups[piece])
 
     for_each(work, _pieces(x_groups, n))
     return y, scale
@@ -60,9 +61,8 @@ def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
         cross = _window_sum(terms, n)                                     # (C, P)
         cross *= 2 * alpha * beta
         cross *= x[piece]
-        power = _power(scale[piece], -beta)
-        power *= dy[piece]
-        np.subtract(power, cross, out=dx_groups[piece])
+        result = np.divide(dy[piece], _power(scale[piece], beta), out=dx_groups[piece])
+        result -= cross
 
     for_each(work, _pieces(x, n))
     return dx
@@ -130,12 +130,12 @@ def _window_sum(terms, n):
 def _power(scale, exponent):
     """Return scale ** exponent, in scratch memory."""
     power = scratch("power", scale.shape, scale.dtype)
-    if exponent != -0.75:
+    if exponent != 0.75:
         return np.power(scale, exponent, out=power)
     fourth = scratch("fourth root", scale.shape, scale.dtype)
     np.sqrt(np.sqrt(scale, out=power), out=fourth)
     power *= fourth
-    return np.reciprocal(power, out=power)
+    return power
 
 
 def _by_group(a, groups):

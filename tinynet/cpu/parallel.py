@@ -6,7 +6,9 @@ Python threads are good enough for this, because NumPy releases the interpreter 
 array operation. Only the steps between two operations, a few microseconds each, exclude each other.
 A thread that finds the lock taken sleeps, and to be woken takes tens of microseconds. So pieces are
 large: if an operation took 10 microseconds, two threads would be slower than one; with 100, they
-are nearly twice as fast.
+are nearly twice as fast. And before the sleeping thread is awake, the other may have finished a
+short operation and taken the lock again. Python lets a thread wait for its turn like this for 5
+milliseconds, unless it is told otherwise; `for_each` tells it otherwise while it works.
 
 BLAS is the library that computes NumPy's matrix products. It has threads of its own: by default it
 cuts every product into one part per core, and each product waits for its slowest part. One whole
@@ -20,6 +22,7 @@ order of the pieces (`sum_in_order`).
 
 import functools
 import os
+import sys
 import threading
 import warnings
 from collections import deque
@@ -34,7 +37,8 @@ from tinynet.threads import ThreadCountError, default_thread_count, fork_safe_lo
 MOST_SHARES = 32  # parts of a sum: more take more memory, fewer leave cores idle on a big machine
 
 ALONE_BYTES = 1 << 18   # of an array of a piece, with one thread
-SHARED_BYTES = 1 << 21  # of an array of a piece, with several threads
+SHARED_BYTES = 1 << 20  # of an array of a piece, with several threads
+SWITCH_SECONDS = 1e-6   # that a thread waits for the interpreter lock before it demands it
 
 
 # --------------------------------------------------------------------------------- sharing out work
@@ -174,11 +178,13 @@ def _pool():
 _executor, _thread_count, _pool_lock = None, None, fork_safe_lock()
 
 
-# ---------------------------------------------------------------------------- BLAS, one thread each
+# ---------------------------------------------- BLAS, one thread each; the interpreter lock, in turns
 
 @contextmanager
 def one_blas_thread():
     """Limit BLAS to one thread for the calling thread, and then restore the limit found before.
+
+    Python's switch interval is shortened and restored with it.
 
     OpenBLAS as NumPy ships it has one limit for the whole process: the first thread that enters
     lowers it, and the last that leaves restores it. MKL and OpenBLAS built with OpenMP have one
@@ -187,10 +193,14 @@ def one_blas_thread():
 
     Warns    RuntimeWarning, once, if a library ignores the limit
     """
+    global _switch_seconds
     me, own_limits = threading.get_ident(), {}
     _inside.append(me)
     try:
         with _blas_lock:
+            if _switch_seconds is None:
+                _switch_seconds = sys.getswitchinterval()
+                sys.setswitchinterval(SWITCH_SECONDS)
             for library in _blas_libraries():
                 threads = library.num_threads
                 if threads != 1:
@@ -204,8 +214,17 @@ def one_blas_thread():
         with _blas_lock:
             _inside.remove(me)
             _restore(own_limits)
-            if not _inside:
-                _restore(_process_limits)
+            _restore_process()
+
+
+def _restore_process():
+    """Restore what the whole process shares, unless a thread is still at work."""
+    global _switch_seconds
+    if not _inside:
+        _restore(_process_limits)
+        if _switch_seconds is not None:
+            sys.setswitchinterval(_switch_seconds)
+            _switch_seconds = None
 
 
 def _restore(limits):
@@ -268,6 +287,7 @@ def _warn(reason):
 
 
 _inside, _process_limits, _blas_lock = [], {}, fork_safe_lock()  # _inside: numbers of threads
+_switch_seconds = None  # before it was shortened
 
 
 # --------------------------------------------------------------------------------------------- fork
@@ -278,8 +298,7 @@ def _forget_other_threads():
     _executor = None
     with _blas_lock:
         _inside[:] = [thread for thread in _inside if thread == threading.get_ident()]
-        if not _inside:
-            _restore(_process_limits)
+        _restore_process()
 
 
 if hasattr(os, "register_at_fork"):

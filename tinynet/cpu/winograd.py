@@ -35,6 +35,7 @@ TILES = {}; to compute only 5x5 kernels without it, remove the key 5.
 """
 
 import functools
+import math
 
 import numpy as np
 
@@ -42,24 +43,27 @@ from tinynet.cpu.memory import empty, scratch
 from tinynet.cpu.parallel import MOST_SHARES, chunks, for_each, shares, sum_in_order
 from tinynet.shapes import ceil_div, pair
 
-TILES = {3: 2, 5: 3}   # kernel size: outputs of a tile, down and across
+TILES = {3: 3, 5: 3}   # kernel size: outputs of a tile, down and across
 LEAST_CHANNELS = 32    # of a group, in and out; with fewer, the transforms cost more than they save
 LEAST_IMAGES = 4       # with fewer, transforming the kernels costs more than it saves
-SHARE_IMAGES = 4       # of a share, at least: their dU are summed, then the shares in order
+SHARE_IMAGES = 8       # of a share, at least: adding up dU of many shares takes long
 SHARE_BYTES = 1 << 21  # of B^T d B of a share, if there are more than LEAST_SHARES: with less,
 LEAST_SHARES = 8       # threads wait for each other
 PIECE_BYTES = 1 << 23  # of B^T d B of a piece, at most
+LEAST_PIECES = 2       # and shares, so that a second core has work
+MAPS, ROWS = 48, 4     # that are copied at a time, to channels last and to channels first
 POINTS = (0, 1, -1, 2, -2, 0.5, -0.5)
 
 
 def pays(x, w, y_shape, stride):
     """Return whether Winograd's method is faster than columns for these arrays.
 
-    It is for square kernels of a size in TILES with stride 1, enough channels and enough images.
+    It is for square kernels of a size in TILES, counted in blocks of stride x stride pixels, with
+    enough channels and enough images.
     """
-    K, CG, KH, KW = w.shape
-    return (KH == KW and KH in TILES and pair(stride) == (1, 1) and x.shape[0] >= LEAST_IMAGES
-            and CG >= LEAST_CHANNELS and K * CG // x.shape[1] >= LEAST_CHANNELS)
+    (K, CG, KH, KW), (SH, SW) = w.shape, pair(stride)
+    return (KH == KW and SH == SW and ceil_div(KH, SH) in TILES and x.shape[0] >= LEAST_IMAGES
+            and CG * SH * SW >= LEAST_CHANNELS and K * CG // x.shape[1] >= LEAST_CHANNELS)
 
 
 @functools.cache
@@ -84,36 +88,40 @@ def matrices(m, r, dtype):
     return A.astype(dtype), G.astype(dtype), B.astype(dtype)
 
 
-def forward(x, w, b, pad, groups, y_shape):
-    """Compute conv2d_forward for stride 1."""
-    (N, K, OH, OW), m, r = y_shape, TILES[w.shape[2]], w.shape[2]
+def forward(x, w, b, stride, pad, groups, y_shape):
+    """Compute conv2d_forward."""
+    (N, K, OH, OW), (S, _) = y_shape, pair(stride)
+    w = _kernels_of_blocks(w, S)
+    m, r = TILES[w.shape[2]], w.shape[2]
     A, G, B = matrices(m, r, x.dtype)
     U = _transformed_kernels(w, G, groups)                                # (t*t, G, K/G, C/G)
     y = empty(y_shape, x.dtype)
 
     def work(images):
-        V = _transformed_images(x[images], B, pad, y_shape, m)            # (t, t, M, TH, TW, C)
+        V = _transformed_images(x[images], B, S, pad, y_shape, m)         # (t, t, M, TH, TW, C)
         products = scratch("products", (*V.shape[:5], K), x.dtype)        # (t, t, M, TH, TW, K)
         np.matmul(_by_group(V, groups), U.swapaxes(2, 3), out=_by_group(products, groups))
         outputs = _gathered(products, A)[:, :OH, :OW]                     # (M, OH, OW, K)
         outputs += b
-        y[images] = outputs.transpose(0, 3, 1, 2)                         # (M, K, OH, OW)
+        _copy_channels_first(outputs, y[images])                          # (M, K, OH, OW)
 
-    for_each(work, _pieces(slice(0, N), x, y_shape, m, r))
+    for_each(work, _pieces(slice(0, N), w, y_shape, groups, LEAST_PIECES))
     return y
 
 
-def backward(dy, x, w, pad, groups, need_dx):
-    """Compute conv2d_backward for stride 1: the transposed steps of forward, from last to first."""
-    (N, K), m, r, (PH, PW) = dy.shape[:2], TILES[w.shape[2]], w.shape[2], pair(pad)
+def backward(dy, x, w, stride, pad, groups, need_dx):
+    """Compute conv2d_backward: the transposed steps of forward, from last to first."""
+    (N, K), (S, _), w_shape = dy.shape[:2], pair(stride), w.shape
+    w = _kernels_of_blocks(w, S)
+    m, r = TILES[w.shape[2]], w.shape[2]
     A, G, B = matrices(m, r, x.dtype)
     U = _transformed_kernels(w, G, groups)                                # (t*t, G, K/G, C/G)
     dx = empty(x.shape, x.dtype) if need_dx else None
 
     def work(share):
         dU, db = empty(U.shape, x.dtype), np.zeros(K, x.dtype)
-        for images in _pieces(share, x, dy.shape, m, r):
-            V = _transformed_images(x[images], B, pad, dy.shape, m)       # (t, t, M, TH, TW, C)
+        for images in _pieces(share, w, dy.shape, groups):
+            V = _transformed_images(x[images], B, S, pad, dy.shape, m)    # (t, t, M, TH, TW, C)
             M, TH, TW = V.shape[2:5]
             outputs = _padded(dy[images], (0, 0), TH * m, TW * m)         # (M, TH*m, TW*m, K)
             db += outputs.reshape(-1, K).sum(axis=0)
@@ -127,13 +135,13 @@ def backward(dy, x, w, pad, groups, need_dx):
             if need_dx:
                 # V is no longer needed: its memory takes the gradient with respect to V.
                 np.matmul(dproducts_by_group, U, out=V_by_group)          # (t*t, G, M*TH*TW, C/G)
-                seen = _added_up(V, B, m)[:, PH:PH + x.shape[2], PW:PW + x.shape[3]]
-                dx[images] = seen.transpose(0, 3, 1, 2)                   # (M, C, H, W)
+                _copy_pixels(_added_up(V, B, m), S, pad, dx[images])      # (M, C, H, W)
         return [dU, db]
 
-    most = max(LEAST_SHARES, N * _bytes_each(x, dy.shape, m, r) // SHARE_BYTES)
-    dU, db = sum_in_order(work, shares(N, min(MOST_SHARES, N // SHARE_IMAGES, most)))
-    return dx, _kernels_gradient(dU, G, w.shape), db
+    most = max(LEAST_SHARES, N * _bytes_each(w, dy.shape, groups) // SHARE_BYTES)
+    count = min(MOST_SHARES, max(LEAST_PIECES, N // SHARE_IMAGES), most)
+    dU, db = sum_in_order(work, shares(N, count))
+    return dx, _kernels_of_pixels(_kernels_gradient(dU, G, w.shape), w_shape), db
 
 
 def _transformed_kernels(w, G, groups):
@@ -164,22 +172,94 @@ def _kernels_gradient(dU, G, w_shape):
     return dw.reshape(w_shape)
 
 
-def _transformed_images(x, B, pad, y_shape, m):
+def _transformed_images(x, B, S, pad, y_shape, m):
     """Return B^T d B for every tile d of x (M, C, H, W): (t, t, M, TH, TW, C), in scratch memory.
 
-    The tiles are t x t pixels and m pixels apart, so they overlap.
+    The tiles are t x t pixels and m pixels apart, so they overlap. With a stride S above 1, pixels
+    are blocks, and C counts the pixels of all channels of a block.
     """
     TH, TW = ceil_div(y_shape[2], m), ceil_div(y_shape[3], m)
-    return _spread(_padded(x, pair(pad), TH * m + len(B) - m, TW * m + len(B) - m), B, m, "V")
+    height, width = TH * m + len(B) - m, TW * m + len(B) - m
+    padded = _padded(x, pair(pad), height, width) if S == 1 else _blocks(x, S, pad, height, width)
+    return _spread(padded, B, m, "V")
 
 
 def _padded(x, pad, height, width):
-    """Return x (M, C, H, W) as (M, height, width, C), padded with zeros, in scratch memory."""
+    """Return x (M, C, H, W) as (M, height, width, C), padded with zeros, in scratch memory.
+
+    The processor fetches ahead only so many maps at a time as a turn of the loop reads.
+    """
     (M, C, H, W), (PH, PW) = x.shape, pad
     padded = scratch("padded", (M, height, width, C), x.dtype)
     padded[...] = 0
-    padded[:, PH:PH + H, PW:PW + W] = x.transpose(0, 2, 3, 1)
+    for some in shares(C, ceil_div(C, MAPS)):
+        padded[:, PH:PH + H, PW:PW + W, some] = x[:, some].transpose(0, 2, 3, 1)
     return padded
+
+
+def _blocks(x, S, pad, height, width):
+    """Return the blocks of S x S pixels of x: (M, height, width, C*S*S), in scratch memory.
+
+    The S pixels of a row of a block are copied as one number of S times as many bytes.
+    """
+    (M, C, H, W), (PH, PW) = x.shape, pair(pad)
+    pixels = scratch("pixels", (M, C, height * S, width * S), x.dtype)
+    pixels[...] = 0
+    inside = pixels[:, :, PH:PH + H, PW:PW + W]
+    inside[...] = x[:, :, :inside.shape[2], :inside.shape[3]]  # the last ones may be in no window
+    blocks = scratch("padded", (M, height, width, C * S * S), x.dtype)
+    rows = pixels.view(f"V{S * x.itemsize}").reshape(M, C, height, S, width)
+    blocks.view(rows.dtype).reshape(M, height, width, C, S)[...] = rows.transpose(0, 2, 4, 1, 3)
+    return blocks
+
+
+def _copy_pixels(blocks, S, pad, x):
+    """Copy blocks (M, height, width, C*S*S) to the pixels of x (M, C, H, W), as _blocks found them.
+
+    Pixels of x that are in no block become 0.
+    """
+    (M, height, width, _), (_, C, H, W), (PH, PW) = blocks.shape, x.shape, pair(pad)
+    if S == 1:
+        return _copy_channels_first(blocks[:, PH:PH + H, PW:PW + W], x)
+    pixels = scratch("pixels", (M, C, height * S, width * S), x.dtype)
+    rows = pixels.view(f"V{S * x.itemsize}").reshape(M, C, height, S, width)
+    rows.transpose(0, 2, 4, 1, 3)[...] = blocks.view(rows.dtype).reshape(M, height, width, C, S)
+    inside = pixels[:, :, PH:PH + H, PW:PW + W]
+    x[...] = 0
+    x[:, :, :inside.shape[2], :inside.shape[3]] = inside
+
+
+def _copy_channels_first(a, x):
+    """Copy a (M, H, W, C) to x (M, C, H, W), a few rows at a time.
+
+    Adjacent numbers of a are channels. The first-level cache keeps 16 channels of a few rows until
+    they have all been copied.
+    """
+    for rows in shares(a.shape[1], ceil_div(a.shape[1], ROWS)):
+        x[:, :, rows] = a[:, rows].transpose(0, 3, 1, 2)
+
+
+def _kernels_of_blocks(w, S):
+    """Return kernels (K, C/G, size, size) as kernels of blocks: (K, C/G*S*S, r, r).
+
+    Weights are zero where the last blocks reach past the kernel.
+    """
+    if S == 1:
+        return w
+    K, CG, size, _ = w.shape
+    r = ceil_div(size, S)
+    pixels = np.zeros((K, CG, r * S, r * S), w.dtype)
+    pixels[:, :, :size, :size] = w
+    blocks = pixels.reshape(K, CG, r, S, r, S).transpose(0, 1, 3, 5, 2, 4)
+    return blocks.reshape(K, CG * S * S, r, r)
+
+
+def _kernels_of_pixels(blocks, w_shape):
+    """Return kernels of blocks (K, C/G*S*S, r, r) as kernels of pixels, of shape w_shape."""
+    (K, CG, size, _), r = w_shape, blocks.shape[2]
+    S = math.isqrt(blocks.shape[1] // CG)
+    pixels = blocks.reshape(K, CG, S, S, r, r).transpose(0, 1, 4, 2, 5, 3)
+    return np.ascontiguousarray(pixels.reshape(K, CG, r * S, r * S)[:, :, :size, :size])
 
 
 def _spread(a, matrix, m, name):
@@ -268,14 +348,15 @@ def _by_group(a, groups):
     return a.reshape(t * t, M * TH * TW, groups, C // groups).swapaxes(1, 2)
 
 
-def _pieces(images, x, y_shape, m, r):
+def _pieces(images, w, y_shape, groups, least=1):
     """Cut these images into slices whose B^T d B takes at most PIECE_BYTES, or of one image."""
+    N, bytes_each = images.stop - images.start, _bytes_each(w, y_shape, groups)
     return [slice(images.start + piece.start, images.start + piece.stop)
-            for piece in chunks(images.stop - images.start, _bytes_each(x, y_shape, m, r),
-                                PIECE_BYTES)]
+            for piece in shares(N, max(least, len(chunks(N, bytes_each, PIECE_BYTES))))]
 
 
-def _bytes_each(x, y_shape, m, r):
+def _bytes_each(w, y_shape, groups):
     """Return how many bytes B^T d B of an image takes, or the products, if they take more."""
+    (K, CG, r, _), m = w.shape, TILES[w.shape[2]]
     tiles = ceil_div(y_shape[2], m) * ceil_div(y_shape[3], m)
-    return (m + r - 1) ** 2 * tiles * max(x.shape[1], y_shape[1]) * x.dtype.itemsize
+    return (m + r - 1) ** 2 * tiles * max(CG * groups, K) * w.itemsize
