@@ -14,8 +14,8 @@ Why it is faster than `ops/conv.py`:
   image is first sorted into 4 phases (pixel columns 0 4 8 ..., 1 5 9 ..., and so on). Then
   every row of the columns is copied from pixels that are adjacent in memory.
 - The matrix product is written directly to its place in y; nothing is transposed.
-- Layers with many channels and 3x3 or 5x5 kernels go to `winograd.py`, which needs half or a
-  quarter of the multiplications.
+- All layers of AlexNet go to `winograd.py`, which needs a third or a fifth of the multiplications,
+  if there are a few images. Columns are for single images, few channels and other kernels.
 """
 
 import math

@@ -6,12 +6,15 @@ Why it is fast:
   together, so that no core waits between them.
 - With few images, reading the weights from memory takes longer than multiplying, so they must be
   read only once. BLAS copies the factors of a product into an order of its own first, which moves
-  the weights twice more. OpenBLAS leaves that out for small products. So a piece is then cut into
-  blocks of output units whose products are small, and one call of NumPy computes all of them.
-  Backward is cut along the output units alone, and the parts of dx are added.
+  the weights twice more. OpenBLAS leaves that out for products of at most a million
+  multiplications. So the weights are then cut into tiles whose products are that small, and one
+  call of NumPy computes the products of all tiles of a piece. Backward is cut along the output
+  units alone, and the parts of dx are added.
 
-    N images  IN, OUT units  |  B blocks of a piece, U units of a block
+    N images  IN, OUT units  |  R x T tiles of a piece, each of U output and K input units
 """
+
+import functools
 
 import numpy as np
 
@@ -19,23 +22,26 @@ from tinynet.cpu.memory import empty, scratch
 from tinynet.cpu.parallel import for_each, shares, sum_in_order
 from tinynet.shapes import ceil_div, linear_shape, require_shape
 
-UNITS = 256                # of a piece
-FEW_IMAGES = 16            # at most
-FEW_UNITS = 128            # of a piece in backward with few images
-TERMS = 32                 # of such a piece, added in one product
+UNITS = 256        # of a piece
+FEW_IMAGES = 32    # at most
+FEW_UNITS = 128    # of a piece in backward with few images
+TILE_UNITS = 32    # output units of a tile with few images, about
 SMALL_PRODUCT = 1_000_000  # multiplications; OpenBLAS has this limit
-LEAST_RESULTS = 512        # of a call: up to 500, NumPy does not let other threads run meanwhile
+LEAST_RESULTS = 512  # of a call: up to 500, NumPy does not let other threads run meanwhile
 
 
 def linear_forward(x, w, b):
     """Compute ops.linear_forward for some output units at a time, on all cores."""
     N, OUT = linear_shape("linear_forward", x.shape, w.shape)
     require_shape("linear_forward", "b", b.shape, (OUT,))
-    y, most = empty((N, OUT), x.dtype), _units(x)
+    y = empty((N, OUT), x.dtype)
 
     def work(units):
-        products = _blocks(y.T[units], most).swapaxes(1, 2)               # (B, N, U)
-        np.matmul(x, _blocks(w[units], most).swapaxes(1, 2), out=products)
+        tiles, x_tiles = _tiles(w[units], N), _input_tiles(x)             # (R, T, U, K), (T, N, K)
+        R, T, U, _ = tiles.shape
+        products = scratch("products", (R, T, N, U), x.dtype)
+        np.matmul(x_tiles, tiles.swapaxes(2, 3), out=products)
+        y[:, units] = products.sum(axis=1).swapaxes(0, 1).reshape(N, R * U)
         y[:, units] += b[units]
 
     for_each(work, _pieces(OUT, max(UNITS, LEAST_RESULTS // max(1, N))))
@@ -46,24 +52,27 @@ def linear_backward(dy, x, w):
     """Compute ops.linear_backward for some units at a time, on all cores."""
     N, OUT = linear_shape("linear_backward", x.shape, w.shape)
     require_shape("linear_backward", "dy", dy.shape, (N, OUT))
-    dw, db, most = empty(w.shape, x.dtype), empty(w.shape[:1], x.dtype), _units(x)
+    dw, db = empty(w.shape, x.dtype), empty(w.shape[:1], x.dtype)
 
     def of_weights(units):
         if N == 1:
             np.multiply(dy.T[units], x, out=dw[units])
         else:
-            np.matmul(_blocks(dy.T[units], most), x, out=_blocks(dw[units], most))  # (B, U, IN)
+            tiles = _tiles(dw[units], N)                                  # (R, T, U, K)
+            np.matmul(_output_tiles(dy[:, units], tiles), _input_tiles(x), out=tiles)
         np.sum(dy[:, units], axis=0, out=db[units])                       # (units,)
 
     def of_both(units):
         of_weights(units)
-        dy_blocks, w_blocks = _blocks(dy.T[units], TERMS).swapaxes(1, 2), _blocks(w[units], TERMS)
-        products = scratch("products", (len(w_blocks), *x.shape), x.dtype)
-        np.matmul(dy_blocks, w_blocks, out=products)                      # (B, N, IN)
-        return [products.sum(axis=0)]
+        tiles = _tiles(w[units], N)                                       # (R, T, U, K)
+        R, T, _, K = tiles.shape
+        products = scratch("products", (R, T, N, K), x.dtype)
+        np.matmul(_output_tiles(dy[:, units], tiles).swapaxes(2, 3), tiles, out=products)
+        return [products.sum(axis=0)]                                     # (T, N, K)
 
     if N <= FEW_IMAGES:
-        return sum_in_order(of_both, _pieces(OUT, FEW_UNITS))[0], dw, db
+        dx = sum_in_order(of_both, _pieces(OUT, FEW_UNITS))[0]
+        return dx.swapaxes(0, 1).reshape(x.shape), dw, db
     dx = empty(x.shape, x.dtype)
 
     def of_input(units):
@@ -75,15 +84,39 @@ def linear_backward(dy, x, w):
     return dx, dw, db
 
 
-def _units(x):
-    """Return the most output units of a block."""
-    return UNITS if len(x) > FEW_IMAGES else max(1, SMALL_PRODUCT // max(1, x.size))
+def _tiles(w, N):
+    """Reshape (units, IN) to (R, T, U, K), a view; with many images it is a single tile."""
+    units, IN = w.shape
+    U, K = _tile_size(w.shape, N)
+    return w.reshape(units // U, U, IN // K, K).swapaxes(1, 2)
 
 
-def _blocks(a, most):
-    """Reshape (units, ...) to (B, U, ...), a view, where U is as large as possible up to `most`."""
-    U = max(U for U in range(1, min(most, len(a)) + 1) if len(a) % U == 0)
-    return a.reshape(len(a) // U, U, *a.shape[1:])
+def _input_tiles(x):
+    """Reshape (N, IN) to (T, N, K), a view."""
+    N, IN = x.shape
+    return x.reshape(N, -1, _tile_size((1, IN), N)[1]).swapaxes(0, 1)
+
+
+def _output_tiles(dy, tiles):
+    """Reshape (N, units) to (R, 1, U, N), a view."""
+    R, _, U, _ = tiles.shape
+    return dy.T.reshape(R, 1, U, len(dy))
+
+
+@functools.cache
+def _tile_size(shape, N):
+    """Return U and K, divisors of (units, IN), so that N*U*K is at most SMALL_PRODUCT."""
+    units, IN = shape
+    if N > FEW_IMAGES:
+        return shape
+    K = _divisor(IN, SMALL_PRODUCT // (N * TILE_UNITS))
+    return _divisor(units, SMALL_PRODUCT // (N * K)), K
+
+
+def _divisor(count, most):
+    """Return the largest divisor of count up to `most`; count itself if all of them are tiny."""
+    largest = max(d for d in range(1, max(1, min(most, count)) + 1) if count % d == 0)
+    return largest if 4 * largest >= min(most, count) else count
 
 
 def _pieces(units, most):

@@ -178,7 +178,7 @@ def _pool():
 _executor, _thread_count, _pool_lock = None, None, fork_safe_lock()
 
 
-# ---------------------------------------------- BLAS, one thread each; the interpreter lock, in turns
+# -------------------------------------------- BLAS, one thread each; the interpreter lock, in turns
 
 @contextmanager
 def one_blas_thread():

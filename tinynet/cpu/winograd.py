@@ -1,4 +1,4 @@
-"""Winograd's convolution: 2 x 2 outputs of a 3x3 kernel from 16 multiplications instead of 36.
+"""Winograd's convolution: 3 x 3 outputs of a 3x3 kernel from 25 multiplications instead of 81.
 
     N images  C channels  |  K kernels  |  G groups  |  TH TW tiles down and across
     M images of a piece  |  m outputs and t = m + r - 1 pixels of a tile, r weights of a kernel,
@@ -14,12 +14,16 @@ In one dimension, the two outputs of a kernel g of 3 weights over 4 pixels d are
 which is y = A^T [(G g) * (B^T d)] with three small matrices (Winograd 1980; for neural networks
 Lavin and Gray 2015). In two dimensions it is done down and across:
 Y = A^T [(G g G^T) * (B^T d B)] A. The product * multiplies element by element. With many channels
-and kernels, each of the 16 elements becomes a matrix product, of kernels and channels, over all
+and kernels, each of the t x t elements becomes a matrix product, of kernels and channels, over all
 tiles of some images. The products with A, G and B cost little, because each is computed for many
 tiles at once, with the channels last, next to each other in memory.
 
 The gradients are computed with the same matrices, transposed and in reverse order. Where the tiles
 of the input overlap, their gradients are added.
+
+With a stride of S, blocks of S x S pixels become one pixel of S*S times as many channels, and the
+kernel is enlarged with zeros to whole blocks. So conv1, with 11x11 kernels, 3 channels and a stride
+of 4, is a convolution of stride 1 with 3x3 kernels and 48 channels.
 
 Larger tiles save more multiplications but have larger rounding errors: their points 2 and 1/2 lead
 to large and small numbers that cancel. Relative errors in float32, measured on AlexNet's layers
@@ -27,7 +31,9 @@ against float64 (tests/test_cpu.py checks such bounds):
 
                                      y         dx         dw         multiplications per output
     direct sum                       3e-7      4e-7       3e-7       9 or 25
-    2 x 2 tiles of a 3x3 kernel      5e-7      6e-7       4e-7       4
+    2 x 2 tiles of a 3x3 kernel      5e-7      6e-7       6e-7       4
+    3 x 3 tiles of a 3x3 kernel      2e-6      2e-6       2e-6       2.8
+    4 x 4 tiles of a 3x3 kernel      3e-6      4e-6       4e-6       2.3
     3 x 3 tiles of a 5x5 kernel      3e-6      4e-6       4e-6       5.4
 
 An inf or NaN in x spreads over its whole tile. To compute all layers without Winograd's method, set
