@@ -11,7 +11,9 @@ What the real CuPy guarantees, from the source of version 14, file by file:
 _core/raw.pyx
   RawModule compiles at the first get_function on a device, and keeps one module per device, code and options; the
   binary is also kept in ~/.cupy/kernel_cache. A RawKernel finds the function of the device in use at each call. The
-  source is given to NVRTC as it is, with -std=c++17.
+  source is given to NVRTC as it is, without CuPy's headers, with our options and -std=c++17, -ftz=true (float32 below
+  1.2e-38 becomes 0), --device-as-default-execution-space and the architecture of the device. The options are part of
+  the key of both caches.
 cuda/function.pyx
   An array is passed as its pointer, whatever its strides. A NumPy scalar is passed in its own type, a Python int as
   64 bits, a float as double: so the launchers convert. Kernels go to the current stream of this thread; the call does
@@ -20,12 +22,13 @@ _core/_routines_linalg.pyx
   matmul of two matrices reads a transposed one as it lies: nothing is copied; `out` has to be C-contiguous with the
   dtype of both, else the product goes to a new array and is copied. Where out may overlap an operand, likewise. Three
   axes: operands that are not C-contiguous are copied, and CUPY_TF32 does not count; for two axes it is read once,
-  before the first product, and cuBLAS takes float32 below compute capability 8.0. An empty product fills out with
-  zeros.
+  before the first product, and below compute capability 8.0 a warning says that cuBLAS takes float32. An empty product
+  fills out with zeros; one with a single result is a sum, without cuBLAS.
 _core/core.pyx
   asarray of a NumPy array copies it into page-locked memory and queues the copy to the device in the current stream,
-  without waiting; a number or an array without axes is filled in. get() queues the copy to the host and waits for the
-  stream, with blocking=False it does not wait: only memory from alloc_pinned_memory is then copied while the host
+  without waiting: the array may be changed at once. Not so one that lies in page-locked memory itself, which is read
+  when the copy runs. A number or an array without axes is filled in. get() queues the copy to the host and waits for
+  the stream, with blocking=False it does not wait: only memory from alloc_pinned_memory is then copied while the host
   goes on.
 cuda/pinned_memory.pyx
   Sizes are rounded up to a power of two, and freed blocks are used again at once: who has a copy under way must keep
@@ -39,6 +42,11 @@ cuda/memory.pyx
 cuda/stream.pyx
   record() makes an event with a time; get_elapsed_time raises cudaErrorNotReady unless both events have been reached.
   `with stream` raises if the stream is of another device than the current one.
+cuda/api/runtime.pyx (of cupy_backends)
+  Without a driver CuPy can be imported, driverGetVersion() is 0, runtimeGetVersion() and Device(0) work, and a
+  RawModule can be made. Everything else, the memory pool too, raises CUDARuntimeError, a RuntimeError, whose message
+  begins with cudaErrorInsufficientDriver. cuBLAS is loaded at the first product, which raises
+  ImportError where it is missing.
 _misc/memory_ranges.py
   shares_memory says yes for any two arrays without axes: see below.
 """

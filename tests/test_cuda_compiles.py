@@ -44,8 +44,8 @@ def nvrtc():
 def options(real, index, architecture, tile):
     """Those that kernels.py hands to CuPy, and those that CuPy 14 adds."""
     sizes = [f"-D{name}={size}" for name, size in tile._asdict().items()] if tile else []
-    return ["--std=c++17", "-ftz=true", "--device-as-default-execution-space", f"-Dreal={real}", f"-Dindex_t={index}", "-Dposition=unsigned char", f"-arch={architecture}",
-            "--ptxas-options=-v", *sizes]
+    return ["--std=c++17", "-ftz=true", "--device-as-default-execution-space", f"-Dreal={real}",
+            f"-Dindex_t={index}", "-Dposition=unsigned char", f"-arch={architecture}", "--ptxas-options=-v", *sizes]
 
 
 def tiles(file, real="float", index="int", architecture="sm_90"):

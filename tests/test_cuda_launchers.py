@@ -450,6 +450,19 @@ def real_cupy():
         skip_unless_required("TINYNET_REQUIRE_CUPY", f"CuPy is not installed ({error}); pip install cupy-cuda12x")
 
 
+def test_without_a_driver_cupy_says_so_and_there_is_nothing_to_free(real_cupy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", real_cupy)
+    if real_cupy.cuda.runtime.driverGetVersion() > 0:
+        pytest.skip("there is a driver")
+    for call in (real_cupy.get_default_memory_pool().total_bytes, real_cupy.cuda.get_current_stream,
+                 lambda: real_cupy.zeros(3), real_cupy.cuda.runtime.getDeviceCount):
+        with pytest.raises(real_cupy.cuda.runtime.CUDARuntimeError, match="^cudaErrorInsufficientDriver: "):
+            call()
+    real_cupy.RawModule(code="this is no kernel", options=())
+    assert backend.gpu_count() == 0 and backend.why_no_gpu().startswith("there is no NVIDIA driver")
+    backend.free_memory()
+
+
 def names_of(path):
     """(dotted name, keywords) of what a file takes from CuPy: after `xp.`, `cupy.`, `array_module(...).`, or `cuda.`"""
     tree = ast.parse(path.read_text(encoding="utf-8"))

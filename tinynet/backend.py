@@ -299,7 +299,7 @@ def _one_ahead(items):
 def free_memory():
     """Free the GPU memory that CuPy keeps for future arrays; nvidia-smi shows it as used."""
     cupy = sys.modules.get("cupy")
-    if cupy is not None:
+    if cupy is not None and gpu_count() > 0:
         cupy.get_default_memory_pool().free_all_blocks()
         cupy.get_default_pinned_memory_pool().free_all_blocks()
 
