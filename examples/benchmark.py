@@ -1,36 +1,43 @@
 """Measure AlexNet's training step, layer by layer, beside the machine's limit and other libraries.
 
     python examples/benchmark.py
-    python examples/benchmark.py --rungs ops,cpu --against torch,compile --json step.json
-    python examples/benchmark.py --against onnxruntime --batch-size 8
+    python examples/benchmark.py --rungs cpu --against torch,compile --json step.json
+    python examples/benchmark.py --rungs cpu --against onnxruntime --batch-size 1,8,32,128
+    python examples/benchmark.py --rungs cpu --against torch --image-size 115,227 --threads 1,2
     python examples/benchmark.py --device gpu --against torch
 
 The contenders take turns, one step each, `--repeats` times, so that other work on the machine slows
-all of them. The result is the median; the fastest and the slowest turn stand beside it. The limit
-of each layer is measured in the same turns. On the CPU it is the bare matrix products of a
-convolution or a fully connected layer, and for all other layers a copy of as many bytes as the
-layer has to read and write. On a GPU it is the multiplications of the layer at the speed of one
-large matrix product, or its bytes at the speed of one large copy, whichever takes longer; there
-everything is measured twice, without and with TF32 where the GPU has it, and a turn is 20 steps in
-a row, of which it is the mean. Peak memory is that of a separate process which makes two steps.
+all of them. Each runs in a process of its own, whose threads are idle before the next one's turn
+begins. The result is the median; the fastest and the slowest turn stand beside it. The limit of
+each layer is measured in the same turns. On the CPU it is the bare matrix products of a convolution
+or a fully connected layer, and for all other layers a copy of as many bytes as the layer has to
+read and write. On a GPU it is the multiplications of the layer at the speed of one large matrix
+product, or its bytes at the speed of one large copy, whichever takes longer; there everything is
+measured twice, without and with TF32 where the GPU has it, and a turn is 20 steps in a row, of
+which it is the mean. Peak memory is that of two steps, libraries included.
+
+--batch-size, --image-size and --threads take several values. Every combination is measured, and a
+table compares them at the end.
 
 A share of 100 % means that the layer takes no longer than its products, or its copy, alone. On the
 CPU it can be more, because Winograd's convolution needs fewer multiplications than the products.
 """
 
+import argparse
+import contextlib
 import importlib.util
+import itertools
 import json
 import math
-import multiprocessing
 import os
 import pathlib
 import re
-import resource
 import sys
 import time
 
 import numpy as np
-from contenders import AGAINST, Stopwatch, Torch, make_contender
+import threadpoolctl
+from contenders import AGAINST, OnnxRuntime, OwnProcess, Stopwatch, Tinynet, Torch
 from matplotlib.figure import Figure
 
 import tinynet
@@ -53,34 +60,21 @@ def main():
     device, why = backend.choose_device(args.device)
     if device == "gpu":
         require_cuda_of(args.against)
-    size = tinynet.RECIPES[args.recipe].image_size if args.image_size is None else args.image_size
-    report = {"device": why if device == "gpu" else "cpu", "recipe": args.recipe,
-              "image_size": size, "batch_size": args.batch_size, "threads": parallel.thread_count(),
-              "repeats": args.repeats, "training": "onnxruntime" not in args.against,
-              "work": {}, "seconds": {}, "peak_bytes": {}}
-    print(f"{args.recipe}, {size} pixels, batches of {args.batch_size}, float32, "
-          f"{why if device == 'gpu' else f'{parallel.thread_count()} cores'}, "
-          f"{'training steps' if report['training'] else 'inference'}, median of {args.repeats}")
-    if device == "cpu":
-        measure(args, report)
-    else:
-        os.environ["CUPY_TF32"] = "0"  # read by CuPy before its first product, and by our Torch
-        report = in_a_fresh_process(measure, args, report)
-        if not has_tf32():
-            print("no TF32: this GPU is older than compute capability 8.0")
-        elif "cuda" in args.rungs:  # those of ops have three axes, for which CuPy has no TF32
-            os.environ["CUPY_TF32"], args.rungs = "1", ["cuda"]
-            report = in_a_fresh_process(measure, args, report, " tf32")
-    for name in report["seconds"]:
-        if not name.startswith("limit"):
-            report["peak_bytes"][name] = in_a_fresh_process(two_steps, name.split()[0], args,
-                                                            report["training"])
-    print_totals(report)
-    with atomic_write(args.json) as file:
-        file.write(json.dumps(report, indent=2).encode() + b"\n")
+    machine, reports = why if device == "gpu" else processor(), []
     chart = args.json.with_suffix(".png")
-    draw(chart, report)
+    for setting in itertools.product(args.batch_sizes, args.image_sizes, args.thread_counts):
+        chosen = dict(zip(("batch_size", "image_size", "threads"), setting))
+        reports.append({"device": machine, "recipe": args.recipe, **chosen,
+                        "repeats": args.repeats, "training": args.training,
+                        "work": {}, "seconds": {}, "peak_bytes": {}, "failed": {}})
+        measure_setting(argparse.Namespace(**vars(args) | chosen), device, reports[-1])
+        with atomic_write(args.json) as file:  # after each setting, so that a fault loses nothing
+            file.write(json.dumps(reports, indent=2).encode() + b"\n")
+    if len(reports) > 1:
+        print_settings(reports)
+    draw(chart, reports)
     print(f"wrote {args.json} and {chart}")
+    return int(any(report["failed"] for report in reports))
 
 
 def require_cuda_of(against):
@@ -92,75 +86,99 @@ def require_cuda_of(against):
                           "build with CUDA from pytorch.org")
 
 
+def processor():
+    """Return the name of the processor where Linux says it, and else "cpu"."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+        return found[1] if found else "cpu"
+    return "cpu"
+
+
 def has_tf32():
     """Return whether the GPU in use has TF32. An older one would compute in float32, unasked."""
     import cupy
     return int(cupy.cuda.Device().compute_capability) >= 80
 
 
+def measure_setting(args, device, report):
+    """Measure one batch size, image size and number of threads, and print the tables."""
+    print(f"{args.recipe}, {args.image_size} pixels, batches of {args.batch_size}, float32, "
+          f"{report['device']}, {args.threads} threads, "
+          f"{'training steps' if args.training else 'inference'}, median of {args.repeats}")
+    os.environ["CUPY_TF32"] = "0"  # read by CuPy before its first product, and by our Torch
+    measure(args, report)
+    if device == "gpu" and not has_tf32():
+        print("no TF32: this GPU is older than compute capability 8.0")
+    elif "cuda" in args.rungs:  # those of ops have three axes, for which CuPy has no TF32
+        os.environ["CUPY_TF32"], args.rungs = "1", ["cuda"]
+        measure(args, report, " tf32")
+    print_totals(report)
+
+
 def measure(args, report, suffix=""):
     """Let the contenders take turns, and write their times into the report, names with a suffix."""
-    net, x, labels = make_task(args)
-    training, names = report["training"], [*args.rungs, *args.against]
-    contenders = {name: make_contender(name, net, x, labels) for name in names}
-    limit = (CPULimit if net.device == "cpu" else GPULimit)(net, x.shape)
-    turns = {name: [] for name in (*names, "limit")}
-    steps = (args.repeats + 1) * len(names)
-    with console.Progress(steps, f"measuring{suffix}", "steps") as progress:
-        backend.on_compile = progress.say
-        for turn in range(args.repeats + 1):
-            for name, contender in contenders.items():
-                times = contender.step() if training else contender.infer()
-                if turn > 0:  # the first turn warms up: caches, buffers, compilation
-                    turns[name].append(times)
+    names, answers = [*args.rungs, *args.against, "limit"], {}
+    with contextlib.ExitStack() as processes, console.Progress(
+            (args.repeats + 1) * len(names), f"measuring{suffix}", "turns") as progress:
+        contenders = {name: processes.enter_context(OwnProcess(make_contender, name, args))
+                      for name in names}
+        for method in ["warm_up", *["turn"] * args.repeats]:
+            for name, contender in list(contenders.items()):
+                try:
+                    answers.setdefault(name, []).append(contender.call(method))
+                except ChildProcessError as error:
+                    if name == "limit":
+                        raise
+                    progress.say(f"{name}{suffix} failed: {error}")
+                    report["failed"][name + suffix] = str(error)
+                    del contenders[name], answers[name]
                 progress.update(1, name)
-            limits = limit.measure(training)
-            if turn > 0:
-                turns["limit"].append(limits)
-    report["work"] = limit.work(training)
-    report["seconds"] |= {name + suffix: median_and_spread(rows) for name, rows in turns.items()}
+        report["work"] = contenders["limit"].call("work")
+    for name, (peak, *turns) in answers.items():
+        report["seconds"][name + suffix] = median_and_spread(turns)
+        if name != "limit":
+            report["peak_bytes"][name + suffix] = peak
     for name in args.rungs:
-        print_layers(report, name, suffix)
-    return report
+        if name in answers:
+            print_layers(report, name, suffix)
 
 
-def make_task(args):
-    """Return a network on its device, and a batch of pictures and labels."""
+def make_contender(name, args):
+    """Return a contender or the limit, on its device; call it in a process of its own."""
+    backend.on_compile = lambda line: print(line, file=sys.stderr)
+    parallel.set_thread_count(args.threads)
+    threadpoolctl.threadpool_limits(args.threads)  # of BLAS, where a rung does not limit it to one
     rng = np.random.default_rng(0)
     net = tinynet.AlexNet(args.recipe, image_size=args.image_size, rng=rng)
     device, _ = backend.choose_device(args.device, net.summary().gpu_bytes(args.batch_size))
     net.to(device)
     x = rng.standard_normal((args.batch_size, *net.in_shape), np.float32)
-    return net, x, rng.integers(0, 1000, args.batch_size)
-
-
-def in_a_fresh_process(function, *args):
-    """Return function(*args), computed in a new process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(call, (function, args))
-
-
-def call(function, args):
-    """Return function(*args). CuPy's own MemoryError cannot be sent to another process."""
-    try:
-        return function(*args)
-    except MemoryError as error:
-        raise MemoryError(str(error)) from None
+    labels = rng.integers(0, 1000, args.batch_size)
+    if name == "limit":
+        return (CPULimit if device == "cpu" else GPULimit)(net, x.shape, args.training)
+    if name == "onnxruntime":
+        return OnnxRuntime(net, x)
+    if name in AGAINST:
+        return Torch(net, x, labels, args.training, compiled=name == "compile")
+    return Tinynet(name, net, x, labels, args.training)
 
 
 # ------------------------------------------------------------------------ what the machine can do
 
-class Work:
-    """The least that every layer has to multiply, read and write."""
+class Limit:
+    """The least that every layer has to multiply, read and write, and the time that this takes."""
 
-    def __init__(self, net, x_shape):
-        self.net, self.N = net, x_shape[0]
+    def __init__(self, net, x_shape, training):
+        self.net, self.training = net, training
         self.shapes, shape = {}, x_shape
         for layer in net.layers:
             self.shapes[layer.name] = shape, layer.output_shape(shape)
             shape = layer.output_shape(shape)
 
-    def work(self, training):
+    def warm_up(self):
+        self.turn()
+
+    def work(self):
         """Return {"conv1 forward": {"macs": ..., "bytes": ...}, ...}."""
         rows = {}
         for layer in self.net.layers:
@@ -177,27 +195,27 @@ class Work:
                 Dropout: (3 * x, 3 * x), ReLU: (2 * x, 3 * x),
             }.get(type(layer), (0, 0))
             rows[f"{layer.name} forward"] = {"macs": macs, "bytes": int(4 * forward)}
-            if training:
+            if self.training:
                 rows[f"{layer.name} backward"] = {"macs": macs * (1 + need_dx),
                                                   "bytes": int(4 * backward)}
-        if training:
+        if self.training:
             weights = sum(p.size for p in self.net.named_params().values())
             rows["all weights update"] = {"macs": 0, "bytes": 4 * 5 * weights}  # w, v, dw -> w, v
         return rows
 
 
-class CPULimit(Work):
+class CPULimit(Limit):
     """Measures the matrix products of each layer, or a copy of its bytes, without the layer."""
 
-    def __init__(self, net, x_shape):
-        super().__init__(net, x_shape)
-        largest = max(row["bytes"] for row in self.work(True).values())
+    def __init__(self, net, x_shape, training):
+        super().__init__(net, x_shape, training)
+        largest = max(row["bytes"] for row in self.work().values())
         self.copied = [np.ones(min(largest, 1 << 28) // 8, np.float32) for _ in range(2)]
 
-    def measure(self, training):
+    def turn(self):
         """Return {(layer, phase): seconds}."""
         times = {}
-        for key, work in self.work(training).items():
+        for key, work in self.work().items():
             name, phase = key.rsplit(" ", 1)
             if work["macs"]:
                 times[name, phase] = self.products(self.net[name], phase)
@@ -245,7 +263,7 @@ class CPULimit(Work):
         return time.perf_counter() - started
 
 
-class GPULimit(Work):
+class GPULimit(Limit):
     """Estimates each layer at the speed of one large matrix product or of one large copy.
 
     Both are of random numbers: a GPU computes faster with ones, which switch fewer transistors.
@@ -253,9 +271,9 @@ class GPULimit(Work):
 
     SIDE, BYTES = 8192, 1 << 30  # of the matrices; of the copy, read and written
 
-    def __init__(self, net, x_shape):
+    def __init__(self, net, x_shape, training):
         import cupy
-        super().__init__(net, x_shape)
+        super().__init__(net, x_shape, training)
         self.cupy = cupy
         numbers = np.random.default_rng(0).standard_normal(self.SIDE**2, np.float32)
         self.matrix = cupy.asarray(numbers.reshape(self.SIDE, self.SIDE))
@@ -263,7 +281,7 @@ class GPULimit(Work):
         self.source = cupy.asarray(np.resize(numbers, self.BYTES // 8))
         self.target = cupy.empty(self.source.shape, np.float32)
 
-    def measure(self, training):
+    def turn(self):
         """Return {(layer, phase): seconds}, and the seconds of one multiply-accumulate and byte."""
         watch, matrix = Stopwatch("gpu"), self.matrix
         watch.timed("product", lambda: self.cupy.matmul(matrix, matrix, out=self.product))
@@ -271,35 +289,9 @@ class GPULimit(Work):
         seconds = watch.seconds()
         of_a_mac, of_a_byte = seconds["product"] / self.SIDE**3, seconds["copy"] / self.BYTES
         times = {tuple(key.rsplit(" ", 1)): max(work["macs"] * of_a_mac, work["bytes"] * of_a_byte)
-                 for key, work in self.work(training).items()}
+                 for key, work in self.work().items()}
         return times | {("step", "total"): sum(times.values()), ("machine", "mac"): of_a_mac,
                         ("machine", "byte"): of_a_byte}
-
-
-def two_steps(name, args, training):
-    """Return the peak bytes of two steps of one contender; call it in a new process."""
-    net, x, labels = make_task(args)
-    contender, device = make_contender(name, net, x, labels), net.device
-    if isinstance(contender, Torch):
-        del net  # its weights are not PyTorch's
-        contender.layer_by_layer = dict  # the ordinary step and nothing else
-    for _ in range(2):
-        contender.step() if training else contender.infer()
-    if device == "cpu":
-        return peak_bytes()
-    if isinstance(contender, Torch):
-        return contender.torch.cuda.max_memory_reserved()
-    import cupy
-    return cupy.get_default_memory_pool().total_bytes()
-
-
-def peak_bytes():
-    """Return the peak memory of this process. On Linux, getrusage would count its parent too."""
-    status = pathlib.Path("/proc/self/status")
-    if status.exists():
-        return 1024 * int(re.search(r"VmHWM:\s*(\d+)", status.read_text()).group(1))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 # ---------------------------------------------------------------------------------------- results
@@ -345,8 +337,7 @@ def print_totals(report):
         beside = [name for name in report["peak_bytes"] if name.endswith(" tf32") == bool(suffix)]
         if not beside:
             continue
-        products = sum(times[0] for key, times in seconds["limit" + suffix].items()
-                       if report["work"].get(key, {}).get("macs"))
+        products = seconds_of_products(report, suffix)
         print(f"{'the products alone' + suffix:24} {products * MILLISECONDS:.3f}")
         for rung in [name for name in beside if name.split()[0] not in AGAINST]:
             mine = seconds[rung]["step total"][0]
@@ -354,44 +345,73 @@ def print_totals(report):
                       for name in beside if name != rung]
             others.append(f"{mine / products:.2f} times as long as its products")
             print(f"{rung}: {', '.join(others)}")
+    print()
 
 
-def draw(path, report):
-    """Draw the milliseconds of each layer for each contender, and the images per second of all."""
+def seconds_of_products(report, suffix=""):
+    return sum(times[0] for key, times in report["seconds"]["limit" + suffix].items()
+               if report["work"].get(key, {}).get("macs"))
+
+
+def print_settings(reports):
+    """Print a row for each setting: ms of the products, ms and peak MB of every contender."""
+    names = list(dict.fromkeys(name for report in reports for name in report["peak_bytes"]))
+    print(f"{'batch':>5} {'pixels':>6} {'threads':>7} {'products':>9}",
+          *(f"{name:>11} {'peak MB':>8}" for name in names))
+    for report in reports:
+        print(f"{report['batch_size']:5} {report['image_size']:6} {report['threads']:7} "
+              f"{MILLISECONDS * seconds_of_products(report):9.1f}",
+              *(f"{MILLISECONDS * report['seconds'][name]['step total'][0]:11.1f} "
+                f"{report['peak_bytes'][name] / 1e6:8,.0f}" if name in report["peak_bytes"]
+                else f"{'failed':>11} {'':8}" for name in names))
+
+
+def draw(path, reports):
+    """Draw the milliseconds of each layer in the last setting, and the images per second of all."""
+    figure = Figure(figsize=(12 + len(reports), 5), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(5, len(reports)))
+    names = list(dict.fromkeys(name for report in reports for name in report["peak_bytes"]))
+    colours = {name: f"C{i}" for i, name in enumerate(names)}
+    draw_layers(left, reports[-1], colours)
+    places = np.arange(len(reports))
+    for i, (name, colour) in enumerate(colours.items()):
+        speeds = [report["batch_size"] / report["seconds"][name]["step total"][0]
+                  if name in report["peak_bytes"] else 0 for report in reports]
+        right.bar(places + (i + 0.5) * 0.8 / len(names) - 0.4, speeds, 0.8 / len(names),
+                  color=colour, label=name)
+    right.set_xticks(places, [f"{report['batch_size']} x {report['image_size']} px\n"
+                              f"{report['threads']} threads" for report in reports], rotation=60)
+    right.set_ylabel("images/s")
+    right.legend(edgecolor="none")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def draw_layers(axes, report, colours):
+    """Draw the milliseconds of each layer for each contender whose layers were timed."""
     seconds = report["seconds"]
-    contenders = [name for name in report["peak_bytes"] if len(seconds[name]) > 1]
-    keys = [key for key in seconds[contenders[0]] if report["work"].get(key)]
-    layers = list(dict.fromkeys(key.rsplit(" ", 1)[0] for key in keys if seconds["limit"].get(key)))
-    figure = Figure(figsize=(13, 5), layout="constrained")
-    axes, right = figure.subplots(1, 2, width_ratios=(5, 1))
-    width = 0.8 / len(contenders)
-    for i, name in enumerate(contenders):
-        places = np.arange(len(layers)) + (i - (len(contenders) - 1) / 2) * width
+    names = [name for name in report["peak_bytes"] if len(seconds[name]) > 1]
+    layers = list(dict.fromkeys(key.rsplit(" ", 1)[0] for key in report["work"]
+                                if seconds["limit"].get(key)))
+    places, width = np.arange(len(layers)), 0.8 / max(1, len(names))
+    for i, name in enumerate(names):
         bottom = np.zeros(len(layers))
         for phase, alpha in zip(PHASES, (1, 0.6, 0.3)):
             height = MILLISECONDS * np.array([seconds[name].get(f"{layer} {phase}", (0,))[0]
                                               for layer in layers])
             if height.any():
-                axes.bar(places, height, width, bottom, color=f"C{i}", alpha=alpha,
-                         label=f"{name} {phase}")
+                axes.bar(places + (i + 0.5) * width - 0.4, height, width, bottom, alpha=alpha,
+                         color=colours[name], label=f"{name} {phase}")
             bottom += height
     limits = [sum(seconds["limit"].get(f"{layer} {phase}", (0,))[0] for phase in PHASES)
               for layer in layers]
-    places = np.arange(len(layers))
     axes.hlines(np.array(limits) * MILLISECONDS, places - 0.45, places + 0.45, "black",
                 label="products or copy alone")
-    axes.set_xticks(range(len(layers)), layers, rotation=60)
+    axes.set_xticks(places, layers, rotation=60)
     axes.set_ylabel(f"ms for {report['batch_size']} images")
     axes.legend(edgecolor="none")
-    others = [name for name in report["peak_bytes"] if name not in contenders]
-    for i, name in enumerate([*contenders, *others]):
-        right.bar(name, report["batch_size"] / seconds[name]["step total"][0], color=f"C{i}")
-    right.tick_params(axis="x", rotation=60)
-    right.set_ylabel("images/s")
-    for part in (axes, right):
-        part.spines[["top", "right"]].set_visible(False)
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120)
 
 
 # ----------------------------------------------------------------------------------- command line
@@ -401,10 +421,12 @@ def parse_arguments():
                                     formatter_class=console.HelpFormatter)
     parser.add_argument("--recipe", default="paper", choices=tinynet.RECIPES,
                         help="a table of alexnet.py")
-    parser.add_argument("--batch-size", type=console.positive_int, default=128, metavar="N",
-                        help="the paper has 128")
-    parser.add_argument("--image-size", type=console.positive_int, metavar="N",
+    parser.add_argument("--batch-size", type=positive_ints, default="128", metavar="N,...",
+                        dest="batch_sizes", help="the paper has 128")
+    parser.add_argument("--image-size", type=positive_ints, metavar="N,...", dest="image_sizes",
                         help="default: the recipe's own")
+    parser.add_argument("--threads", type=positive_ints, metavar="N,...", dest="thread_counts",
+                        help="default: TINYNET_THREADS or one for each core")
     parser.add_argument("--device", default="cpu", metavar="cpu|gpu|gpu:N", help="where to measure")
     parser.add_argument("--rungs", metavar="NAMES",
                         help=f"default: {','.join(RUNGS['cpu'])}; on a GPU "
@@ -425,6 +447,9 @@ def parse_arguments():
     args.rungs = (list(RUNGS[place]) if args.rungs is None
                   else names("--rungs", args.rungs, RUNGS[place]))
     args.against = names("--against", args.against, AGAINST)
+    args.training = "onnxruntime" not in args.against
+    args.image_sizes = args.image_sizes or [tinynet.RECIPES[args.recipe].image_size]
+    args.thread_counts = args.thread_counts or [parallel.thread_count()]
     args.json = pathlib.Path(args.json)
     if not args.rungs:
         raise Mistake("--rungs needs at least one name")
@@ -443,6 +468,11 @@ def parse_arguments():
         raise Mistake(f"--json {args.json}: not the name of a JSON file")
     console.writable_folder(args.json.parent, "--json")
     return args
+
+
+def positive_ints(text):
+    """Convert the text of an option, "1,8,32", to a list (an argparse type)."""
+    return [console.positive_int(part) for part in text.split(",")]
 
 
 def names(option, text, known):
