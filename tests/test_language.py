@@ -174,6 +174,7 @@ def test_the_environment_chooses_and_english_imports_nothing():
 
 def test_a_figure_speaks_chinese(chinese, recwarn):
     figure = figures.draw_bars({"error (%)": {"guessing": 90, "CIFAR-10, all": 1}}, unit=" %")
+    figure.draw_without_rendering()
     assert words_of(figure) == ["guessing", "CIFAR-10, all", "error (%)"]
     figure._repr_png_()
     assert words_of(figure) == ["乱猜", "CIFAR-10 全部", "错误率（%）"]

@@ -4,7 +4,9 @@ import io
 import warnings
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from matplotlib.patches import Rectangle
 
 from tinynet.checkpoint import atomic_write
@@ -21,9 +23,11 @@ class Drawing(Figure):
     def _repr_png_(self):
         """Return the figure as a PNG file, in which its words also stand as text."""
         translate_words(self)
+        canvas = FigureCanvasAgg(self)
+        canvas.draw()  # savefig() would draw once more, for the layout
         file = io.BytesIO()
-        self.savefig(file, format="png", dpi=100,
-                     metadata={"Software": None, "Description": " | ".join(words_of(self))})
+        imsave(file, canvas.buffer_rgba(), format="png", dpi=self.dpi,
+               metadata={"Software": None, "Description": " | ".join(words_of(self))})
         return file.getvalue()
 
 

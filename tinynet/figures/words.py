@@ -11,8 +11,10 @@ from tinynet import language
 
 
 def words_of(figure):
-    """Return the texts of a figure that have a word in them, each once."""
-    figure.draw_without_rendering()  # only now ticks have their labels
+    """Return the texts that have a word in them, each once, of a figure that was drawn.
+
+    Ticks have no labels before.
+    """
     texts = [" ".join(each.get_text().split()) for each in figure.findobj(Text)]
     word = re.compile(r"[^\W\d_]{2}|[\u4e00-\u9fff]")  # two letters, or one Chinese character
     return list(dict.fromkeys(text for text in texts
