@@ -52,7 +52,8 @@ class Plateau(Schedule):
     Paper    5: "when the validation error rate stopped improving with the current learning rate",
              which the authors decided by hand
     Args     patience: after this many epochs in a row without a new best, the error has stopped
-             improving; min_delta: a new best is lower by at least this fraction
+             improving; min_delta: a new best is lower by more than this. Errors are fractions:
+             0.001 is 0.1 percentage points
     """
 
     def __init__(self, sgd, factor=10, drops=3, patience=3, min_delta=0.001):

@@ -1,4 +1,4 @@
-"""Rung 3a: the functions of `ops`, tuned for the cores of a CPU.
+"""Rung 3: the functions of `ops`, tuned for the cores of a CPU.
 
 Every function takes the arguments of the function with the same name in `ops`, returns the same
 results and raises the same errors; its docstring says only what is different here. Read

@@ -1,8 +1,10 @@
-"""Rung 3b: every op as kernels for NVIDIA GPUs, written by hand.
+"""Rung 4: every op as kernels for NVIDIA GPUs, written by hand.
 
 Read `kernels.py` first, then each .cu file from its top: it goes from the loop of `reference` to
-the kernel that runs, one version at a time. `earlier.py` launches the earlier versions.
-`python -m tinynet.cuda conv` checks and times every version of the convolution.
+the kernel that runs, one version at a time. `earlier.py` launches the earlier versions. Convolution
+has two ladders: conv.cu ends with cuBLAS; implicit.cu, the one to read last, goes from one result
+per thread to tensor cores without cuBLAS. `python -m tinynet.cuda conv` checks and times every
+version of the convolution.
 """
 
 from tinynet.cuda.activation import (

@@ -22,7 +22,8 @@ from tinynet.shapes import ceil_div, conv2d_shape, pair, require_shape
 
 VERSIONS = range(1, 10)
 DB_THREADS = 1024     # of a block that sums db of one kernel; as in conv.cu
-FASTEST = 7, 8        # versions, in float32 and in TF32, measured on an H200
+FASTEST = 7, 8        # versions, in float32 and in TF32, for conv1, the layer that runs without
+                      # columns (conv.py); measured on an H200
 TENSOR_CORES = 8      # the first version that needs them
 ROUNDED = 9           # the first version that is given numbers rounded to TF32
 ENOUGH_BLOCKS = 528   # four for each multiprocessor of an H100: long sums are cut until there are

@@ -19,8 +19,8 @@
 //            takes a GPU some twenty instructions. Nothing is copied to shared memory, and nobody
 //            waits: the cache keeps a pixel until the next window asks for it. Forward has a thread
 //            for each window. Backward has one for each square of 2 x 2 pixels, which lies in at
-//            most four windows: a thread reads these once, and gives each gradient to the pixel
-//            that won, or to none of its own.
+//            most four windows: a thread reads these once, and adds each gradient to the pixel
+//            that won, if that pixel is in its square.
 //
 // real: float or double.  position: the smallest unsigned type that can number a window's pixels.
 // index_t: int, or long long for an array of more than 2^30 elements.
