@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 
 import tinynet
-from tinynet import console, data, parallel
+from tinynet import alexnet, console, data, parallel
 from tinynet.evaluation import evaluate
 from tinynet.runs import report, setup
 from tinynet.weights import WeightsError, finetuning
@@ -79,6 +79,7 @@ def parse_arguments():
         pretrained = finetuning.load(args.weights, args.recipe, args.image_size)
         args.recipe, args.image_size = pretrained.table["recipe"], pretrained.net.in_shape[-1]
     args.recipe, args.image_size = args.recipe or "code-2012", args.image_size or 99
+    alexnet.require_fitting(args.recipe, args.image_size)  # before the data are read
     return args, pretrained
 
 

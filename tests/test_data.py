@@ -442,7 +442,8 @@ def test_generated_pictures_that_do_not_fit_into_memory_get_one_line(monkeypatch
 
 # ---- folders that cannot be used -----------------------------------------------------------------------------------
 def no_folder(root):
-    return "there is no such folder; the data is a folder with one sub-folder for each class, or 'embedded'"
+    return ("there is no such folder; the data is a folder with one sub-folder for each class, or 'embedded'; "
+            "python -m tinynet.data download cifar10 data fetches CIFAR-10")
 
 
 def a_file(root):

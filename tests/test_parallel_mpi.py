@@ -164,7 +164,7 @@ def test_a_run_does_not_go_on_with_other_shards(folders, tmp_path):
 @pytest.mark.parametrize("options, line", [
     ("--shards 1", "a run of --shards 1 cannot be divided among 2 ranks: start 1 or fewer"),
     ("--data none", "none: there is no such folder; the data is a folder with one sub-folder for each class, or "
-                    "'embedded'")])
+                    "'embedded'; python -m tinynet.data download cifar10 data fetches CIFAR-10")])
 def test_mistakes_that_all_ranks_make(folders, tmp_path, options, line):
     ran = trained(folders, tmp_path, options, options)
     assert ran.returncode in MISTAKE and ran.stderr == f"train_cifar10.py: {line}\n"

@@ -296,3 +296,4 @@ def test_downloads_have_to_be_asked_for_by_name(tmp_path):
     for arguments, said in ((["imagenet", "d"], "not without an account"), (["vgg", "d"], "no data set of that name")):
         code, out, err = command("tinynet.data", "download", *arguments, cwd=tmp_path)
         assert (code, out) == (2, "") and err.count("\n") == 1 and said in err, err
+        assert not (tmp_path / "d").exists()

@@ -250,7 +250,8 @@ def test_ties_and_losers_of_a_pool_are_named():
     traced = Trace(net, np.array([[[[5.0, 5, 1], [5, 0, 0]]]]), dy=np.array([[[[10.0, 100]]]])).run()
     assert "3 are equally large, the first in reading order wins" in explain(traced, "pool", (0, 0, 0, 0)).where
     assert "largest, at row 0, column 0" in str(explain(traced, "pool", (0, 0, 0, 0)))
-    assert explain(traced, "pool", (0, 0, 0, 1), "dx").where == "of the 2 windows that contain this pixel, it won 1"
+    assert explain(traced, "pool", (0, 0, 0, 0), "dx").where == "windows that contain this pixel: 1, of which it won 1"
+    assert explain(traced, "pool", (0, 0, 0, 1), "dx").where == "windows that contain this pixel: 2, of which it won 1"
     assert [explain(traced, "pool", (0, 0, 0, i), "dx").value for i in range(3)] == [10, 100, 0]
 
 

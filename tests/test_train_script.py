@@ -261,7 +261,8 @@ def test_quiet_prints_nothing(colours, tmp_path):
 
 
 # ---- mistakes: one line, code 2, nothing written --------------------------------------------------------------------
-RIGHT = "the data is a folder with one sub-folder for each class, or 'embedded'"
+RIGHT = ("the data is a folder with one sub-folder for each class, or 'embedded'; python -m tinynet.data download "
+         "cifar10 data fetches CIFAR-10")
 
 
 def empty_folder(root, colours):
@@ -338,8 +339,8 @@ def test_a_number_of_threads_that_is_none_gets_one_line(colours, tmp_path, monke
     assert err == "train_alexnet.py: TINYNET_THREADS must be a whole number of at least 1, it is 'abc'\n"
 
 
-def test_what_is_said_of_a_picture_that_is_too_small(colours, tmp_path):
-    _, _, err = run(*options(colours, "out"), "--image-size", "35", cwd=tmp_path)
+def test_what_is_said_of_a_picture_that_is_too_small_before_the_data_are_read(tmp_path):
+    _, _, err = run(*options("nowhere", "out"), "--image-size", "35", cwd=tmp_path)
     assert err.endswith("pictures of 35 pixels are too small for code-2012, the smallest that fit are 36\n")
 
 

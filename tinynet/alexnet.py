@@ -181,7 +181,16 @@ def AlexNet(recipe="code-2012", num_classes=1000, image_size=None, *, rng, dtype
     chosen = RECIPES[recipe]
     size = chosen.image_size if image_size is None else image_size
     require_whole("AlexNet", num_classes=num_classes, image_size=size)
-    layers = chosen.layers(num_classes)
+    require_fitting(recipe, size)
+    return Sequential(chosen.layers(num_classes), (3, size, size), rng, dtype)
+
+
+def require_fitting(recipe, size):
+    """Refuse pictures of `size` pixels if they are too small for a recipe.
+
+    Raises   ShapeError with the name of the layer and the smallest size that fits
+    """
+    layers = RECIPES[recipe].layers(1)  # for any number of classes
     try:
         _walk(layers, size)
     except ShapeError as error:
@@ -190,7 +199,6 @@ def AlexNet(recipe="code-2012", num_classes=1000, image_size=None, *, rng, dtype
             fitting += 1
         raise ShapeError(f"{error}: pictures of {size} pixels are too small for {recipe}, the "
                          f"smallest that fit are {fitting}") from None
-    return Sequential(layers, (3, size, size), rng, dtype)
 
 
 def _walk(layers, size):

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinynet import console, figures
 from tinynet.data import DataError, open_source, ten_crops
-from tinynet.data.download import download
+from tinynet.data.download import download, require_known
 from tinynet.data.pack import pack
 from tinynet.data.packed import REPORT, find_pack, read_pack, verify
 from tinynet.threads import ThreadCountError
@@ -29,6 +29,7 @@ def main():
 
 def do_download(args):
     """Download a data set by name, and print where it is."""
+    require_known(args.name)  # before the folder is made
     print(download(args.name, console.writable_folder(args.folder, "FOLDER"), args.quiet))
 
 

@@ -72,13 +72,7 @@ def download(name, folder, quiet=False):
     Raises   DataError for a name that cannot be downloaded; DownloadError if no address has it, or
              the disk is full
     """
-    if name == "imagenet":
-        raise DataError("imagenet: not without an account; ask for access at "
-                        "https://image-net.org/download.php, put ILSVRC2012_img_train.tar, "
-                        "ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz into one folder "
-                        "as they are, and give that folder as --data")
-    if name not in SETS:
-        raise DataError(f"{name}: no data set of that name; there are {', '.join(SETS)}")
+    require_known(name)
     remote, folder = SETS[name], os.path.abspath(folder)
     path, unpacked = os.path.join(folder, remote.file), os.path.join(folder, remote.folder)
     if remote.folder and os.path.isdir(unpacked):
@@ -98,6 +92,20 @@ def download(name, folder, quiet=False):
             remedy = "; make room and start again, it goes on where it stopped"
         raise DownloadError(f"{path}: {error.strerror or error}{remedy}") from None
     return path
+
+
+def require_known(name):
+    """Refuse the name of a data set that cannot be downloaded.
+
+    Raises   DataError, one line that says what to do instead
+    """
+    if name == "imagenet":
+        raise DataError("imagenet: not without an account; ask for access at "
+                        "https://image-net.org/download.php, put ILSVRC2012_img_train.tar, "
+                        "ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz into one folder "
+                        "as they are, and give that folder as --data")
+    if name not in SETS:
+        raise DataError(f"{name}: no data set of that name; there are {', '.join(SETS)}")
 
 
 def md5(path):

@@ -25,7 +25,8 @@ class Folder:
             if os.path.exists(path):
                 what = "is a file, not a folder or a .tar"
             raise DataError(f"{path}: {what}; the data is a folder with one sub-folder for each "
-                            "class, or 'embedded'")
+                            "class, or 'embedded'; python -m tinynet.data download cifar10 data "
+                            "fetches CIFAR-10")
 
     def folders(self, at=""):
         """Return the sorted names of the folders directly in `at`, without hidden ones."""

@@ -54,8 +54,8 @@ def dx(step, index):
     if isinstance(layer, AvgPool):
         share = np.array([[1 / _window(layer, x, i, j)[0].size for j in columns] for i in rows])
         share = share.reshape(above.shape)
-        return explanation(f"an even share of the {share.size} windows that contain this pixel",
-                           ("i", "j"), start,
+        where = f"windows that contain this pixel: {share.size}, each gives it an even share"
+        return explanation(where, ("i", "j"), start,
                            {"dy": above, "share": share, "product": above * share},
                            [added_up(above * share)], sources)
     won = np.zeros((len(rows), len(columns)))
@@ -63,6 +63,6 @@ def dx(step, index):
         for b, j in enumerate(columns):
             window, top, left = _window(layer, x, i, j)
             won[a, b] = _winner(window) == (row - top) * window.shape[1] + column - left
-    where = f"of the {won.size} windows that contain this pixel, it won {int(won.sum())}"
+    where = f"windows that contain this pixel: {won.size}, of which it won {int(won.sum())}"
     return explanation(where, ("i", "j"), start, {"dy": above, "won": won, "product": above * won},
                        [added_up(above * won)], sources, picked=won.astype(bool))

@@ -149,9 +149,9 @@ function pool(average) {
       });
       const product = times(dy, part), sources = { dy: block(layer, "dy", [0, c, [-2, i, 1], [-1, j, 1]]) };
       const lines = [[plural(product.length, "products"), total(product), null]];
-      return average ? explained(`an even share of the ${dy.length} windows that contain this pixel`, ["i", "j"], start, shape,
+      return average ? explained(`windows that contain this pixel: ${dy.length}, each gives it an even share`, ["i", "j"], start, shape,
         { dy, share: part, product }, lines, sources)
-        : explained(`of the ${dy.length} windows that contain this pixel, it won ${total(part)}`, ["i", "j"], start, shape,
+        : explained(`windows that contain this pixel: ${dy.length}, of which it won ${total(part)}`, ["i", "j"], start, shape,
           { dy, won: part, product }, lines, sources, { picked: Uint8Array.from(part) });
     },
   };
