@@ -4,6 +4,7 @@ That it computes the same as the other rungs is shown where they all are: parity
 """
 
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -467,7 +468,7 @@ FORK = """if True:
 """
 
 
-@pytest.mark.parametrize("lock", ["parallel._pool_lock", "parallel._blas_lock", "memory._store.lock",
+@pytest.mark.parametrize("lock", ["parallel._pool_lock", "parallel._blas_lock", "memory._stores[1].lock",
                                   "memory._all_buffers_lock"])
 def test_a_forked_process_finds_no_lock_held(lock):
     program = FORK + f"""
@@ -550,7 +551,7 @@ def test_hundreds_of_steps_from_four_threads():
 
 
 def test_what_is_returned_is_nobody_elses():
-    """A block goes back only when the last view of it is gone."""
+    """A place goes back only when the last view of it is gone."""
     memory.free_memory()
     shape = (3, memory.PAGE)
     first = memory.empty(shape, "uint8")
@@ -570,24 +571,73 @@ def test_what_is_returned_is_nobody_elses():
 def test_the_store_takes_no_more_than_was_once_in_use_and_what_is_allowed(allowed, monkeypatch):
     monkeypatch.setattr(memory, "STORE_BYTES", allowed * memory.PAGE)
     memory.free_memory()
-    for pages in (5, 3, 4, 2, 5, 1, 3):
-        memory.empty((pages, memory.PAGE), "uint8")
-        assert memory.kept_bytes()[0] <= (5 + allowed) * memory.PAGE
-    if allowed == 20:
-        assert memory.kept_bytes()[0] > 5 * memory.PAGE
+    before, rng, most, arrays = memory._stores[1].used_bytes, random.Random(0), 0, []
+    for _ in range(300):
+        arrays.append(memory.empty((rng.randint(1, 5), memory.PAGE), "uint8"))
+        most = max(most, sum(array.nbytes for array in arrays))
+        assert memory._stores[1].used_bytes == before + sum(array.nbytes for array in arrays)
+        assert sum(array.nbytes for array in arrays) + memory.kept_bytes()[0] <= most + allowed * memory.PAGE
+        if len(arrays) > 6:
+            del arrays[rng.randrange(len(arrays))]
+    del arrays
+    assert allowed < 20 or memory.kept_bytes()[0] > 10 * memory.PAGE
     memory.free_memory()
     assert memory.kept_bytes()[0] == 0
 
 
+def test_the_place_of_arrays_that_died_side_by_side_is_used_again(monkeypatch):
+    """Two of 3 pages make room for one of 6; a smaller array takes the smaller of two free places."""
+    monkeypatch.setattr(memory, "_stores", (memory._Store(memory.SMALLEST), memory._Store(memory.PAGE)))
+    a, b, c, d, e = (memory.empty((pages, memory.PAGE), "uint8") for pages in (3, 3, 1, 2, 1))
+    first, between = a.ctypes.data, d.ctypes.data
+    del a, b, d
+    assert memory.empty((2, memory.PAGE), "uint8").ctypes.data == between
+    assert memory.empty((6, memory.PAGE), "uint8").ctypes.data == first
+    assert first % memory.PAGE == 0
+    del c, e
+
+
+def test_memory_goes_back_to_the_system():
+    """A quarter of a gigabyte that was written and is free no longer counts as memory of this process."""
+    def resident():
+        pages = int(open("/proc/self/statm", encoding="ascii").read().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    memory.free_memory()
+    before = resident()
+    array = memory.empty((1 << 28,), "uint8")
+    array[...] = 1
+    del array
+    assert resident() > before + (1 << 27)
+    memory.free_memory()
+    assert resident() < before + (1 << 27)
+
+
+def test_a_limit_of_addresses_is_kept(monkeypatch):
+    """Under a limit such as ulimit -v, the store is as large as the limit allows; then there is a MemoryError."""
+    class Limited(memory.mmap.mmap):
+        def __new__(cls, fd, size, **flags):
+            if size > 5 * memory.PAGE:
+                raise OSError(12, "Cannot allocate memory")
+            return super().__new__(cls, fd, size, **flags)
+
+    monkeypatch.setattr(memory.mmap, "mmap", Limited)
+    monkeypatch.setattr(memory, "_stores", (memory._Store(memory.SMALLEST), memory._Store(memory.PAGE)))
+    kept = memory.empty((memory.PAGE,), "uint8")
+    with pytest.raises(MemoryError, match="no 12,582,912 bytes for a result, beside 2,097,152 in use: there are"):
+        memory.empty((6, memory.PAGE), "uint8")
+    kept[...] = 1
+
+
 def test_a_kernel_without_huge_pages_is_enough(monkeypatch):
-    class Block(memory.mmap.mmap):
+    class Small(memory.mmap.mmap):
         def madvise(self, *_):
             raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(memory.mmap, "mmap", Block)
-    memory.free_memory()
+    monkeypatch.setattr(memory.mmap, "mmap", Small)
+    monkeypatch.setattr(memory, "_stores", (memory._Store(memory.SMALLEST), memory._Store(memory.PAGE)))
     array = memory.empty((memory.PAGE,), "uint8")
-    assert isinstance(array.base.obj if isinstance(array.base, memoryview) else array.base, Block)
+    assert isinstance(memory._stores[1].memory, Small)
     array[...] = 1
     assert array.all()
 
@@ -745,9 +795,10 @@ def with_two_blas_threads(test, *arguments):
 
 def planted_block_returned_too_early(monkeypatch):
     def empty(shape, dtype):
-        block = memory._store.take(int(np.prod(shape)))
-        memory._store.returned.append(block)
-        return np.ndarray(shape, dtype, buffer=block)
+        store = memory._stores[1]
+        place = store.take(int(np.prod(shape)))
+        store.returned.append(place)
+        return np.ndarray(shape, dtype, store.memory, place[0])
 
     monkeypatch.setattr(memory, "empty", empty)
     return test_what_is_returned_is_nobody_elses, ()
