@@ -88,10 +88,9 @@ def require_cuda_of(against):
 
 def processor():
     """Return the name of the processor where Linux says it, and else "cpu"."""
-    with contextlib.suppress(OSError):
-        found = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-        return found[1] if found else "cpu"
-    return "cpu"
+    path = pathlib.Path("/proc/cpuinfo")
+    found = path.exists() and re.search(r"model name\s*: (.*)", path.read_text())
+    return found[1] if found else "cpu"
 
 
 def has_tf32():
@@ -349,6 +348,7 @@ def print_totals(report):
 
 
 def seconds_of_products(report, suffix=""):
+    """Return the seconds of all bare products of matrices, or their estimate on a GPU."""
     return sum(times[0] for key, times in report["seconds"]["limit" + suffix].items()
                if report["work"].get(key, {}).get("macs"))
 
@@ -382,7 +382,7 @@ def draw(path, reports):
     right.set_xticks(places, [f"{report['batch_size']} x {report['image_size']} px\n"
                               f"{report['threads']} threads" for report in reports], rotation=60)
     right.set_ylabel("images/s")
-    right.legend(edgecolor="none")
+    right.legend(loc="lower left", bbox_to_anchor=(0, 1), edgecolor="none")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     with atomic_write(path) as file:

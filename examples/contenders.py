@@ -63,6 +63,8 @@ class OwnProcess:
         return self
 
     def __exit__(self, *_):
+        self.pipe.close()  # it ends by itself, unless it is at work
+        self.process.join(10)
         self.process.terminate()
         self.process.join()
 
