@@ -162,7 +162,8 @@ def parts(args):
             Part("trajectory", [*own, "trajectory"], 120), Part("memory", [*own, "memory"], 120),
             Part("benchmark", bench, 900, numbers), Part("first epoch", training, 900),
             Part("versions of the convolution", ladder, 300),
-            Part("versions of the convolution, TF32", [*ladder, "--tf32"], 300)]
+            *([Part("versions of the convolution, TF32", [*ladder, "--tf32"], 300)]
+              if backend.has_tf32() else [])]
 
 
 def has_torch_with_cuda():

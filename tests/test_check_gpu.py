@@ -195,7 +195,16 @@ def wait_until(condition, seconds=60):
         time.sleep(0.05)
 
 
+def test_tf32_is_measured_where_there_is_any(stand_in, tmp_path, monkeypatch):
+    monkeypatch.setattr(check_gpu, "has_torch_with_cuda", lambda: False)
+    for capability, wanted in (("75", []), ("90", ["versions of the convolution, TF32"])):
+        monkeypatch.setattr(stand_in.cuda.Device, "compute_capability", capability)
+        names = [part.name for part in check_gpu.parts(type("Args", (), {"out": tmp_path, "quick": False}))]
+        assert [name for name in names if "TF32" in name] == wanted and "benchmark" in names
+
+
 def test_the_parts_are_commands_that_exist(tmp_path, monkeypatch):
+    monkeypatch.setattr(check_gpu.backend, "has_tf32", lambda: True)
     monkeypatch.setattr(check_gpu, "has_torch_with_cuda", lambda: True)
     args = type("Args", (), {"out": tmp_path, "quick": False})
     for _, command, limit, _ in check_gpu.parts(args):

@@ -127,7 +127,7 @@ def test_tensor_cores_are_never_replaced_silently(stand_in, monkeypatch):
         with pytest.raises(TypeError, match=f"version {version} multiplies float32 only, not float64"):
             implicit.conv2d_forward(*arrays.values(), **SMALL[0].settings, version=version)
     monkeypatch.setattr(stand_in.cuda.Device, "compute_capability", "75")
-    with pytest.raises(backend.DeviceError, match=r"8\.0 or later, this GPU has 7\.5"):
+    with pytest.raises(backend.DeviceError, match=r"version 8 needs tensor cores for TF32: .* 8\.0 or later"):
         implicit.conv2d_forward(*(array.astype(np.float32) for array in arrays.values()), **SMALL[0].settings,
                                 version=8)
 
@@ -364,18 +364,38 @@ def tiny_ladder(stand_in, monkeypatch):
 def test_the_ladder_is_checked_and_timed(tiny_ladder, capsys):
     ladder.main()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("2 pictures, float32, median of 1 runs; ms and TFLOP/s of forward, dw and dx")
+    assert lines[0].startswith("2 pictures, float32, median of 1 runs in a row; ms and TFLOP/s of forward, dw and dx")
     for line, (layer, name) in zip(lines[1:], itertools.product(TINY, ladder.versions()), strict=True):
         assert line.startswith(f"{layer}  {name} ")
         assert len(re.findall(r"-?\d+\.\d{3}", line)) == (2 if layer == "conv1" else 3)  # conv1 has no dx
 
 
-def test_the_ladder_refuses_a_wrong_result(tiny_ladder, monkeypatch):
+def test_the_ladder_refuses_a_wrong_result(tiny_ladder, monkeypatch, capsys):
     wrong = types.SimpleNamespace(conv2d_forward=lambda x, w, b, *settings: ladder.conv.conv2d_forward(
         x * 1.01, w, b, *settings), conv2d_backward=ladder.conv.conv2d_backward)
-    monkeypatch.setattr(ladder, "versions", lambda: {"mine": wrong})
-    with pytest.raises(ArithmeticError, match="conv1, mine: an error of .* is no rounding"):
+    monkeypatch.setattr(ladder, "versions", lambda: {"mine": wrong, "right": ladder.conv})
+    with pytest.raises(ArithmeticError, match="^conv1, mine: an error of .* is no rounding; conv2, mine: [^;]*$"):
         ladder.main()
+    assert len(capsys.readouterr().out.splitlines()) == 5  # the others are timed all the same
+
+
+def test_the_ladder_ends_before_tensor_cores_where_there_are_none(tiny_ladder, stand_in, monkeypatch):
+    assert "8 tensor cores, TF32" in ladder.versions()
+    monkeypatch.setattr(stand_in.cuda.Device, "compute_capability", "75")
+    assert [name for name in ladder.versions() if name[0].isdigit()] == ["2 shared tiles"]
+    monkeypatch.setattr(sys, "argv", ["ladder", "conv", "--tf32"])
+    with pytest.raises(backend.DeviceError, match="^--tf32: this GPU has no TF32"):
+        ladder.main()
+
+
+def test_runs_are_queued_one_after_another(stand_in, monkeypatch):
+    """The host waits for the last of them only."""
+    monkeypatch.setattr(ladder, "RUNS", 7)
+    monkeypatch.setattr(ladder, "PATIENCE", 60)
+    stand_in.meter.reset()
+    ran = []
+    ladder.timed(lambda: ran.append(sum(what == "synchronize" for _, what, _ in stand_in.meter.told)))
+    assert ran == [0, 1, 2, 2, 2, 2, 2, 2, 2]
 
 
 def test_without_a_gpu_it_says_so_in_one_line(monkeypatch):

@@ -212,6 +212,11 @@ def _free_and_total(number):
     return f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB"
 
 
+def has_tf32():
+    """Return whether the GPU in use multiplies in TF32: from compute capability 8.0 on."""
+    return int(_cupy().cuda.Device().compute_capability) >= 80
+
+
 def gpu_count():
     """Return how many GPUs there are: 0 where CuPy cannot be imported or CUDA finds none."""
     try:

@@ -3,12 +3,14 @@
     python -m tinynet.cuda conv           products in float32
     python -m tinynet.cuda conv --tf32    the products of cuBLAS in TF32, as in versions 8 and 9
 
-Each version is first compared with the columns and cuBLAS in float64. dw includes db; dx is what
-the whole backward takes beyond that. TFLOP/s count two operations for each product of two numbers
+Each version is first compared with the columns and cuBLAS in float64. Then its runs are queued one
+after another, so that the GPU does not wait for Python between them. dw includes db; dx is what the
+whole backward takes beyond that. TFLOP/s count two operations for each product of two numbers
 that the formula has; on tiles that are wider than the matrix a version computes more.
 """
 
 import functools
+import itertools
 import os
 import statistics
 import sys
@@ -34,9 +36,14 @@ ROUNDING, TF32 = 1e-3, 1e-2  # no error is larger, in parts of the largest numbe
 
 
 def versions():
-    """Return {name: something with conv2d_forward and conv2d_backward}, from slow to fast."""
+    """Return {name: something with conv2d_forward and conv2d_backward}, from slow to fast.
+
+    On a GPU that is too old for tensor cores and TF32, the versions that need them are left out.
+    """
     found = {"loops of conv.cu": earlier.rung(1)}
     for version in implicit.VERSIONS:
+        if version >= implicit.TENSOR_CORES and not backend.has_tf32():
+            continue
         found[f"{version} {WHAT[version]}"] = types.SimpleNamespace(**{
             name: functools.partial(getattr(implicit, name), version=version)
             for name in ("conv2d_forward", "conv2d_backward")})
@@ -91,37 +98,41 @@ def largest(array):
 
 
 def timed(function):
-    """Return the median of the seconds between two events, after a first run."""
+    """Return the median of the seconds that the GPU takes, of several runs in a row."""
     cuda = sys.modules["cupy"].cuda
 
-    def run():
-        started, ended = cuda.Event(), cuda.Event()
-        started.record()
-        function()
-        ended.record()
-        ended.synchronize()
-        return cuda.get_elapsed_time(started, ended) / 1000
-    run()  # compiles, and fills the memory pool
-    first = run()
-    return statistics.median([first, *(run() for _ in range(2 if first > PATIENCE else RUNS - 1))])
+    def run(times):
+        events = [cuda.Event() for _ in range(times + 1)]
+        events[0].record()
+        for event in events[1:]:
+            function()
+            event.record()
+        events[-1].synchronize()
+        return [cuda.get_elapsed_time(*pair) / 1000 for pair in itertools.pairwise(events)]
+    run(1)  # compiles, and fills the memory pool
+    once, = run(1)
+    return statistics.median(run(3 if once > PATIENCE else RUNS))
 
 
 def measure(images, tf32):
     """Print a line for each layer and version as soon as it is measured.
 
-    Raises   ArithmeticError for an error that is not rounding
+    Raises   ArithmeticError, at the end, if an error was more than rounding
     """
-    print(f"{images} pictures, {'TF32' if tf32 else 'float32'}, median of {RUNS} runs; "
+    wrong = []
+    print(f"{images} pictures, {'TF32' if tf32 else 'float32'}, median of {RUNS} runs in a row; "
           "ms and TFLOP/s of forward, dw and dx; largest error")
     for layer in LAYERS:
         problem = Problem(layer, images)
         for name, version in versions().items():
             error = max(problem.errors(version).values())
             if not error <= (TF32 if tf32 or "TF32" in name else ROUNDING):  # nor is NaN
-                raise ArithmeticError(f"{layer}, {name}: an error of {error:.1e} is no rounding")
+                wrong.append(f"{layer}, {name}: an error of {error:.1e} is no rounding")
             cells = "".join(f"{1000 * seconds:10.3f}{problem.flops / seconds / 1e12:7.1f}"
                             for seconds in problem.times(version).values())
             print(f"{layer}  {name:28}{cells:51}{error:10.1e}", flush=True)
+    if wrong:
+        raise ArithmeticError("; ".join(wrong))
 
 
 def main():
@@ -135,6 +146,9 @@ def main():
     args = parser.parse_args()
     os.environ["CUPY_TF32"] = str(int(args.tf32))  # CuPy reads it before its first product
     backend.choose_device("gpu")
+    if args.tf32 and not backend.has_tf32():
+        raise backend.DeviceError("--tf32: this GPU has no TF32; it is older than compute "
+                                  "capability 8.0")
     measure(args.images, args.tf32)
 
 

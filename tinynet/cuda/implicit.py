@@ -15,7 +15,7 @@ import typing
 
 import numpy as np
 
-from tinynet.backend import DeviceError, array_module, to_device
+from tinynet.backend import DeviceError, array_module, has_tf32, to_device
 from tinynet.cuda import kernels
 from tinynet.cuda.kernels import THREADS, launch_blocks, new_like, require_arrays
 from tinynet.shapes import ceil_div, conv2d_shape, pair, require_shape
@@ -251,8 +251,7 @@ def _tables(describe, sizes, index, xp, device):
 
 def multiplies_in_tf32(array):
     """Return whether CUPY_TF32=1 asks for TF32, which cuBLAS then uses, and this GPU has it."""
-    return (os.environ.get("CUPY_TF32") == "1" and array.dtype == np.float32
-            and int(array_module(array).cuda.Device().compute_capability) >= 80)
+    return os.environ.get("CUPY_TF32") == "1" and array.dtype == np.float32 and has_tf32()
 
 
 def _require_tensor_cores(version, array):
@@ -260,7 +259,6 @@ def _require_tensor_cores(version, array):
         return
     if array.dtype != np.float32:
         raise TypeError(f"version {version} multiplies float32 only, not {array.dtype}")
-    capability = array_module(array).cuda.Device().compute_capability
-    if int(capability) < 80:
+    if not has_tf32():
         raise DeviceError(f"version {version} needs tensor cores for TF32: compute capability "
-                          f"8.0 or later, this GPU has {capability[:-1]}.{capability[-1]}")
+                          "8.0 or later")
