@@ -21,17 +21,17 @@ from tinynet.data.embedded import EmbeddedSource
 # %% [markdown]
 # ## More pictures than ever
 #
-# Until about 2010 most data sets (数据集) of labelled pictures had tens of thousands of pictures. CIFAR-10 has 60,000 in
-# ten classes (类别). ImageNet has 15 million in 22,000 classes (the release of fall 2011). The paper uses a part of it,
-# the data of the competition ILSVRC: 1,000 classes, about 1.2 million pictures for training (训练集), 50,000 for
-# validation (验证集) and 150,000 for testing (测试集).
+# Until about 2010 most data sets (数据集) of labelled pictures had tens of thousands of pictures. CIFAR-10 has 60,000
+# in ten classes (类别), 50,000 of them for training. ImageNet has 15 million in 22,000 classes (the release of fall
+# 2011). The paper uses a part of it, the data of the competition ILSVRC: 1,000 classes, about 1.2 million pictures for
+# training (训练集), 50,000 for validation (验证集) and 150,000 for testing (测试集).
 #
-# **Predict:** in a bar chart of these numbers, how much longer is the bar of ILSVRC than the bar of CIFAR-10?
+# **Predict:** how many times as many training pictures does ILSVRC have as CIFAR-10?
 
 # %%
-pictures = {"CIFAR-10, all": 60_000, "ILSVRC, validation": 50_000, "ILSVRC, testing": 150_000,
+pictures = {"CIFAR-10, training": 50_000, "ILSVRC, validation": 50_000, "ILSVRC, testing": 150_000,
             "ILSVRC, training": 1_200_000, "ImageNet, fall 2011": 15_000_000}
-ratio = pictures["ILSVRC, training"] / 50_000              # CIFAR-10 has 50,000 pictures for training
+ratio = pictures["ILSVRC, training"] / pictures["CIFAR-10, training"]
 print(f"ILSVRC has {ratio:.0f} times as many training pictures as CIFAR-10")
 assert ratio == 24
 
@@ -143,8 +143,8 @@ figures.draw_lines({"locality": {name: (apart, values) for name, values in alike
                    "correlation of two pixels", log="x")
 
 # %% [markdown]
-# A network of fully connected layers would learn from the shuffled photos as well as from the others: it does not use
-# the places of the pixels. A convolution does.
+# A network of fully connected layers would learn from photos whose columns are all shuffled in the same order as well
+# as from the others: it does not use the places of the pixels. A convolution does.
 #
 # Now stationarity, on 2,000 drawn pictures.
 #

@@ -316,7 +316,7 @@ test = source.test.read(np.arange(200))[0].astype(np.float32) - mean            
 scores = -((test[:, None] - templates)**2).sum(axis=(2, 3, 4))                               # (200, 10)
 top1, top5 = (metrics.top_k_wrong(scores, source.test.labels, k).mean() for k in (1, 5))
 assert 0.8 < top1 < 0.92 and 0.38 < top5 < 0.55            # guessing: 0.9 and 0.5
-print(f"nearest mean picture: top-1 error about {top1:.1f}, top-5 error about {top5:.1f}")
+print(f"nearest mean picture: top-1 error {top1:.1%}, top-5 error {top5:.1%}")
 
 figures.draw_maps(templates[:, 0], source.class_names, columns=5)
 

@@ -303,7 +303,7 @@ exercises.check_chain_gradient(chain_gradient)
 # - Saturating: the slope becomes 0 at both ends. The ReLU has slope 1 above 0, slope 0 below, and at 0 by choice.
 # - Gradients are products of slopes and weights. ReLU removes the slopes' part of vanishing; weights can still make
 #   gradients vanish or explode.
-# - With pixels of -128 to 128, tanh is saturated almost everywhere at once.
+# - With pixels of -128 to 128, tanh has almost no slope at two thirds of the places of a photo.
 #
 # Next: [04, fully connected layers and softmax](04_softmax.ipynb). Read next:
 # [reference/activation.py](../tinynet/reference/activation.py) beside

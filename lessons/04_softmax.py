@@ -288,7 +288,7 @@ for std in (0.01 / 64, 0.01):
     fresh = tinynet.Sequential([layers.Flatten("flatten"), layers.Linear("fc", 10, std=std)], (3, 16, 16),
                                np.random.default_rng(0), "float64")
     value = ops.softmax_cross_entropy_forward(fresh.forward(pictures), truth)[0]
-    print(f"std {std:.5f}: the first loss is {'about ln 10' if value < 1.02 * math.log(10) else 'far above ln 10'}")
+    print(f"std {std:.5f}: the first loss is {value:.1f}")
     assert value < 1.02 * math.log(10) if std < 0.001 else value > 2 * math.log(10)
 
 # %% [markdown]
@@ -313,9 +313,9 @@ assert np.allclose(dw, -class_means.reshape(10, -1) / 10, atol=1e-3)
 figures.draw_maps(-dw.reshape(10, 3, 16, 16)[:, 1], source.class_names, columns=5, weights=True)
 
 # %% [markdown]
-# Now take many such steps, each against the gradient. The templates learn the training pictures by heart: there are
-# 768 weights for each class, and 100 pictures. On a test set the error stays high: the figures have random places and
-# colours, and one template for each class cannot fit them all. Convolutions, in later lessons, can.
+# Now take many such steps, each against the gradient. The templates fit the training pictures more and more closely:
+# there are 768 weights for each class, and 100 pictures. On a test set the error stays high: the figures have random
+# places and colours, and one template for each class cannot fit them all. Convolutions, in later lessons, can.
 #
 # **Predict:** the test error, if guessing has 90 %.
 

@@ -262,16 +262,16 @@ figures.draw_explanation(seen)
 # more numbers, the weights or the saved arrays?
 
 # %%
-sizes = {"weights and biases": 256 * 768 + 256 + 10 * 256 + 10, "kept: x of fc1": 128 * 768,
-         "kept: y of the ReLU": 128 * 256, "kept: x of fc2": 128 * 256, "kept: probabilities": 128 * 10}
-kept = sum(size for name, size in sizes.items() if name.startswith("kept"))
-print(f"{sizes['weights and biases']:,} weights and biases; kept for backward: {kept:,} numbers")
-assert (sizes["weights and biases"], kept) == (199_434, 165_120)
+sizes = {"weights and biases": 256 * 768 + 256 + 10 * 256 + 10, "saved: x of fc1": 128 * 768,
+         "saved: y of the ReLU, x of fc2": 128 * 256, "saved: probabilities": 128 * 10}
+saved = sum(size for name, size in sizes.items() if name.startswith("saved"))
+print(f"{sizes['weights and biases']:,} weights and biases; saved for backward: {saved:,} numbers")
+assert (sizes["weights and biases"], saved) == (199_434, 132_352)
 
 figures.draw_bars({"numbers": sizes})
 
 # %% [markdown]
-# (Here the y of the ReLU and the x of fc2 are one and the same array: it is kept once, and both layers refer to it.)
+# (The y of the ReLU and the x of fc2 are the same array, so it is counted once.)
 #
 # ## What backward costs
 #

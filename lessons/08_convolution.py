@@ -278,9 +278,9 @@ figures.draw_explanation(last)
 # %% [markdown]
 # ## Groups: two half networks
 #
-# The network of 2012 did not fit into the memory of one GPU, so it was divided between two. In conv2, conv4 and conv5
-# a kernel sees only the maps on its own GPU: the maps are divided into two groups (分组卷积). This is why a kernel of
-# conv2 has 5 x 5 x **48** weights and not 5 x 5 x 96, and why the layer has half as many weights. With $G$ groups,
+# The authors divided their network between two GPUs, for lack of memory (section 3.2). In conv2, conv4 and conv5 a
+# kernel sees only the maps on its own GPU: the maps are divided into two groups (分组卷积). This is why a kernel of conv2
+# has 5 x 5 x **48** weights and not 5 x 5 x 96, and why the layer has half as many weights. With $G$ groups,
 # kernel $o$ belongs to group $q$ and sees $C/G$ channels:
 #
 # $$q = \left\lfloor \frac{o}{K/G} \right\rfloor, \qquad

@@ -114,7 +114,8 @@ figures.draw_explanation(seen)
 # quarter of the pixels to process. Shift the edges by one pixel and measure how much changes, relative to what was
 # there.
 #
-# **Predict:** which changes least: no pooling, windows of 2 x 2, or windows of 3 x 3?
+# **Predict:** which changes least: no pooling, windows of 2 x 2, or windows of 3 x 3? (Here windows are 1 pixel apart,
+# so that only their size differs.)
 
 # %%
 shifted = np.roll(edges, 1, axis=3)

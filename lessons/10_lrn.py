@@ -168,7 +168,7 @@ assert 2 < scale.mean() < 2.1 and 0.95 < factor / 2**-0.75 <= 1
 # It is sometimes said that the outputs of ReLU have no bound and therefore **need** to be normalised. The paper says
 # the opposite: ReLUs do not saturate, so they need no normalisation. LRN was added because it helped generalisation: in
 # the authors' comparison it lowered the top-1 error by 1.4 points and the top-5 error by 1.2 (section 3.3).
-# torchvision's AlexNet, of 2014, has no LRN.
+# torchvision's AlexNet, which follows Krizhevsky's paper of 2014, has no LRN.
 #
 # ## Four programs, four layers
 #
@@ -238,11 +238,11 @@ for name, last in (("whole", 49), ("halves", 47)):
 
 # %% [markdown]
 # The authors' program has one more layer, which the paper does not mention: after the second LRN, a normalisation
-# **within** each map, over 5 x 5 pixels. The formula is the same, with another window. It makes an
-# activation depend less on the contrast of the picture around it:
+# **within** each map, over 5 x 5 pixels. The formula is the same, with another window, k = 1 and alpha = 0.001 / 25. It
+# makes an activation depend less on the contrast of the picture around it:
 
 # %%
-net = tinynet.Sequential([layers.LRNWithin("within", n=5, k=1, alpha=1e-3)], (8, 54, 54), rng, "float64")
+net = tinynet.Sequential([layers.LRNWithin("within")], (8, 54, 54), rng, "float64")
 trace = Trace(net, x).run()
 seen = explain(trace, "within", largest)
 assert seen.last.shape == (5, 5)
@@ -317,7 +317,7 @@ assert report.ok, report
 # %% [markdown]
 # ## On whole arrays
 #
-# The sum over n neighbours is n additions of arrays, each shifted by one more channel:
+# The sum over n neighbours takes n - 1 additions of arrays that are shifted by 1, 2, ... channels, up and down:
 
 # %%
 print(inspect.getsource(ops.lrn_forward))

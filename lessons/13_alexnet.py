@@ -207,8 +207,9 @@ assert net.summary().training_bytes(128) + 128 * columns * 4 > 3 * GiB
 
 # %% [markdown]
 # This library computes the columns again, a few pictures at a time, and needs a little more than 2 GiB. A GTX 580 has 3
-# GB (2.8 GiB), and memory is the paper's reason for using two of them (section 3.2): the memory of one limits the size
-# of a network that can be trained. Speed was not the reason. Training on two GPUs took only "slightly less time" than
+# GB. The paper gives memory as the reason for two of them (section 3.2): 1.2 million pictures are enough to train
+# networks "which are too big to fit on one GPU". By our count this one would fit; what else the authors' program kept
+# in memory is not counted here. Speed was not the reason. Training on two GPUs took only "slightly less time" than
 # training the half network on one.
 
 # %% [markdown]

@@ -314,7 +314,8 @@ print(inspect.getsource(tinynet.Plateau.end_epoch))
 # ## The rule, in a run
 #
 # In lesson 07 the errors were made up; here they are measured. The run has augmentation, a rate of 0.02 and a patience
-# of 6 epochs. A new best must be better by three pictures of the 300 (min_delta = 0.01). The grey lines are the cuts.
+# of 6 epochs. A new best must be better by more than three pictures of the 300 (min_delta = 0.01). The grey lines are
+# the cuts.
 #
 # **Predict:** what do the loss and its noise do after the first cut?
 

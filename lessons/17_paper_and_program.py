@@ -562,8 +562,8 @@ assert len(found) >= 20 and sum(part == 2 for part, *_ in found) == 5
 
 # %% [markdown]
 # More differences are in the program's files. They concern days of training, so they are not run here: the rate of
-# conv1 was lowered early and then set to 0, the rate of the biases stayed at 0.002, and the colour shifts were switched
-# off for the last quarter of the epochs.
+# conv1 was lowered early and then set to 0, the rate of the biases ended at 0.002 in one of the two files and at 0.02
+# in the other, and the colour shifts were switched off for the last quarter of the epochs.
 #
 # ## Exercises
 #

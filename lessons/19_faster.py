@@ -22,7 +22,7 @@ import re
 import numpy as np
 
 import tinynet
-from tinynet import cpu, data, exercises, figures, ops, reference
+from tinynet import cpu, data, exercises, figures, ops, reference, shapes
 from tinynet.cpu import parallel, winograd
 from tinynet.cuda import kernels
 
@@ -85,8 +85,8 @@ assert steps / y.size == neighbours + 1                    # each neighbour is l
 # %% [markdown]
 # ## Rung 2: whole arrays
 #
-# All activations have a sum over five neighbours, so it can be computed by five additions of whole arrays, each shifted
-# by one more channel.
+# All activations have a sum over five neighbours, so it can be computed by four additions of whole arrays, shifted by
+# one or two channels, up and down.
 #
 # **Predict:** how does the number of Python's steps grow with the number of activations?
 
@@ -116,9 +116,9 @@ assert 60 < moved_each < 120
 # ## Rung 3: pieces that stay in the cache, and all cores
 #
 # A core reads its own cache (缓存) many times faster than main memory, but the cache holds only about a megabyte. `cpu`
-# does the same additions on one piece of the picture at a time, some channels with all their pixels, which are next to
-# each other in memory. So all intermediate arrays stay in the cache. Two channels on each side of a piece are squared
-# twice, but the pieces are independent, so several cores can work: each takes the next free piece.
+# computes these sums, with three additions, on one piece of the picture at a time, some channels with all their pixels,
+# which are next to each other in memory. So all intermediate arrays stay in the cache. Two channels on each side of a
+# piece are squared twice, but the pieces are independent, so several cores can work: each takes the next free piece.
 
 # %%
 print(inspect.getsource(cpu.lrn_forward))
@@ -352,7 +352,7 @@ figures.draw_maps([result[0, 0] for result in results], ["reference", "ops", "cp
 #
 # $$y_0 = d_0 g_0 + d_1 g_1 + d_2 g_2 = m_0 + m_1 + m_2, \qquad y_1 = d_1 g_0 + d_2 g_1 + d_3 g_2 = m_1 - m_2 + m_3$$
 #
-# $$m_0 = (d_0 - d_2) \, g_0, \quad m_1 = (d_1 + d_2) \, \frac{g_0 + g_1 + g_2}{2}, \quad
+# $$m_0 = (d_2 - d_0) (-g_0), \quad m_1 = (d_1 + d_2) \, \frac{g_0 + g_1 + g_2}{2}, \quad
 # m_2 = (d_2 - d_1) \, \frac{g_0 - g_1 + g_2}{2}, \quad m_3 = (d_3 - d_1) \, g_2$$
 #
 # To check this, multiply out: $m_1 + m_2 = d_1 g_1 + d_2 g_0 + d_2 g_2$, and adding $m_0$ replaces $d_2 g_0$ by $d_0
@@ -374,7 +374,7 @@ assert direct == [4, 1] == [m[0] + m[1] + m[2], m[1] - m[2] + m[3]]
 
 A, G, B_ = winograd.matrices(2, 3, "float64")
 assert np.allclose(A.T @ ((G @ g) * (B_.T @ d)), direct)   # the same, as three matrices
-figures.draw_numbers({"$B^T$": B_.T, "w: $G$": G, "$A^T$": A.T})
+figures.draw_numbers({"$B^T$": B_.T, "w transformed by $G$": G, "$A^T$": A.T})
 
 # %% [markdown]
 # In two dimensions the method is applied down and across: a tile of 2 x 2 outputs needs 4 * 4 = 16 multiplications
@@ -396,7 +396,7 @@ fewer = {"conv1": macs["conv1"]}
 for name in names[1:]:
     K, CG, r, _ = net[name].params["w"].shape
     m, side = winograd.TILES[r], 27 if name == "conv2" else 13
-    fewer[name] = K * CG * (-(-side // m) * (m + r - 1))**2  # tiles down and across, t * t products each
+    fewer[name] = K * CG * (shapes.ceil_div(side, m) * (m + r - 1))**2  # tiles down and across, t * t products each
 assert fewer["conv2"] == 256 * 48 * 81 * 49 and macs["conv2"] / fewer["conv2"] > 4.5
 print({name: f"{macs[name] / fewer[name]:.1f} times fewer" for name in names[1:]})
 assert 1.9 < macs["conv3"] / fewer["conv3"] < 36 / 16      # 13 outputs need 7 tiles of 2, so the last is half empty
@@ -430,9 +430,10 @@ assert max(error.values()) < 1e-5 and error[cpu, 5] > 3 * error[ops, 5]
 # %% [markdown]
 # ## Rung 4: the ladder of conv.cu
 #
-# There are three versions. The first is the loop again, with one thread for each output. The second multiplies in
-# tiles. The third writes columns and leaves the product to cuBLAS, NVIDIA's library. The comments say what each one
-# changes:
+# conv.cu has three versions. The first is the loop again, with one thread for each output. The second multiplies in
+# tiles. The third writes columns and leaves the product to cuBLAS, NVIDIA's library. (implicit.cu has a ladder of its
+# own, from one result per thread to tensor cores in nine versions; read it after this one.) The comments say what each
+# one changes:
 
 # %%
 print(kernels.source("conv").split("//\n//            The kernels that move")[0])
@@ -504,12 +505,12 @@ assert sectors(4 * n for n in warp) == 16 and sectors(n for n in warp) == 4
 #
 # Version 3 uses columns again, which are 25 times as large as the input of conv2. It moves more bytes, but its product
 # is the optimised one of NVIDIA's library. Only a measurement on a GPU can show which effect is larger; measure yours
-# with `python examples/benchmark.py --device gpu`.
+# with `python -m tinynet.cuda conv`.
 #
 # ## Random numbers for every thread
 #
-# Dropout needs a random number for each activation (lesson 11). NumPy's generator, PCG64 (O'Neill, 2014), makes them one
-# after another. It has a state s, a whole number of 128 binary digits, and a step is
+# Dropout needs a random number for each activation (lesson 11). NumPy's generator, PCG64 (O'Neill, 2014), makes them
+# one after another. It has a state s, a whole number of 128 binary digits, and a step is
 #
 # $$s_{t+1} = (a \, s_t + c) \bmod 2^{128}$$
 #
@@ -659,5 +660,5 @@ exercises.check_tile_reads(tile_reads)
 # - n steps of a generator are one step with another multiplier, found by doubling; so every thread can begin anywhere.
 #
 # Next: [20, your own kernel](20_your_own_kernel.ipynb). Read next: [cpu/conv.py](../tinynet/cpu/conv.py),
-# [cuda/conv.cu](../tinynet/cuda/conv.cu), and [examples/benchmark.py](../examples/benchmark.py), which measures your
-# machine.
+# [cuda/conv.cu](../tinynet/cuda/conv.cu), then [cuda/implicit.cu](../tinynet/cuda/implicit.cu), and
+# [examples/benchmark.py](../examples/benchmark.py), which measures your machine.

@@ -222,10 +222,10 @@ verdict
 # Two barriers are needed: one after loading, so that no thread multiplies numbers that are not loaded yet; and one
 # after multiplying, so that no thread overwrites a tile that another thread still uses.
 #
-# **Predict:** how many million reads does conv2 need for one picture and one group, without tiles and with them?
+# **Predict:** how many million reads does conv2 need for one picture, without tiles and with them?
 
 # %%
-M, N, K = 256, 27 * 27, 1200                 # conv2 of AlexNet, one group: kernels, windows, products of each
+M, N, K = 256, 27 * 27, 1200                 # conv2: the kernels of both groups, windows, products of each result
 each_for_itself, in_tiles = 2 * M * N * K, 2 * M * N * K // 16
 print(f"{each_for_itself / 1e6:.0f} million reads, or {in_tiles / 1e6:.0f} million in tiles of 16")
 assert round(each_for_itself / 1e6) == 448 and round(in_tiles / 1e6) == 28
@@ -311,5 +311,6 @@ kernels.check_product(product)
 # - The threads of a warp should use neighbouring numbers: 4 sectors instead of up to 32.
 # - A number that is read once into shared memory can be used by all threads of a block.
 #
-# Read next: [conv.cu](../tinynet/cuda/conv.cu), whose version 2 is exercise 4 for the windows of an image, and
+# Next: [21, two GPUs](21_two_gpus.ipynb). Read next: [conv.cu](../tinynet/cuda/conv.cu), whose version 2 is exercise 4
+# for the windows of an image; [implicit.cu](../tinynet/cuda/implicit.cu), which continues from there; and
 # [the emulator](../tinynet/emulator/__init__.py).

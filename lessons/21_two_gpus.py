@@ -4,10 +4,11 @@
 # *55 minutes. Before it: 08, convolution; 13, the whole network. Beside it: the paper, section 3.2, and the folder
 # `tinynet/parallel`.*
 #
-# AlexNet did not fit into the memory of one GPU (lesson 13). So its authors wrote a parallel program, and half of the
-# shape of the network comes from it. In this lesson you divide a network between two GPUs by hand, count the bytes that
-# cross, add up numbers that lie on different machines, and find out why most parallel programs give other weights than
-# one process, and how to get the same ones to the last bit. No GPU is needed: two arrays stand for two GPUs.
+# Its authors write that AlexNet did not fit into the memory of one GPU (section 3.2). So they wrote a parallel program,
+# and half of the shape of the network comes from it. In this lesson you divide a network between two GPUs by hand,
+# count the bytes that cross, add up numbers that lie on different machines, and find out why most parallel programs
+# give other weights than one process, and how to get the same ones to the last bit. No GPU is needed: two arrays stand
+# for two GPUs.
 #
 # **In a sentence:** divide the network, and activations have to cross; divide the pictures, and gradients have to
 # cross.
@@ -130,9 +131,9 @@ table = tinynet.Sequential(alexnet.paper(1000), (3, 227, 227), rng)
 figures.draw_network(table)
 
 # %% [markdown]
-# Three things are different from the paper's figure. The picture has 227 pixels here, not 224, and conv1 makes 55 x 55
-# x 96 = 290,400 numbers, not 253,440 (lesson 13). And the paper, like the authors' program, has fc8 on one GPU only.
-# Our program, `--parallel columns`, divides fc8 too, so that both GPUs do the same.
+# Two numbers differ from the paper's figure: the picture has 227 pixels, not 224, and conv1 makes 55 x 55 x 96 =
+# 290,400 numbers, not 253,440 (lesson 13). Our program differs in one thing: the paper, like the authors' program, has
+# fc8 on one GPU only; `--parallel columns` divides fc8 too, so that both GPUs do the same.
 #
 # Before a layer that reads both halves, each GPU sends its half: for $N$ pictures and $C$ maps of $H \times W$ in all,
 # with four bytes a number,
@@ -338,8 +339,8 @@ for says, numbers in (("1 kB", 256), ("8 MB", 2**21)):
 assert outcomes == {"1 kB": 0, "8 MB": 4}
 
 # %% [markdown]
-# With small pieces it works, and in production it stops one day for ever. That is a **deadlock** (死锁): everybody waits
-# for somebody who waits. It is the reason why parallel programs are tested with large arrays, and with a clock.
+# It works with small pieces; with large ones it stops for ever. That is a **deadlock** (死锁): everybody waits for
+# somebody who waits. It is the reason why parallel programs are tested with large arrays, and with a clock.
 #
 # ## Which way is the fastest?
 #
@@ -398,7 +399,7 @@ assert left == 2**24 and right == 2**24 + 2
 # %% [markdown]
 # Addition of floating-point numbers depends on the order. In the ring each piece begins its way at another rank, so
 # each piece is added up in another order, and with another number of ranks all orders change. Here are the orders that
-# our ring has used, on four numbers that all have their own size:
+# our ring has used, on four numbers of very different sizes:
 
 # %%
 orders = [[(piece + step) % 4 for step in range(4)] for piece in range(4)]
@@ -464,9 +465,8 @@ assert all(curve[0] < 1e-6 and curve[-1] > 2 * curve[0] for curve in apart.value
 figures.draw_lines({"the usual way": apart}, "step", "relative difference of the weights", log="y")
 
 # %% [markdown]
-# It begins in the last digits and grows; where it jumps, a ReLU or a window of max-pooling has decided otherwise. That
-# is no error: each of these networks is as good as the others. But you cannot tell a mistake in the parallel program
-# from rounding, and a run on four ranks cannot be repeated on two.
+# It begins in the last digits and grows. That is no error: each of these networks is as good as the others. But you
+# cannot tell a mistake in the parallel program from rounding, and a run on four ranks cannot be repeated on two.
 #
 # ## Shards make it exact
 #
@@ -538,7 +538,7 @@ figures.draw_bars({"gradient ready, ms": {name: 1e3 * ready for name, (ready, _)
 
 # %% [markdown]
 # With 10 Gbit/s the messages take nine times as long as the computing, and nothing can hide them. So the question is
-# how fast the network has to be.
+# how fast the link has to be.
 #
 # ## A model of three schemes
 #
@@ -589,7 +589,7 @@ print(f"data parallel on two ranks: {1e3 * by_layer:.0f} ms, as above; columns: 
       f"as counted above")
 
 # %% [markdown]
-# How fast is a network? We have measured the engine of `tinynet.parallel`, MPI, between two network namespaces of one
+# How fast is a link? We have measured the engine of `tinynet.parallel`, MPI, between two network namespaces of one
 # machine. They are like two hosts with a cable, which the kernel limits to a rate. `lessons/measured` has the table and
 # its command:
 
@@ -598,10 +598,10 @@ with open("measured/parallel.csv", encoding="utf-8") as file:
     measured = list(csv.DictReader(file))
 
 
-def median(column, scheme, network=None):
-    """The median of the runs of a scheme, over one network or over all."""
+def median(column, scheme, link=None):
+    """The median of the runs of a scheme, over one link or over all."""
     return float(np.median([float(row[column]) for row in measured
-                            if row["parallel"] == scheme and network in (None, row["name"])]))
+                            if row["parallel"] == scheme and link in (None, row["name"])]))
 
 
 latency, share = 56e-6, 110.1 / 125                        # the best of many: other work on the machine only slows
@@ -619,9 +619,9 @@ assert max(float(row["MB/s"]) for row in measured if row["name"] == "1gbit" and 
 work = {row.name: row.macs for row in table.summary().rows if row.name in sizes}
 
 
-def predicted(network, scheme):
-    """The model's time of a step of two CPU ranks over this network, in seconds."""
-    silent, rate = median("silent", scheme), 1e6 * median("MB/s", "data", network)
+def predicted(link, scheme):
+    """The model's time of a step of two CPU ranks over this link, in seconds."""
+    silent, rate = median("silent", scheme), 1e6 * median("MB/s", "data", link)
     if scheme != "data":
         return silent + 1e6 * median("sent MB", scheme) / rate
     per_mac = silent / (3 * sum(work.values()) - work["conv1"])  # forward, dx and dw; conv1 needs no dx
@@ -632,12 +632,12 @@ def predicted(network, scheme):
     return max(clock, arrived)
 
 
-cases = {f"{network}, {scheme}": (network, scheme) for network in ("shared memory", "1gbit", "100mbit")
+cases = {f"{link}, {scheme}": (link, scheme) for link in ("shared memory", "1gbit", "100mbit")
          for scheme in ("data", "columns", "mixed")}
 modelled = {name: predicted(*case) for name, case in cases.items()}
-together = {name: median("together", scheme, network) for name, (network, scheme) in cases.items()}
+together = {name: median("together", scheme, link) for name, (link, scheme) in cases.items()}
 off = [modelled[name] / together[name] for name in cases if "shared" not in name]
-print(f"over the limited networks, the model has {min(off):.0%} to {max(off):.0%} of the measured times")
+print(f"over the limited links, the model has {min(off):.0%} to {max(off):.0%} of the measured times")
 assert 0.6 < min(off) and max(off) < 1.4
 
 figures.draw_bars({"model, seconds a step": modelled, "measured": together})
@@ -653,29 +653,28 @@ links = {"1 Gbit/s": (latency, share * 125e6), "10 Gbit/s": (latency, share * 1.
          "100 Gbit/s": (latency, share * 12.5e9), "NVLink": (10e-6, share * 450e9)}
 ranks = 2 ** np.arange(11)
 speed_up = {}
-for network, link in links.items():
-    speed_up[f"MODEL, {network}"] = {"no messages": (ranks, ranks)}
+for name, link in links.items():
+    speed_up[f"MODEL, {name}"] = {"no messages": (ranks, ranks)}
     for scheme in ("data parallel", "columns", "one weird trick"):
         counts = ranks[ranks <= 32] if scheme == "columns" else ranks
         times = np.array([step_seconds(scheme, int(P), link) for P in counts])
-        speed_up[f"MODEL, {network}"][scheme] = counts, counts * alone / times
+        speed_up[f"MODEL, {name}"][scheme] = counts, counts * alone / times
 
 figures.draw_lines(speed_up, "ranks (H200), each with 128 pictures", "times the pictures a second of one", log="xy")
 
 # %% [markdown]
-# Read a curve so: where it is below 1, one GPU alone is faster. Where it turns down, another rank makes everything
+# How to read a curve: where it is below 1, one GPU alone is faster. Where it turns down, another rank makes everything
 # slower. Where it runs along the line of "no messages", they are hidden. And as a table, how many ranks pay, if each is
 # to do at least half of what it would do alone:
 
 # %%
-def pays(network, scheme):
-    counts, times = speed_up[f"MODEL, {network}"][scheme]
+def pays(name, scheme):
+    counts, times = speed_up[f"MODEL, {name}"][scheme]
     return max(P for P, faster in zip(counts.tolist(), times) if faster >= P / 2)
 
 
-for network in links:
-    print(f"{network:>10}:", {scheme: pays(network, scheme) for scheme in
-                              ("data parallel", "columns", "one weird trick")})
+for name in links:
+    print(f"{name:>10}:", {scheme: pays(name, scheme) for scheme in ("data parallel", "columns", "one weird trick")})
 _, faster = speed_up["MODEL, 10 Gbit/s"]["data parallel"]
 print("data parallel over 10 Gbit/s: faster than one GPU from", ranks[1:][faster[1:] > 1][0], "ranks")
 two = {scheme: times[1] for scheme, (_, times) in speed_up["MODEL, 10 Gbit/s"].items()}
@@ -685,7 +684,7 @@ assert two["data parallel"] < two["columns"] < two["one weird trick"] and (np.di
 # Three things to see:
 #
 # - **Data parallel does not turn down.** Its messages are 244 MB a step for two ranks, and never more than twice that.
-#   So each further rank brings its own pictures. But over a slow network many ranks only pay for the messages.
+#   So each further rank brings its own pictures. But over a slow link many ranks only pay for the messages.
 # - **Columns and one weird trick end at a ceiling.** They send activations, and the batch grows with the ranks. From
 #   some point on another rank brings as much traffic as work. With few ranks one weird trick is the best of the three.
 # - **With two ranks over a slow link, columns beat data parallel.** That is the case of 2012: two GPUs in one computer
@@ -697,17 +696,17 @@ assert two["data parallel"] < two["columns"] < two["one weird trick"] and (np.di
 
 # %%
 fixed = {}
-for network, link in links.items():
-    fixed[f"MODEL, {network}"] = {"no messages": (ranks, ranks)}
+for name, link in links.items():
+    fixed[f"MODEL, {name}"] = {"no messages": (ranks, ranks)}
     for scheme in ("data parallel", "columns", "one weird trick"):
         counts = ranks[ranks <= 32] if scheme == "columns" else ranks
         times = np.array([step_seconds(scheme, int(P), link, each=1024 / P) for P in counts])
-        fixed[f"MODEL, {network}"][scheme] = counts, 8 * alone / times
-best = {network: {scheme: round(float(max(faster)), 1) for scheme, (_, faster) in fixed[f"MODEL, {network}"].items()}
-        for network in links}
-for network in links:
-    del best[network]["no messages"]
-    print(f"{network:>10}, at best:", best[network])
+        fixed[f"MODEL, {name}"][scheme] = counts, 8 * alone / times
+best = {name: {scheme: round(float(max(faster)), 1) for scheme, (_, faster) in fixed[f"MODEL, {name}"].items()}
+        for name in links}
+for name in links:
+    del best[name]["no messages"]
+    print(f"{name:>10}, at best:", best[name])
 assert all(row["one weird trick"] >= max(row.values()) for row in best.values())
 assert best["1 Gbit/s"]["one weird trick"] == 1
 assert best["NVLink"]["one weird trick"] > 1.5 * best["NVLink"]["data parallel"]
@@ -794,7 +793,8 @@ exercises.check_tree_sum(tree_sum)
 # - An all-reduce needs $2 n (P-1) / P$ numbers from each rank. Trees save steps, rings save bytes, halving saves both.
 # - The order of additions changes the last bits. A fixed number of shards and one tree make them the same on any number
 #   of ranks.
-# - Gradients of the upper layers can travel while the lower layers compute. It helps if the network is fast enough.
+# - Gradients of the upper layers can travel while the lower layers compute. It helps if the link is fast enough.
 #
-# Do it yourself: `mpiexec -n 2 python examples/train_alexnet.py --parallel data --shards 8`. Read next:
+# Do it yourself: `pip install -e '.[mpi]'`, then
+# `mpiexec -n 2 python examples/train_alexnet.py --parallel data --shards 8`. Read next:
 # [parallel/data.py](../tinynet/parallel/data.py) and [parallel/communicator.py](../tinynet/parallel/communicator.py).

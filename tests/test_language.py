@@ -173,13 +173,13 @@ def test_the_environment_chooses_and_english_imports_nothing():
 
 
 def test_a_figure_speaks_chinese(chinese, recwarn):
-    figure = figures.draw_bars({"error (%)": {"guessing": 90, "CIFAR-10, all": 1}}, unit=" %")
+    figure = figures.draw_bars({"error (%)": {"guessing": 90, "CIFAR-10, training": 1}}, unit=" %")
     figure.draw_without_rendering()
-    assert words_of(figure) == ["guessing", "CIFAR-10, all", "error (%)"]
+    assert words_of(figure) == ["guessing", "CIFAR-10, training", "error (%)"]
     figure._repr_png_()
-    assert words_of(figure) == ["乱猜", "CIFAR-10 全部", "错误率（%）"]
+    assert words_of(figure) == ["乱猜", "CIFAR-10 训练集", "错误率（%）"]
     figure._repr_png_()  # again: nothing is lost
-    assert words_of(figure) == ["乱猜", "CIFAR-10 全部", "错误率（%）"] and not recwarn.list  # no glyph is missing
+    assert words_of(figure) == ["乱猜", "CIFAR-10 训练集", "错误率（%）"] and not recwarn.list  # no glyph is missing
 
 
 def test_a_figure_in_english_stays_as_it_is(tmp_path):

@@ -35,16 +35,16 @@ extern "C" __global__ void im2col(const float* x, float* cols, int H, int W, int
 
 product = r"""
 extern "C" __global__ void product(const float* a, const float* b, float* c, int M, int N, int K) {
-    __shared__ float ta[16][16], tb[16][16];
+    __shared__ float tile_a[16][16], tile_b[16][16];
     int across = (N + 15) / 16;
     int u = threadIdx.y, v = threadIdx.x;
     int i = blockIdx.x / across * 16 + u, j = blockIdx.x % across * 16 + v;
     float sum = 0;
     for (int first = 0; first < K; first += 16) {
-        ta[u][v] = i < M && first + v < K ? a[i * K + first + v] : 0;
-        tb[u][v] = first + u < K && j < N ? b[(first + u) * N + j] : 0;
+        tile_a[u][v] = i < M && first + v < K ? a[i * K + first + v] : 0;
+        tile_b[u][v] = first + u < K && j < N ? b[(first + u) * N + j] : 0;
         __syncthreads();
-        for (int k = 0; k < 16; ++k) sum += ta[u][k] * tb[k][v];
+        for (int k = 0; k < 16; ++k) sum += tile_a[u][k] * tile_b[k][v];
         __syncthreads();
     }
     if (i < M && j < N) c[i * N + j] = sum;

@@ -121,12 +121,12 @@
 # **3.** 一串 sigmoid 的 dy/dx，`weights` 里的每个权重对应一个 sigmoid：第一个得到 weights[0] * x，
 # 下一个得到 weights[1] 乘以前一个的输出，依此类推。
 
-# %% [markdown] 76c22b1b
+# %% [markdown] ef31261f
 # ## 要记住的
 #
 # - 饱和：两头的斜率变成 0。ReLU 在 0 以上斜率是 1，在 0 以下是 0，恰好在 0 处由人选定。
 # - 梯度是斜率和权重的乘积。梯度消失由斜率造成的那一部分，ReLU 消除了；权重仍然可以让梯度消失或者爆炸。
-# - 像素在 -128 和 128 之间时，tanh 一开始就几乎处处饱和。
+# - 像素在 -128 和 128 之间时，一张照片有三分之二的位置，tanh 几乎没有斜率。
 #
 # 下一课：[04 全连接层与 softmax](04_softmax.ipynb)。接着读：
 # [reference/activation.py](../tinynet/reference/activation.py)，和 [ops/activation.py](../tinynet/ops/activation.py)
