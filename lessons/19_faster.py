@@ -374,35 +374,62 @@ assert direct == [4, 1] == [m[0] + m[1] + m[2], m[1] - m[2] + m[3]]
 
 A, G, B_ = winograd.matrices(2, 3, "float64")
 assert np.allclose(A.T @ ((G @ g) * (B_.T @ d)), direct)   # the same, as three matrices
-figures.draw_numbers({"$B^T$": B_.T, "w transformed by $G$": G, "$A^T$": A.T})
+figures.draw_numbers({"$B^T$": B_.T, "w: $G$": G, "$A^T$": A.T})
 
 # %% [markdown]
 # In two dimensions the method is applied down and across: a tile of 2 x 2 outputs needs 4 * 4 = 16 multiplications
-# instead of 4 * 9 = 36. With matrices $A$, $B$ and $G$ for the three steps, and $\odot$ for the product number by
-# number:
+# instead of 4 * 9 = 36, and a tile of 3 x 3 outputs, which `cpu` uses, 5 * 5 = 25 instead of 81. With matrices $A$, $B$
+# and $G$ for the three steps, and $\odot$ for the product number by number:
 #
 # $$Y = A^T \left[ (G g G^T) \odot (B^T d B) \right] A$$
 #
-# Here it is for a tile of the photo, and the number of multiplications for the layers of AlexNet. (conv1 has stride 4,
-# so it uses the direct sum.)
+# Here it is for a tile of the photo.
 
 # %%
-tile, sobel = photo.mean(axis=0)[100:104, 60:64], np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
+tile, sobel = photo.mean(axis=0)[100:104, 60:64].round(), np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
 by_tile = A.T @ ((G @ sobel @ G.T) * (B_.T @ tile @ B_)) @ A
 assert np.allclose(by_tile, ops.conv2d_forward(tile[None, None], sobel[None, None], np.zeros(1), 1, 0, 1)[0, 0])
+figures.draw_numbers({"tile d": tile, "w: kernel g": sobel, "outputs Y": by_tile})
 
+# %% [markdown]
+# conv1 has a stride of 4. But it too can be a convolution of stride 1: take every block of 4 x 4 pixels as one pixel
+# of 16 times as many channels. Three blocks cover the 11 x 11 kernel, if it gets a row and a column of zeros.
+
+# %%
+def in_blocks(a, S=4):
+    """(N, C, H, W) -> (N, C*S*S, H/S, W/S)"""
+    N, C, H, W = a.shape
+    blocks = a.reshape(N, C, H // S, S, W // S, S).transpose(0, 1, 3, 5, 2, 4)
+    return blocks.reshape(N, C * S * S, H // S, W // S)
+
+
+whole = np.pad(weights, ((0, 0), (0, 0), (0, 1), (0, 1)))              # 11 x 11 -> 12 x 12
+with_stride = ops.conv2d_forward(patch[..., :40, :40], weights, bias, 4, 0, 1)
+without = ops.conv2d_forward(in_blocks(patch[..., :40, :40]), in_blocks(whole), bias, 1, 0, 1)
+print("pixels:", patch[..., :40, :40].shape, "-> blocks:", in_blocks(patch[..., :40, :40]).shape)
+print("kernels:", weights.shape, "->", in_blocks(whole).shape)
+print("the same outputs:", np.allclose(with_stride, without, rtol=1e-4, atol=1e-3))
+assert np.allclose(with_stride, without, rtol=1e-4, atol=1e-3)
+
+# %% [markdown]
+# **Predict:** how many times fewer multiplications does each layer of AlexNet need?
+
+# %%
 macs = {row.name: row.macs for row in net.summary().rows if row.name in names}
-fewer = {"conv1": macs["conv1"]}
-for name in names[1:]:
-    K, CG, r, _ = net[name].params["w"].shape
-    m, side = winograd.TILES[r], 27 if name == "conv2" else 13
-    fewer[name] = K * CG * (shapes.ceil_div(side, m) * (m + r - 1))**2  # tiles down and across, t * t products each
+fewer = {}
+for name in names:
+    K, CG, size, _ = net[name].params["w"].shape
+    S, side = net[name].stride[0], {"conv1": 55, "conv2": 27}.get(name, 13)
+    r = shapes.ceil_div(size, S)                           # the kernel counted in blocks
+    m = winograd.TILES[r]
+    tiles = shapes.ceil_div(side, m)                       # down and across; t * t products each, t = m + r - 1
+    fewer[name] = K * CG * S * S * (tiles * (m + r - 1))**2
+print({name: f"{macs[name] / fewer[name]:.1f} times fewer" for name in names})
 assert fewer["conv2"] == 256 * 48 * 81 * 49 and macs["conv2"] / fewer["conv2"] > 4.5
-print({name: f"{macs[name] / fewer[name]:.1f} times fewer" for name in names[1:]})
-assert 1.9 < macs["conv3"] / fewer["conv3"] < 36 / 16      # 13 outputs need 7 tiles of 2, so the last is half empty
+assert 2.4 < macs["conv3"] / fewer["conv3"] < 81 / 25      # 13 outputs need 5 tiles of 3: the last two rows are lost
 
-bars = {"conv1": macs["conv1"] / 1e6}
-for name in names[1:]:
+bars = {}
+for name in names:
     bars |= {name: macs[name] / 1e6, f"{name}, in tiles": fewer[name] / 1e6}
 figures.draw_bars({"multiplications, millions": bars})
 
