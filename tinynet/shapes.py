@@ -68,6 +68,16 @@ def windows_shape(where, x_shape, kernel, stride, pad=0, ceil=False):
         raise ShapeError(f"{where}: {error}, x is {tuple(x_shape)}") from None
 
 
+def padded_shape(x_shape, windows, kernel, stride, pad):
+    """Return the shape of x (N, C, H, W) with its padding and what windows read past the end.
+
+    Args     windows: (OH, OW), as windows_shape returned them
+    """
+    (N, C, H, W), (OH, OW) = x_shape, windows
+    (KH, KW), (SH, SW), (PH, PW) = pair(kernel), pair(stride), pair(pad)
+    return N, C, max(H + 2 * PH, (OH - 1) * SH + KH), max(W + 2 * PW, (OW - 1) * SW + KW)
+
+
 def conv2d_shape(where, x_shape, w_shape, stride, pad, groups, ceil=False):
     """Return (N, K, OH, OW) for x (N, C, H, W) and w (K, C/G, KH, KW)."""
     require_axes(where, "x", x_shape, 4)
@@ -125,6 +135,12 @@ def require_shape(where, name, shape, expected):
     if tuple(shape) != tuple(expected):
         raise ShapeError(f"{where}: {name} must have shape {tuple(expected)}, "
                          f"{name} has {tuple(shape)}")
+
+
+def require_shapes(where, expected, **arrays):
+    """Refuse arrays unless all have the expected shape. Their names are for the message."""
+    for name, array in arrays.items():
+        require_shape(where, name, array.shape, expected)
 
 
 def require_labels(where, labels, N, classes):

@@ -1,7 +1,7 @@
 """Launchers of lrn.cu.   N images  C channels  H W  |  G groups"""
 
 from tinynet.cuda.kernels import SHARED_LIMIT, launch_blocks, launch_each, new_like, require_arrays
-from tinynet.shapes import ceil_div, lrn_shape, require_shape
+from tinynet.shapes import ceil_div, lrn_shape, require_shapes
 
 PIXELS = CHANNELS = 32     # of one block across channels, as in lrn.cu
 SIDE = 16                  # of one block within a map, as in lrn.cu
@@ -46,8 +46,7 @@ def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
 
 
 def _arrays(where, dy, x, y, scale):
-    for name, array in (("dy", dy), ("y", y), ("scale", scale)):
-        require_shape(where, name, array.shape, x.shape)
+    require_shapes(where, x.shape, dy=dy, y=y, scale=scale)
     return require_arrays(where, dy=dy, x=x, y=y, scale=scale)
 
 

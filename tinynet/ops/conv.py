@@ -5,7 +5,7 @@
 """
 
 from tinynet.backend import array_module
-from tinynet.shapes import conv2d_shape, pair, require_shape, windows_shape
+from tinynet.shapes import conv2d_shape, padded_shape, pair, require_shape, windows_shape
 
 COLUMN_BYTES = 1 << 25  # columns of one piece; for a whole batch of 128 they would take 2.1 GiB
 
@@ -78,7 +78,7 @@ def im2col(x, kh, kw, stride, pad, ceil=False):
     OH, OW = windows_shape("im2col", x.shape, (kh, kw), stride, pad, ceil)
     N, C, H, W = x.shape
     (SH, SW), (PH, PW) = pair(stride), pair(pad)
-    padded = xp.zeros(_padded_shape(x.shape, kh, kw, OH, OW, stride, pad), x.dtype)
+    padded = xp.zeros(padded_shape(x.shape, (OH, OW), (kh, kw), stride, pad), x.dtype)
     padded[:, :, PH:PH + H, PW:PW + W] = x
     cols = xp.empty((C, kh, kw, N, OH, OW), x.dtype)
     for i in range(kh):
@@ -100,18 +100,11 @@ def col2im(cols, in_shape, kh, kw, stride, pad, ceil=False):
     N, C, H, W = in_shape
     (SH, SW), (PH, PW) = pair(stride), pair(pad)
     cols = cols.reshape(C, kh, kw, N, OH, OW)
-    padded = xp.zeros(_padded_shape(in_shape, kh, kw, OH, OW, stride, pad), cols.dtype)
+    padded = xp.zeros(padded_shape(in_shape, (OH, OW), (kh, kw), stride, pad), cols.dtype)
     for i in range(kh):
         for j in range(kw):
             padded[:, :, i:i + SH * OH:SH, j:j + SW * OW:SW] += cols[:, i, j].transpose(1, 0, 2, 3)
     return xp.ascontiguousarray(padded[:, :, PH:PH + H, PW:PW + W])
-
-
-def _padded_shape(in_shape, kh, kw, OH, OW, stride, pad):
-    """Return the shape of x with its padding, and with what the last window reads past the end."""
-    N, C, H, W = in_shape
-    (SH, SW), (PH, PW) = pair(stride), pair(pad)
-    return N, C, max(H + 2 * PH, (OH - 1) * SH + kh), max(W + 2 * PW, (OW - 1) * SW + kw)
 
 
 def _pieces(x, w, positions, groups):

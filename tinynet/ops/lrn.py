@@ -4,7 +4,7 @@
 """
 
 from tinynet.backend import array_module
-from tinynet.shapes import lrn_shape, require_shape
+from tinynet.shapes import lrn_shape, require_shapes
 
 
 def lrn_forward(x, n, k, alpha, beta, groups=1):
@@ -30,8 +30,7 @@ def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
     Returns  dx (N, C, H, W)
     """
     lrn_shape("lrn_backward", x.shape, n, groups)
-    for name, array in (("dy", dy), ("y", y), ("scale", scale)):
-        require_shape("lrn_backward", name, array.shape, x.shape)
+    require_shapes("lrn_backward", x.shape, dy=dy, y=y, scale=scale)
     cross = channel_window_sum(dy * y / scale, n, groups)                 # each x's neighbours
     return dy * scale**-beta - 2 * alpha * beta * x * cross
 
@@ -57,8 +56,7 @@ def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
     Returns  dx (N, C, H, W)
     """
     lrn_shape("lrn_within_backward", x.shape, n)
-    for name, array in (("dy", dy), ("y", y), ("scale", scale)):
-        require_shape("lrn_within_backward", name, array.shape, x.shape)
+    require_shapes("lrn_within_backward", x.shape, dy=dy, y=y, scale=scale)
     cross = map_window_sum(dy * y / scale, n)                             # (N, C, H, W)
     return dy * scale**-beta - 2 * alpha * beta * x * cross
 

@@ -6,7 +6,7 @@
 import numpy as np
 
 from tinynet.backend import array_module
-from tinynet.shapes import pair, pool_shape, require_shape
+from tinynet.shapes import padded_shape, pair, pool_shape, require_shape
 
 
 def maxpool_forward(x, size, stride, pad=0, ceil=False):
@@ -52,7 +52,7 @@ def maxpool_backward(dy, argmax, in_shape, size, stride, pad=0, ceil=False):
     y_shape = pool_shape("maxpool_backward", in_shape, size, stride, pad, ceil)
     require_shape("maxpool_backward", "dy", dy.shape, y_shape)
     require_shape("maxpool_backward", "argmax", argmax.shape, y_shape)
-    padded = xp.zeros(_padded_shape(in_shape, y_shape, size, stride, pad), dy.dtype)
+    padded = xp.zeros(padded_shape(in_shape, y_shape[2:], size, stride, pad), dy.dtype)
     for position, seen in enumerate(_positions(y_shape, size, stride)):
         padded[seen] += xp.where(argmax == position, dy, 0)               # (N, C, OH, OW)
     return xp.ascontiguousarray(padded[_inside(in_shape, pad)])
@@ -90,7 +90,7 @@ def avgpool_backward(dy, in_shape, size, stride, pad=0, ceil=False):
     require_shape("avgpool_backward", "dy", dy.shape, y_shape)
     counts = window_counts(xp, in_shape, y_shape, size, stride, pad)      # (OH, OW)
     share = dy / counts.astype(dy.dtype)                                  # (N, C, OH, OW)
-    padded = xp.zeros(_padded_shape(in_shape, y_shape, size, stride, pad), dy.dtype)
+    padded = xp.zeros(padded_shape(in_shape, y_shape[2:], size, stride, pad), dy.dtype)
     for seen in _positions(y_shape, size, stride):
         padded[seen] += share                                             # (N, C, OH, OW)
     return xp.ascontiguousarray(padded[_inside(in_shape, pad)])
@@ -132,19 +132,12 @@ def _positions(y_shape, size, stride):
 
 def _padded(x, value, y_shape, size, stride, pad):
     """Return x with `value` around it where windows reach past its edges, or x itself."""
-    padded_shape = _padded_shape(x.shape, y_shape, size, stride, pad)
-    if padded_shape == x.shape:
+    shape = padded_shape(x.shape, y_shape[2:], size, stride, pad)
+    if shape == x.shape:
         return x
-    padded = array_module(x).full(padded_shape, value, x.dtype)
+    padded = array_module(x).full(shape, value, x.dtype)
     padded[_inside(x.shape, pad)] = x
     return padded
-
-
-def _padded_shape(x_shape, y_shape, size, stride, pad):
-    """Return the shape of x with its padding, and with what the last window reads past the end."""
-    (N, C, H, W), (OH, OW) = x_shape, y_shape[2:]
-    (KH, KW), (SH, SW), (PH, PW) = pair(size), pair(stride), pair(pad)
-    return N, C, max(H + 2 * PH, (OH - 1) * SH + KH), max(W + 2 * PW, (OW - 1) * SW + KW)
 
 
 def _inside(x_shape, pad):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tinynet.reference.limit import require_small
-from tinynet.shapes import lrn_shape, require_shape
+from tinynet.shapes import lrn_shape, require_shapes
 
 
 def lrn_forward(x, n, k, alpha, beta, groups=1):
@@ -40,8 +40,7 @@ def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
     Returns  dx (N, C, H, W)
     """
     N, C, H, W = lrn_shape("lrn_backward", x.shape, n, groups)
-    for name, array in (("dy", dy), ("y", y), ("scale", scale)):
-        require_shape("lrn_backward", name, array.shape, x.shape)
+    require_shapes("lrn_backward", x.shape, dy=dy, y=y, scale=scale)
     require_small("lrn_backward", N * C * H * W * n)
     dx = np.empty(x.shape, x.dtype)
     for image in range(N):
@@ -95,8 +94,7 @@ def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
     Returns  dx (N, C, H, W)
     """
     N, C, H, W = lrn_shape("lrn_within_backward", x.shape, n)
-    for name, array in (("dy", dy), ("y", y), ("scale", scale)):
-        require_shape("lrn_within_backward", name, array.shape, x.shape)
+    require_shapes("lrn_within_backward", x.shape, dy=dy, y=y, scale=scale)
     require_small("lrn_within_backward", N * C * H * W * n * n)
     dx = np.empty(x.shape, x.dtype)
     for image in range(N):
