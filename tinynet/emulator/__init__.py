@@ -51,17 +51,15 @@ class Traffic(ctypes.Structure):
     """
 
     _fields_ = [("accesses", ctypes.c_ulonglong), ("requests", ctypes.c_ulonglong),
-                ("sectors", ctypes.c_ulonglong),
-                ("least", ctypes.c_ulonglong)]
+                ("sectors", ctypes.c_ulonglong), ("least", ctypes.c_ulonglong)]
 
 
 class _Launch(ctypes.Structure):
-    _fields_ = [("blocks", ctypes.c_uint), ("threads_x", ctypes.c_uint),
-                ("threads_y", ctypes.c_uint),
+    _fields_ = [("blocks", ctypes.c_uint),
+                ("threads_x", ctypes.c_uint), ("threads_y", ctypes.c_uint),
                 ("first_block", ctypes.c_uint), ("last_block", ctypes.c_uint),
-                ("shared_bytes", ctypes.c_size_t),
-                ("seed", ctypes.c_ulonglong), ("buffers", ctypes.POINTER(_Buffer)),
-                ("buffer_count", ctypes.c_int),
+                ("shared_bytes", ctypes.c_size_t), ("seed", ctypes.c_ulonglong),
+                ("buffers", ctypes.POINTER(_Buffer)), ("buffer_count", ctypes.c_int),
                 ("steps", ctypes.c_ulonglong), ("traffic", ctypes.POINTER(Traffic))]
 
 
@@ -77,8 +75,8 @@ class Module:
         types = dict(option.removeprefix("-D").split("=", 1) for option in options)
         library = ctypes.CDLL(_build(text, tuple(sorted(types.items())), steps > 0))
         library.emulate.restype = ctypes.c_char_p
-        self.kernels = {name: Kernel(library, name, parameters, types, steps) for name,
-                        parameters in _signatures(text)}
+        self.kernels = {name: Kernel(library, name, parameters, types, steps)
+                        for name, parameters in _signatures(text)}
 
 
 class Kernel:
@@ -117,8 +115,7 @@ class Kernel:
                 if not argument.flags.c_contiguous:
                     raise Misstep(f"{where} was given an array that is not contiguous")
                 buffers.append(_Buffer(argument.ctypes.data, argument.nbytes, argument.itemsize,
-                                       not const,
-                                       name.encode()))
+                                       not const, name.encode()))
                 slots.append(np.array(argument.ctypes.data, np.uintp))
             else:
                 slots.append(np.array(argument))
@@ -126,9 +123,8 @@ class Kernel:
         Kernel.seed += 1
         traffic = (Traffic * len(buffers))()
         launch = _Launch(grid[0], block[0], block[1] if len(block) > 1 else 1, first, last, shared,
-                         Kernel.seed,
-                         (_Buffer * len(buffers))(*buffers), len(buffers), self._steps,
-                         traffic if self._steps else None)
+                         Kernel.seed, (_Buffer * len(buffers))(*buffers), len(buffers),
+                         self._steps, traffic if self._steps else None)
         addresses = (ctypes.c_void_p * len(slots))(*[slot.ctypes.data for slot in slots])
         wrong = self._emulate(self._entry, addresses, ctypes.byref(launch))
         if wrong:
@@ -144,8 +140,7 @@ def why_not():
     try:
         kernel = Module('extern "C" __global__ void nothing(int n) {}', ()).kernels["nothing"]
         kernel.launch((1,), (1,), (np.int32(0),))
-    # a clang by the name of g++, another kind of computer
-    except (Misstep, OSError, AttributeError) as error:
+    except (Misstep, OSError, AttributeError) as error:  # g++ is clang; another kind of computer
         return f"this g++ cannot build the emulator ({' '.join(str(error).split())[:120]})"
     return None
 
@@ -158,7 +153,7 @@ def _check_limits(name, grid, block, shared):
     threads = int(np.prod(block))
     if not all(isinstance(size, int) for size in (*grid, *block, shared)):
         raise Misstep(f"{name}: grid {grid}, block {block} and shared {shared} must be whole "
-                      f"numbers")
+                      "numbers")
     if not (1 <= grid[0] < 2**31 and all(1 <= size <= 65535 for size in grid[1:])):
         raise Misstep(f"{name}: no GPU has a grid of {grid}")
     if not (1 <= threads <= 1024 and all(size >= 1 for size in block)
@@ -166,7 +161,7 @@ def _check_limits(name, grid, block, shared):
         raise Misstep(f"{name}: no GPU has a block of {block}")
     if shared > 48 << 10:
         raise Misstep(f"{name}: {shared} bytes of shared memory are more than a block gets "
-                      f"without asking")
+                      "without asking")
     if len(grid) > 1 or len(block) > 2:
         raise Misstep(f"{name}: the emulator knows grids of one axis and blocks of two")
 
@@ -211,8 +206,8 @@ def _build(text, types, limited):
                         hashlib.sha256(repr((text, types, limited)).encode()).hexdigest()[:16])
     defines = "".join(f"#define {name} {c_type}\n" for name, c_type in types)
     calls = "".join(_call(name, parameters) for name, parameters in _signatures(text))
-    text = re.sub(r"extern __shared__ (\w+) (\w+)\[\];", r"\1* \2 = "
-                                                         r"(\1*)emulator_dynamic_shared();", text)
+    text = re.sub(r"extern __shared__ (\w+) (\w+)\[\];",
+                  r"\1* \2 = (\1*)emulator_dynamic_shared();", text)
     head = f'#include "{HERE / "cuda_on_cpu.h"}"\n{defines}#line 1 "{stem}.cpp"\n'
     pathlib.Path(f"{stem}.cpp").write_text(f"{head}{text}\n{calls}")
     branches = ["-fsanitize-coverage=trace-pc"] if limited else []

@@ -150,11 +150,10 @@ def _call(function, given):
         if not ended.wait(SECONDS):
             frame = sys._current_frames().get(thread.ident)
             line = _line(function, traceback.walk_stack(frame) if frame else [])
-            stopped = "" if _stop(thread,
-                                  ended) else ". It could not be stopped: restart the kernel"
-            return None, (f"after {SECONDS:g} seconds your function was still "
-                          f"running{line.rstrip(',')}; "
-                          f"look whether its loop ends{stopped}")
+            stopped = _stop(thread, ended)
+            said = "" if stopped else ". It could not be stopped: restart the kernel"
+            return None, (f"after {SECONDS:g} seconds your function was still running"
+                          f"{line.rstrip(',')}; look whether its loop ends{said}")
     except KeyboardInterrupt:  # the learner interrupted the kernel
         _stop(thread, ended)
         raise

@@ -1,5 +1,6 @@
-"""Lesson 20: checks of CUDA kernels that the learner writes as text. The emulator runs them: no GPU
-is needed.
+"""Lesson 20: checks of CUDA kernels that the learner writes as text.
+
+The emulator runs them: no GPU is needed.
 
 Each check takes the source of one kernel, launches it several times with its threads in shuffled
 order, and names the first thing that is wrong: an index, a race, a barrier, a result, an access to
@@ -16,33 +17,30 @@ from tinynet.shapes import ceil_div
 
 STEPS = 1_000_000  # of one launch, after which the emulator takes a loop for endless
 LAUNCHES = 3  # of each case, each with its threads in another order
-# bytes around every array, so that an index past its end cannot reach the next array
-MARGIN = 1 << 16
+MARGIN = 1 << 16  # bytes around every array: an index past its end cannot reach the next one
 TILE = 16  # side of a tile of the product, and of its blocks
 BLOCK = 128  # threads of a block in the sums
 
 ADVICE = [  # part of what the emulator says, and what to do about it
-    ("past the end of the array", "A shared array has as many places as its declaration says, and "
-                                  "no more"),
-    ("past the end of", "The last block has more threads than there is work: compare the index "
-                        "with the size first"),
-    ("before the start of", "Print the index for the first thread by hand: where does it become "
-                            "negative?"),
-    ("shared memory that another thread", "A missing __syncthreads(): the threads of a block run "
-                                          "in any order, so put "
-                                          "a barrier between the write and the access of the "
-                                          "other thread"),
-    ("shared memory that nobody wrote", "Each place has to be written before it is read, with 0 "
-                                        "where there is nothing "
-                                        "to load; is a __syncthreads() missing in between?"),
-    ("which another thread", "Two threads use the same place, in any order; its index has to "
-                             "depend on the "
-                             "block, blockIdx.x, and on the thread, threadIdx.x"),
-    ("threads of its block ended", "Every thread of a block has to reach the barrier: no return "
-                                   "before it, "
-                                    "and no if around it"),
-    ("another thread at that of line", "Every thread of a block has to reach the same barrier: "
-                                       "keep it out of the if"),
+    ("past the end of the array",
+     "A shared array has as many places as its declaration says, and no more"),
+    ("past the end of",
+     "The last block has more threads than there is work: compare the index with the size first"),
+    ("before the start of",
+     "Print the index for the first thread by hand: where does it become negative?"),
+    ("shared memory that another thread",
+     "A missing __syncthreads(): the threads of a block run in any order, so put a barrier between "
+     "the write and the access of the other thread"),
+    ("shared memory that nobody wrote",
+     "Each place has to be written before it is read, with 0 where there is nothing to load; is a "
+     "__syncthreads() missing in between?"),
+    ("which another thread",
+     "Two threads use the same place, in any order; its index has to depend on the block, "
+     "blockIdx.x, and on the thread, threadIdx.x"),
+    ("threads of its block ended",
+     "Every thread of a block has to reach the barrier: no return before it, and no if around it"),
+    ("another thread at that of line",
+     "Every thread of a block has to reach the same barrier: keep it out of the if"),
     ("which is const", "This array is only read; which one holds the result?"),
     ("is still running", "Does the loop end?"),
 ]
@@ -83,8 +81,8 @@ def check_im2col(source):
     """
     def case(H, W, K):
         x = np.arange(1, H * W + 1, dtype=np.float32).reshape(H, W)
-        cols = np.lib.stride_tricks.sliding_window_view(x, (K, K)).transpose(2, 3, 0,
-                                                                             1).reshape(K * K, -1)
+        windows = np.lib.stride_tricks.sliding_window_view(x, (K, K))     # (OH, OW, K, K)
+        cols = windows.transpose(2, 3, 0, 1).reshape(K * K, -1)           # (K*K, OH*OW)
         arguments = [x, _empty(cols.size).reshape(cols.shape), *map(np.int32, (H, W, K))]
         return _Case(f"H = {H}, W = {W}, K = {K}", ceil_div(cols.size, 64), (64,), arguments, cols)
     return _judge(source, "im2col", "const float* x, float* cols, int H, int W, int K",
@@ -103,8 +101,8 @@ def check_product(source):
         blocks = ceil_div(M, TILE) * ceil_div(N, TILE)
         arguments = [a, b, _empty(M * N).reshape(M, N), *map(np.int32, (M, N, K))]
         return _Case(f"M = {M}, N = {N}, K = {K}", blocks, (TILE, TILE), arguments, a @ b)
-    return _judge(source, "product", "const float* a, const float* b, float* c, int M, int N, int "
-                                     "K",
+    return _judge(source, "product",
+                  "const float* a, const float* b, float* c, int M, int N, int K",
                   [case(16, 16, 16), case(32, 48, 32), case(20, 35, 18)], _reuses)
 
 
@@ -117,8 +115,8 @@ class _Case:
         self.says, self.blocks, self.threads, self.expected = says, blocks, threads, expected
         self.arguments = [_guarded(argument) if isinstance(argument, np.ndarray) else argument
                           for argument in arguments]
-        self.result = next(a for a in self.arguments if isinstance(a,
-            np.ndarray) and np.isnan(a).all())
+        self.result = next(a for a in self.arguments
+                           if isinstance(a, np.ndarray) and np.isnan(a).all())
 
 
 def _judge(source, name, parameters, cases, habits=lambda case, traffic, source: None):
@@ -138,8 +136,8 @@ def _judge(source, name, parameters, cases, habits=lambda case, traffic, source:
         found = re.search(r"\.cpp:(\d+):\d+: (?:fatal )?error: (.*)", str(error))
         said = f"g++ finds an error in line {found[1]}: {found[2]}." if found else f"{error}"
         return verdict(False, "Not yet: {0}", said)
-    if kernel is None or [p[:3] for p in kernel.parameters] != [p[:3]
-                                                                for p in _parameters(parameters)]:
+    expected = _parameters(parameters)
+    if kernel is None or [p[:3] for p in kernel.parameters] != [p[:3] for p in expected]:
         return verdict(False, "Not yet: the kernel has to begin with\n{0}", head)
     for case in cases:
         for _ in range(LAUNCHES):
@@ -191,10 +189,8 @@ def _uncoalesced(traffic):
     for name, counted in traffic.items():
         if counted.sectors >= 2 * counted.least:
             return (f"the result is right, but the access to {name} is not coalesced: the warps "
-                    f"touched "
-                    f"{counted.sectors} sectors of 32 bytes, and {counted.least} would do. Let "
-                    f"neighbouring threads "
-                    "use neighbouring numbers")
+                    f"touched {counted.sectors} sectors of 32 bytes, and {counted.least} would do. "
+                    "Let neighbouring threads use neighbouring numbers")
     return None
 
 
@@ -210,8 +206,8 @@ def _reuses(case, traffic, source):
     reads = traffic["a"].accesses + traffic["b"].accesses
     if reads >= M * N * K:
         return (f"the result is right, but a and b are read {reads} times, as often as without "
-                f"tiles; load a tile of "
-                f"each into shared memory, and each number serves {TILE} threads")
+                f"tiles; load a tile of each into shared memory, and each number serves {TILE} "
+                "threads")
     return None
 
 

@@ -73,8 +73,8 @@ def draw_network(net, path=None):
 def draw_stack(net, path=None):
     """Draw a network as a stack of its layers, the picture on top: a box for each layer.
 
-    At the left are the numbers of the layers that have weights, at the right the shape of what
-    each layer computes, where it changes, and how many parameters it learns.
+    At the left are the numbers of the layers that have weights. At the right are the shape of what
+    a layer computes, where it changes or the layer has weights, and how many parameters it learns.
 
     Args     net: a Sequential
     """
@@ -97,7 +97,7 @@ def draw_stack(net, path=None):
             axes.text(left + 0.12, s=layer.name, weight="bold" if params else "normal", **line)
             axes.annotate("", (left + width / 2, top), (left + width / 2, top + step - height),
                           arrowprops={**ARROW, "mutation_scale": 6, "color": INK})
-        if not at or shape != rows[at - 1][2]:
+        if not at or params or shape != rows[at - 1][2]:
             axes.text(left + width + 1.45, s=_times(shape), ha="right", **line)
         if params:
             axes.text(left + width + 3.1, s=f"{params:,}", ha="right", **line)
