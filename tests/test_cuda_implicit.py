@@ -96,6 +96,21 @@ def test_indices_of_64_bits(stand_in, monkeypatch):
         check(version, LARGE[1])
 
 
+def test_more_results_than_an_int_counts(stand_in, monkeypatch):
+    """conv1 of 8,192 pictures has 2.4 billion; nothing is allocated, and nothing runs."""
+    def huge(*shape, dtype=np.float32):
+        return stand_in.ndarray(np.broadcast_to(dtype(0), shape))
+
+    launched, N, P = [], 8192, 55 * 55
+    monkeypatch.setattr(kernels, "_function", lambda *_: lambda grid, *_, **__: launched.append(grid))
+    monkeypatch.setattr(implicit, "_tables", lambda *_: (
+        *(huge(2, count, dtype=np.int64) for count in (96, 363, N * P)), (0, 0, 0)))
+    sizes = implicit.Sizes(N, 3, 227, 227, 96, 3, 11, 11, 55, 55, 4, 4, 0, 0)
+    implicit._multiply(8, implicit.forward_offsets, sizes, huge(96, 3, 11, 11), huge(N, 3, 227, 227),
+                       huge(N, 96, 55, 55), huge(96))
+    assert launched == [(N * P // 128,)]
+
+
 def test_a_sum_in_slices_is_the_same_every_time(stand_in):
     """LARGE[1] has 216 positions: dw is cut, and its slices are added in order."""
     arrays = {name: to_device(array, "gpu") for name, array in LARGE[1].arrays(np.float32).items()}

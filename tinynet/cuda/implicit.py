@@ -237,7 +237,7 @@ def _multiply(version, describe, sizes, a, b, c, bias=None):
         bias = xp.zeros(sizes.G * I, c.dtype)
     launch_blocks("implicit", "multiply", blocks * slices, of.THREADS,
                   a, b, bias, parts, rows, inner, columns, I, J, R, sizes.G, *groups,
-                  length, c.size, **of._asdict())
+                  length, c.size if slices > 1 else 0, **of._asdict())
     if slices > 1:
         c[...] = parts.sum(axis=0)
 
