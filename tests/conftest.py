@@ -17,8 +17,10 @@ from tinynet.backend import why_no_gpu
 no_gpu = functools.cache(why_no_gpu)
 
 
-LONGEST = ["test_lessons", "test_microscope_browser", "test_cuda_launchers", "test_train_script", "test_resume",
-           "test_cuda_devices", "test_gradients", "test_columns", "test_parallel_mpi", "test_oracle_network"]
+LONGEST = ["test_lessons", "test_microscope_browser", "test_resume", "test_train_script", "test_cuda_launchers",
+           "test_cuda_devices", "test_columns", "test_parallel_mpi", "test_gradients", "test_weights",
+           "test_cuda_emulated", "test_trace", "test_benchmark", "test_finetune", "test_cpu", "test_classify",
+           "test_pack", "test_race", "test_oracle_network", "test_train_cifar10", "test_microscope"]
 
 
 def pytest_collection_modifyitems(items):

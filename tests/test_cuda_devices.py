@@ -381,13 +381,13 @@ def test_the_estimate_is_what_a_step_takes(stand_in, monkeypatch):
     gc.collect()
     net = slim_alexnet("paper", share=2)  # beside fewer kernels, what else takes memory would count
     loss, sgd = tinynet.SoftmaxCrossEntropy(), tinynet.SGD(net)
-    x, labels = np.ones((2, 3, 67, 67), np.float32), np.arange(2)
+    x, labels = np.ones((1, 3, 67, 67), np.float32), np.arange(1)
     implicit._tables.cache_clear()  # those of tests before this one
     stand_in.meter.reset()
     for _ in range(2):
         train_step(net, loss, sgd, x, labels)
-    expected = net.summary().training_bytes(2) - WORKSPACE_BYTES - x.nbytes  # no next batch
-    assert stand_in.meter.peak_bytes == pytest.approx(expected, rel=0.02)
+    expected = net.summary().training_bytes(1) - WORKSPACE_BYTES - x.nbytes  # no next batch
+    assert stand_in.meter.peak_bytes == pytest.approx(expected, rel=0.015)  # what is saved for backward is 4 %
 
 
 class BestFitPool:

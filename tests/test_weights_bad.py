@@ -207,7 +207,7 @@ def test_a_small_file_takes_little_memory(tmp_path):
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as made:
         made.writestr("archive/data.pkl", bytes(50_000_000))
-    caffe = b"\xa2\x06" + files_varint(1 << 40) + bytes(20)
+    caffe = b"\xa2\x06" + files.varint(1 << 40) + bytes(20)
     cases = [struct.pack("<Q", len(header)) + header, archive(tensor, s=bytes(16)), bomb.getvalue(), caffe,
              archive(b"Nr\xff\xff\xff\x7f"), archive(b"\x8d" + struct.pack("<Q", 1 << 40)),
              struct.pack("<Q", 99_000_000) + b"{" + bytes(100)]
@@ -217,13 +217,6 @@ def test_a_small_file_takes_little_memory(tmp_path):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 3_000_000, (content[:40], peak)
-
-
-def files_varint(value):
-    out = b""
-    while value > 127:
-        out, value = out + bytes([value & 127 | 128]), value >> 7
-    return out + bytes([value])
 
 
 # ---- fuzzing ---------------------------------------------------------------------------------------------------------

@@ -208,6 +208,13 @@ def caffe_messages():
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"caffe.{name}")) for name in schema}
 
 
+def varint(value):
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
 V1_TYPES = {"Convolution": 4, "Data": 5, "Dropout": 6, "InnerProduct": 14, "LRN": 15, "Pooling": 17, "ReLU": 18,
             "SoftmaxWithLoss": 21, "Accuracy": 1}
 
@@ -231,7 +238,9 @@ def caffemodel(made, old=False, mixed=False, pool_first=False, name="AlexNet", c
             layer.top.append(value)
         for array in pair:
             blob = layer.blobs.add()
-            (blob.double_data if doubles else blob.data).extend(array.ravel().tolist())
+            field, dtype = ("double_data", "<f8") if doubles else ("data", "<f4")
+            head, raw = blob.DESCRIPTOR.fields_by_name[field].number << 3 | 2, array.astype(dtype).tobytes()
+            blob.MergeFromString(bytes([head]) + varint(len(raw)) + raw)  # as `extend`, but not number by number
             if as_old:
                 sizes = (1,) * (4 - array.ndim) + array.shape
                 blob.num, blob.channels, blob.height, blob.width = sizes
