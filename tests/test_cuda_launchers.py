@@ -192,7 +192,7 @@ def test_more_classes_and_images_than_threads(stand_in, classes):
     np.testing.assert_allclose(to_numpy(got_probs), probs, rtol=1e-12)
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", sorted(ALL))
 def test_a_label_that_is_no_class_makes_the_loss_nan(stand_in, number):
     with version(number) as rung:
         for wrong in (4, -1):
@@ -201,7 +201,7 @@ def test_a_label_that_is_no_class_makes_the_loss_nan(stand_in, number):
             assert np.isnan(float(loss))
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", sorted(ALL))
 def test_nan_and_infinities(stand_in, number):
     with version(number) as rung:
         x = np.zeros((1, 1, 3, 5))
