@@ -78,7 +78,8 @@ def train_step(net, loss, sgd, x, labels):
 
 net, loss = small_net(0), tinynet.SoftmaxCrossEntropy()
 sgd = tinynet.SGD(net, lr=0.01)
-x, labels = (validation[0][0][:20], validation[0][1][:20])
+x, labels = next(data.test_batches(source.train, 20, 28, statistics.mean))   # the first 20 training pictures
+x /= 60
 before = train_step(net, loss, sgd, x, labels)
 for _ in range(10):
     after = train_step(net, loss, sgd, x, labels)
@@ -114,6 +115,11 @@ def train(net, lr, batches, epochs, plateau=False):
 def by_epoch(metrics, name):
     """One number for each epoch: the mean over its steps, or the number that was measured at its end."""
     return np.nanmean(metrics[name].reshape(-1, STEPS), axis=1)
+
+
+def curve(values):
+    """A number for each epoch, beside the number of the epoch: from 1."""
+    return np.arange(1, len(values) + 1), values
 
 # %% [markdown]
 # The first run has no augmentation: it uses the middle of each picture, the same in every epoch.
@@ -182,9 +188,9 @@ print(f"the validation loss is smallest after {turns + 1} epochs")
 assert turns < 30 and by_epoch(metrics, "loss")[-1] < by_epoch(metrics, "loss")[turns] / 3
 assert by_epoch(metrics, "top1_error")[-5:].mean() < by_epoch(metrics, "top1_error")[:turns].mean()
 
-figures.draw_lines({"error": {"training": by_epoch(metrics, "train_error"),
-                              "validation": by_epoch(metrics, "top1_error")},
-                    "loss": {"training": by_epoch(metrics, "loss"), "validation": valid}}, xlabel="epoch")
+figures.draw_lines({"error": {"training": curve(by_epoch(metrics, "train_error")),
+                              "validation": curve(by_epoch(metrics, "top1_error"))},
+                    "loss": {"training": curve(by_epoch(metrics, "loss")), "validation": curve(valid)}}, xlabel="epoch")
 
 # %% [markdown]
 # The validation loss has a minimum and grows again, while the error still falls a little. Where the network is wrong,
@@ -206,9 +212,8 @@ for name in nets:
     print(f"{name:<13} validation loss at the end {by_epoch(results[name], 'test_loss')[-5:].mean():.1f}")
     assert by_epoch(results[name], "train_error")[-5:].mean() > by_epoch(metrics, "train_error")[-5:].mean()
 
-figures.draw_lines({"training loss": {name: by_epoch(result, "loss") for name, result in results.items()},
-                    "validation loss": {name: by_epoch(result, "test_loss") for name, result in results.items()}},
-                   xlabel="epoch")
+figures.draw_lines({title: {way: curve(by_epoch(result, name)) for way, result in results.items()}
+                    for title, name in (("training loss", "loss"), ("validation loss", "test_loss"))}, xlabel="epoch")
 
 # %% [markdown]
 # Both make it harder to memorise the pictures, and both make learning slower: the paper says that dropout roughly
@@ -265,7 +270,8 @@ assert losses["0.01"][-1] < 0.6                            # right
 assert 1.5 < losses["0.0003"][-1] < losses["0.0003"][0] - 0.2  # falls slowly
 assert losses["0.1"].min() > 1.7                           # stays near ln 10
 
-figures.draw_lines({"training loss": losses}, xlabel="epoch", levels={"ln 10: guessing": np.log(10)})
+figures.draw_lines({"training loss": {name: curve(each) for name, each in losses.items()}}, xlabel="epoch",
+                   levels={"ln 10: guessing": np.log(10)})
 
 # %% [markdown]
 # If the rate is too low, the loss falls, smoothly and slowly. If it is too high, the loss jumps around ln 10 and does

@@ -374,7 +374,7 @@ assert direct == [4, 1] == [m[0] + m[1] + m[2], m[1] - m[2] + m[3]]
 
 A, G, B_ = winograd.matrices(2, 3, "float64")
 assert np.allclose(A.T @ ((G @ g) * (B_.T @ d)), direct)   # the same, as three matrices
-figures.draw_numbers({"$B^T$": B_.T, "w: $G$": G, "$A^T$": A.T})
+figures.draw_numbers({"$B^T$": B_.T, "$G$": G, "$A^T$": A.T})
 
 # %% [markdown]
 # In two dimensions the method is applied down and across: a tile of 2 x 2 outputs needs 4 * 4 = 16 multiplications
