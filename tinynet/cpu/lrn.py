@@ -19,7 +19,7 @@ import numpy as np
 from tinynet.cpu.memory import empty, scratch
 from tinynet.cpu.parallel import chunks, for_each, piece_bytes
 from tinynet.ops import lrn as ops
-from tinynet.shapes import lrn_shape, require_shape
+from tinynet.shapes import lrn_shape, require_shapes
 
 
 def lrn_forward(x, n, k, alpha, beta, groups=1):
@@ -49,8 +49,7 @@ def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
     Memory   dx
     """
     lrn_shape("lrn_backward", x.shape, n, groups)
-    for name, array in (("dy", dy), ("y", y), ("scale", scale)):
-        require_shape("lrn_backward", name, array.shape, x.shape)
+    require_shapes("lrn_backward", x.shape, dy=dy, y=y, scale=scale)
     dx = empty(x.shape, x.dtype)
     dy, x, y, scale, dx_groups = (_by_group(a, groups) for a in (dy, x, y, scale, dx))
 
@@ -83,8 +82,7 @@ def lrn_within_forward(x, n, k, alpha, beta):
 def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
     """Call ops.lrn_within_backward for every image, on all cores."""
     lrn_shape("lrn_within_backward", x.shape, n)
-    for name, array in (("dy", dy), ("y", y), ("scale", scale)):
-        require_shape("lrn_within_backward", name, array.shape, x.shape)
+    require_shapes("lrn_within_backward", x.shape, dy=dy, y=y, scale=scale)
     dx = empty(x.shape, x.dtype)
 
     def work(image):
