@@ -93,9 +93,12 @@ def difference(one, other):
 
 
 @pytest.mark.parametrize("recipe, kind", CASES)
-@pytest.mark.parametrize("dtype, bound", [("float32", 1e-6), ("float64", 1e-14)])
+@pytest.mark.parametrize("dtype, bound", [("float32", 3e-6), ("float64", 1e-14)])
 def test_one_step_is_that_of_one_process(recipe, kind, dtype, bound):
-    """After the first step the velocity is the gradient, times the rate: this compares every gradient."""
+    """After the first step the velocity is the gradient, times the rate: this compares every gradient.
+
+    Five pictures go by Winograd's method, and parts of two or three by columns.
+    """
     worst, name = difference(alone(recipe, 1, dtype), on_two_ranks(recipe, kind, 1, dtype))
     assert worst < bound, name
 

@@ -280,6 +280,7 @@ def train(stand_in, monkeypatch, tmp_path, capsys):
         return small_network("cpu", "cpu", 1.0, classes=classes)[0]
 
     monkeypatch.setattr(tinynet, "AlexNet", small)
+    monkeypatch.setattr(tinynet.alexnet, "require_fitting", lambda recipe, size: None)
     monkeypatch.chdir(tmp_path)
     make_colours(tmp_path / "colours", train=6, test=2)
 

@@ -16,7 +16,7 @@ SOLUTIONS = {name: text for name, text in runpy.run_path(str(LESSONS / "solution
 CHECK = {"relu": kernels.check_map, "block_sum": kernels.check_sum, "im2col": kernels.check_im2col,
          "product": kernels.check_product}
 ADD = "        if (t < half) part[t] += part[t + half];\n        __syncthreads();\n"
-MULTIPLY = "        for (int k = 0; k < 16; ++k) sum += ta[u][k] * tb[k][v];\n"
+MULTIPLY = "        for (int k = 0; k < 16; ++k) sum += tile_a[u][k] * tile_b[k][v];\n"
 
 
 @pytest.mark.parametrize("name", CHECK)
