@@ -72,19 +72,20 @@ class OwnProcess:
 def _serve(pipe, make, args):
     """Make the object, and call its methods until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the program, and that stops us
-    try:
-        made = make(*args)
-        while True:
-            answer = getattr(made, pipe.recv())()
-            wait_until_idle()
-            pipe.send(answer)
-    except (EOFError, ConnectionError):
-        pass  # the program that asked has ended
-    except shapes.ShapeError as error:
-        pipe.send(error)
-    except Exception as error:  # of any library
-        first_line, *_ = str(error).splitlines() or [""]
-        pipe.send(ChildProcessError(f"{type(error).__name__}: {first_line}"))
+    with contextlib.suppress(EOFError, ConnectionError):  # the program that asked has ended
+        try:
+            made = make(*args)
+            while True:
+                answer = getattr(made, pipe.recv())()
+                wait_until_idle()
+                pipe.send(answer)
+        except (EOFError, ConnectionError):
+            raise
+        except shapes.ShapeError as error:
+            pipe.send(error)
+        except Exception as error:  # of any library
+            first_line, *_ = str(error).splitlines() or [""]
+            pipe.send(ChildProcessError(f"{type(error).__name__}: {first_line}"))
 
 
 def wait_until_idle(pause=0.1, most=50):
