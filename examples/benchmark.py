@@ -93,12 +93,6 @@ def processor():
     return found[1] if found else "cpu"
 
 
-def has_tf32():
-    """Return whether the GPU in use has TF32. An older one would compute in float32, unasked."""
-    import cupy
-    return int(cupy.cuda.Device().compute_capability) >= 80
-
-
 def measure_setting(args, device, report):
     """Measure one batch size, image size and number of threads, and print the tables."""
     print(f"{args.recipe}, {args.image_size} pixels, batches of {args.batch_size}, float32, "
@@ -106,7 +100,7 @@ def measure_setting(args, device, report):
           f"{'training steps' if args.training else 'inference'}, median of {args.repeats}")
     os.environ["CUPY_TF32"] = "0"  # read by CuPy before its first product, and by our Torch
     measure(args, report)
-    if device == "gpu" and not has_tf32():
+    if device == "gpu" and not backend.has_tf32():
         print("no TF32: this GPU is older than compute capability 8.0")
     elif "cuda" in args.rungs:  # those of ops have three axes, for which CuPy has no TF32
         os.environ["CUPY_TF32"], args.rungs = "1", ["cuda"]

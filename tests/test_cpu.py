@@ -105,6 +105,17 @@ def test_the_right_numbers():
         np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-9, err_msg=str(number))
 
 
+@pytest.mark.parametrize("IN, OUT", [(1021, 997), (1024, 600), (5, 3)])
+@pytest.mark.parametrize("N", [0, 1, 2, 17, 32, 33])
+def test_fully_connected_layers_of_any_size(N, IN, OUT):
+    """Primes have no tiles, a batch may be empty, and from 33 images on there are no tiles either."""
+    rng = np.random.default_rng(0)
+    x, w, b, dy = (rng.standard_normal(shape) for shape in ((N, IN), (OUT, IN), OUT, (N, OUT)))
+    results = cpu.linear_forward(x, w, b), *cpu.linear_backward(dy, x, w)
+    for result, exact in zip(results, (ops.linear_forward(x, w, b), *ops.linear_backward(dy, x, w)), strict=True):
+        np.testing.assert_allclose(result, exact, rtol=1e-9, atol=1e-9)
+
+
 def test_sum_in_order_waits_for_its_turn():
     """The first piece ends last; the sum must still be the one from left to right, which differs from any other."""
     values = np.float32([1e8, 1, -1e8, 1])

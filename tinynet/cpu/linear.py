@@ -22,10 +22,10 @@ from tinynet.cpu.memory import empty, scratch
 from tinynet.cpu.parallel import for_each, shares, sum_in_order
 from tinynet.shapes import ceil_div, linear_shape, require_shape
 
-UNITS = 256        # of a piece
-FEW_IMAGES = 32    # at most
-FEW_UNITS = 128    # of a piece in backward with few images
-TILE_UNITS = 32    # output units of a tile with few images, about
+UNITS = 256          # of a piece
+FEW_IMAGES = 32      # at most
+FEW_UNITS = 128      # of a piece in backward with few images
+TILE_UNITS = 32      # output units of a tile with few images, about
 SMALL_PRODUCT = 1_000_000  # multiplications; OpenBLAS has this limit
 LEAST_RESULTS = 512  # of a call: up to 500, NumPy does not let other threads run meanwhile
 
@@ -93,8 +93,8 @@ def _tiles(w, N):
 
 def _input_tiles(x):
     """Reshape (N, IN) to (T, N, K), a view."""
-    N, IN = x.shape
-    return x.reshape(N, -1, _tile_size((1, IN), N)[1]).swapaxes(0, 1)
+    (N, IN), K = x.shape, _tile_size((1, x.shape[1]), len(x))[1]
+    return x.reshape(N, IN // K, K).swapaxes(0, 1)  # not -1: the batch may be empty
 
 
 def _output_tiles(dy, tiles):
@@ -105,9 +105,9 @@ def _output_tiles(dy, tiles):
 
 @functools.cache
 def _tile_size(shape, N):
-    """Return U and K, divisors of (units, IN), so that N*U*K is at most SMALL_PRODUCT."""
+    """Return U and K, divisors of (units, IN), with N*U*K at most SMALL_PRODUCT if N is small."""
     units, IN = shape
-    if N > FEW_IMAGES:
+    if N == 0 or N > FEW_IMAGES:
         return shape
     K = _divisor(IN, SMALL_PRODUCT // (N * TILE_UNITS))
     return _divisor(units, SMALL_PRODUCT // (N * K)), K

@@ -193,7 +193,7 @@ def _transformed_images(x, B, S, pad, y_shape, m):
 def _padded(x, pad, height, width):
     """Return x (M, C, H, W) as (M, height, width, C), padded with zeros, in scratch memory.
 
-    The processor fetches ahead only so many maps at a time as a turn of the loop reads.
+    Some maps at a time are copied: the processor fetches ahead from only a few places at once.
     """
     (M, C, H, W), (PH, PW) = x.shape, pad
     padded = scratch("padded", (M, height, width, C), x.dtype)
