@@ -26,6 +26,7 @@ def make_pieces_small(monkeypatch):
     """arrays() then gives several pieces of every kind, and other ones on one thread than on more."""
     monkeypatch.setattr(parallel, "ALONE_BYTES", 1 << 15)
     monkeypatch.setattr(parallel, "SHARED_BYTES", 1 << 16)
+    monkeypatch.setattr(winograd, "BAND_TILES", 4)
 
 
 @pytest.fixture(autouse=True)

@@ -25,17 +25,24 @@ MUTANTS = [  # (file, name, (function, old text, new text))
     ("conv", "dw of the last image", ("_kernels_gradient", "in products:", "in products[-1:]:")),
     ("conv", "= for += where windows overlap", ("_input_gradient", "pixels += row", "pixels[...] = row")),
     ("conv", "dx of the first group for all", ("_input_gradient", "matmul(kernels[group].T", "matmul(kernels[0].T")),
-    ("winograd", "tiles beside their places", ("_padded", "PH:PH + H, PW:PW + W", "PH:PH + H, :W")),
+    ("winograd", "tiles beside their places", ("_Tiling.__init__", "left:left + W]", ":W]")),
+    ("winograd", "tiles below their places", ("_Tiling.spread", "self.top:self.top + H])", ":H])")),
+    ("winograd", "rows above not cleared", ("_Tiling.spread", "rows[:, :self.top], rows", "rows[:, :0], rows")),
+    ("winograd", "rows below not cleared", ("_Tiling.spread", "rows[:, self.top + H:] = 0", "rows[:, len(rows[0]):] = 0")),
+    ("winograd", "the first tiles of every row", ("_Tiling.spread", "_down(spread, some)",
+                                                  "_down(spread, slice(some.stop - some.start))")),
+    ("winograd", "a tile that reaches in from the left is left out", (
+        "_Tiling.__init__", "slice(max(0, first), min(TW, last + 1))",
+        "slice(max(0, pixels.start // m), min(TW, last + 1))")),
+    ("winograd", "rows of dx from the first", ("_Tiling.gather", "[:, self.top:self.top + H]", "[:, :H]")),
+    ("winograd", "no bias", ("forward", "+= b", "+= 0 * b")),
     ("winograd", "db of the last piece", ("backward", "db += ", "db[...] = ")),
     ("winograd", "dU of the last piece", ("backward", "dU += product", "dU[...] = product")),
     ("winograd", "overlap not added up", ("_overlapped", "] += some", "] = some")),
-    ("winograd", "windows one pixel apart", ("_windows", "step * a.strides[axis]", "a.strides[axis]")),
+    ("winograd", "windows one pixel apart", ("_windows", "step * stride", "stride")),
     ("winograd", "padding of blocks not cleared", ("_blocks", "pixels[...] = 0", "pixels[...] = 1")),
     ("winograd", "blocks across before down", ("_kernels_of_blocks", "(0, 1, 3, 5, 2, 4)", "(0, 1, 5, 3, 2, 4)")),
     ("winograd", "dw of blocks across before down", ("_kernels_of_pixels", "(0, 1, 4, 2, 5, 3)", "(0, 1, 4, 3, 5, 2)")),
-    ("winograd", "rows copied from the first", ("_copy_channels_first", "a[:, rows]",
-                                                "a[:, :rows.stop - rows.start]")),
-    ("winograd", "maps copied from the first", ("_padded", "x[:, some]", "x[:, :some.stop - some.start]")),
     ("pool", "ties to the last row", ("maxpool_forward", "np.greater(pixels", "np.greater_equal(pixels")),
     ("pool", "the row of another column", ("maxpool_forward", "np.add(rows[j], j,", "np.add(rows[0], j,")),
     ("pool", "ties to the last column", ("maxpool_forward", "range(KW):\n            np.not_equal(",
@@ -80,6 +87,7 @@ def mutant_rung(file, edits):
     """cpu with one file edited."""
     module = mutated(file, edits, cpu)
     if file == "winograd":
+        module.BAND_TILES = 4
         conv = mutated("conv", (), cpu)
         conv.winograd, module = module, conv
     return types.SimpleNamespace(**{name: getattr(module, name, getattr(cpu, name)) for name in cpu.__all__})

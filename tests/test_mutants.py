@@ -322,8 +322,11 @@ def mutated(file, edits, package=tinynet.ops):
     """The edited file of the package as a module."""
     source = (pathlib.Path(package.__file__).parent / f"{file}.py").read_text(encoding="utf-8")
     for function, old, new in edits:
-        text = next(ast.get_source_segment(source, node) for node in ast.parse(source).body
-                    if isinstance(node, ast.FunctionDef) and node.name == function)
+        node = ast.parse(source)
+        for name in function.split("."):  # "function" or "Class.method"
+            node = next(inner for inner in node.body
+                        if isinstance(inner, ast.FunctionDef | ast.ClassDef) and inner.name == name)
+        text = ast.get_source_segment(source, node)
         code = text.rpartition('"""')[2]  # not what the docstring says of it
         assert code.count(old) == 1, f"{function} has {old!r} {code.count(old)} times. Let the mutant follow the code"
         source = source.replace(text, text.removesuffix(code) + code.replace(old, new))

@@ -16,7 +16,7 @@ Lavin and Gray 2015). In two dimensions it is done down and across:
 Y = A^T [(G g G^T) * (B^T d B)] A. The product * multiplies element by element. With many channels
 and kernels, each of the t x t elements becomes a matrix product, of kernels and channels, over all
 tiles of some images. The products with A, G and B cost little, because each is computed for many
-tiles at once, with the channels last, next to each other in memory.
+tiles and all channels at once.
 
 The gradients are computed with the same matrices, transposed and in reverse order. Where the tiles
 of the input overlap, their gradients are added.
@@ -36,8 +36,9 @@ against float64 (tests/test_cpu.py checks such bounds):
     4 x 4 tiles of a 3x3 kernel      3e-6      4e-6       4e-6       2.3
     3 x 3 tiles of a 5x5 kernel      3e-6      4e-6       4e-6       5.4
 
-An inf or NaN in x spreads over its whole tile. To compute all layers without Winograd's method, set
-TILES = {}; to compute only 5x5 kernels without it, remove the key 5.
+An inf or NaN in x spreads over its whole tile and the tiles on its left and right. To compute all
+layers without Winograd's method, set TILES = {}; to compute only 5x5 kernels without it, remove the
+key 5.
 """
 
 import functools
@@ -57,8 +58,9 @@ SHARE_BYTES = 1 << 21  # of B^T d B of a share, if there are more than LEAST_SHA
 LEAST_SHARES = 8       # threads wait for each other
 PIECE_BYTES = 1 << 23  # of B^T d B of a piece, at most
 LEAST_PIECES = 2       # and shares, so that a second core has work
-MAPS, ROWS = 48, 4     # that are copied at a time, to channels last and to channels first
+BAND_TILES = 10        # of a row that one product transforms
 POINTS = (0, 1, -1, 2, -2, 0.5, -0.5)
+ONE = POINTS.index(1)  # at this point, the value of a polynomial is the sum of its coefficients
 
 
 def pays(x, w, y_shape, stride):
@@ -96,20 +98,20 @@ def matrices(m, r, dtype):
 
 def forward(x, w, b, stride, pad, groups, y_shape):
     """Compute conv2d_forward."""
-    (N, K, OH, OW), (S, _) = y_shape, pair(stride)
+    (N, K), (S, _) = y_shape[:2], pair(stride)
     w = _kernels_of_blocks(w, S)
     m, r = TILES[w.shape[2]], w.shape[2]
     A, G, B = matrices(m, r, x.dtype)
-    U = _transformed_kernels(w, G, groups)                                # (t*t, G, K/G, C/G)
+    U = _transformed_kernels(w, G, groups)                                # (t, t, G, K/G, C/G)
+    inputs, outputs = _Tiling(x.shape, y_shape, m, B, S, pad), _Tiling(y_shape, y_shape, m, A.T)
     y = empty(y_shape, x.dtype)
 
     def work(images):
-        V = _transformed_images(x[images], B, S, pad, y_shape, m)         # (t, t, M, TH, TW, C)
+        V = inputs.spread(x[images], "V")                                 # (t, t, M, TH, TW, C)
         products = scratch("products", (*V.shape[:5], K), x.dtype)        # (t, t, M, TH, TW, K)
-        np.matmul(_by_group(V, groups), U.swapaxes(2, 3), out=_by_group(products, groups))
-        outputs = _gathered(products, A)[:, :OH, :OW]                     # (M, OH, OW, K)
-        outputs += b
-        _copy_channels_first(outputs, y[images])                          # (M, K, OH, OW)
+        np.matmul(_by_group(V, groups), U.swapaxes(3, 4), out=_by_group(products, groups))
+        products[ONE, ONE] += b  # adds b to all outputs of a tile: row ONE of A is all ones
+        outputs.gather(products, y[images])
 
     for_each(work, _pieces(slice(0, N), w, y_shape, groups, LEAST_PIECES))
     return y
@@ -121,27 +123,26 @@ def backward(dy, x, w, stride, pad, groups, need_dx):
     w = _kernels_of_blocks(w, S)
     m, r = TILES[w.shape[2]], w.shape[2]
     A, G, B = matrices(m, r, x.dtype)
-    U = _transformed_kernels(w, G, groups)                                # (t*t, G, K/G, C/G)
+    U = _transformed_kernels(w, G, groups)                                # (t, t, G, K/G, C/G)
+    inputs, outputs = _Tiling(x.shape, dy.shape, m, B, S, pad), _Tiling(dy.shape, dy.shape, m, A.T)
     dx = empty(x.shape, x.dtype) if need_dx else None
 
     def work(share):
         dU, db = empty(U.shape, x.dtype), np.zeros(K, x.dtype)
         for images in _pieces(share, w, dy.shape, groups):
-            V = _transformed_images(x[images], B, S, pad, dy.shape, m)    # (t, t, M, TH, TW, C)
-            M, TH, TW = V.shape[2:5]
-            outputs = _padded(dy[images], (0, 0), TH * m, TW * m)         # (M, TH*m, TW*m, K)
-            db += outputs.reshape(-1, K).sum(axis=0)
-            dproducts = _spread(outputs, A.T, m, "products")              # (t, t, M, TH, TW, K)
+            V = inputs.spread(x[images], "V")                             # (t, t, M, TH, TW, C)
+            dproducts = outputs.spread(dy[images], "products")            # (t, t, M, TH, TW, K)
+            db += dproducts[ONE, ONE].reshape(-1, K).sum(axis=0)
             dproducts_by_group, V_by_group = _by_group(dproducts, groups), _by_group(V, groups)
             first = images.start == share.start
-            product = dU if first else scratch("dU", U.shape, x.dtype)    # (t*t, G, K/G, C/G)
-            np.matmul(dproducts_by_group.swapaxes(2, 3), V_by_group, out=product)
+            product = dU if first else scratch("dU", U.shape, x.dtype)    # (t, t, G, K/G, C/G)
+            np.matmul(dproducts_by_group.swapaxes(3, 4), V_by_group, out=product)
             if not first:
                 dU += product
             if need_dx:
                 # V is no longer needed: its memory takes the gradient with respect to V.
-                np.matmul(dproducts_by_group, U, out=V_by_group)          # (t*t, G, M*TH*TW, C/G)
-                _copy_pixels(_added_up(V, B, m), S, pad, dx[images])      # (M, C, H, W)
+                np.matmul(dproducts_by_group, U, out=V_by_group)          # (t, t, G, M*TH*TW, C/G)
+                inputs.gather(V, dx[images])
         return [dU, db]
 
     most = max(LEAST_SHARES, N * _bytes_each(w, dy.shape, groups) // SHARE_BYTES)
@@ -150,8 +151,129 @@ def backward(dy, x, w, stride, pad, groups, need_dx):
     return dx, _kernels_of_pixels(_kernels_gradient(dU, G, w.shape), w_shape), db
 
 
+class _Tiling:
+    """How images are cut into tiles of size x size pixels, m pixels apart, and put together again.
+
+    Across, one product transforms the tiles of a row: the matrix is repeated in a band. With more
+    than BAND_TILES tiles, it would have too many zeros. OpenBLAS takes transposed factors, so the
+    same product turns channels first, as in x, into channels last, as the big products need them.
+
+    Args     x_shape (N, C, H, W): of the images; pixels outside are zero;
+             y_shape (N, K, OH, OW): there is a tile for every m x m outputs;
+             matrix (size, t): a tile d becomes matrix^T d matrix, which is t x t numbers;
+             S, pad: with a stride S above 1, pixels are blocks of S x S pixels, and C counts the
+             pixels of all channels of a block
+    """
+
+    def __init__(self, x_shape, y_shape, m, matrix, S=1, pad=0):
+        (size, t), (TH, TW) = matrix.shape, (ceil_div(length, m) for length in y_shape[2:])
+        self.matrix, self.m, self.tiles, self.S, self.pad = matrix, m, (TH, TW), S, pad
+        self.covered = (TH - 1) * m + size, (TW - 1) * m + size  # by all tiles: height and width
+        (_, W), (self.top, left) = (x_shape[2:], pair(pad)) if S == 1 else (self.covered, (0, 0))
+        band = np.zeros((t, TW, max(left + W, self.covered[1])), matrix.dtype)
+        for tile in range(TW):
+            band[:, tile, tile * m:tile * m + size] = matrix.T
+        band = band[:, :, left:left + W]
+        self.to_tiles, self.to_pixels = [], []  # (tiles, pixels, the matrix from one to the other)
+        for tiles in shares(TW, ceil_div(TW, BAND_TILES)):
+            first, last = max(0, tiles.start * m - left), (tiles.stop - 1) * m + size - left
+            pixels = slice(first, min(W, max(first, last)))
+            self.to_tiles.append((tiles, pixels, _flat(band[:, tiles, pixels])))
+        for pixels in shares(W, ceil_div(W, BAND_TILES * m)):
+            first, last = (pixels.start + left - size) // m + 1, (pixels.stop - 1 + left) // m
+            tiles = slice(max(0, first), min(TW, last + 1))
+            self.to_pixels.append((tiles, pixels, _flat(band[:, tiles, pixels]).T))
+
+    def spread(self, x, name):
+        """Return matrix^T d matrix for every tile d of x (M, C, H, W): (t, t, M, TH, TW, C).
+
+        It is scratch memory of this name. First across, then down.
+        """
+        if self.S == 1:
+            pixels = x.transpose(0, 2, 3, 1)                              # (M, H, W, C)
+        else:
+            pixels = _blocks(x, self.S, self.pad, *self.covered)
+        (M, H, _, C), (size, t), (TH, TW) = pixels.shape, self.matrix.shape, self.tiles
+        spread = scratch(name, (t, t, M, TH, TW, C), x.dtype)
+        for some, reach, band in self.to_tiles:
+            n = some.stop - some.start
+            rows = scratch("rows", (M, self.covered[0], t * n, C), x.dtype)
+            rows[:, :self.top], rows[:, self.top + H:] = 0, 0
+            np.matmul(band, pixels[:, :, reach], out=rows[:, self.top:self.top + H])
+            down = _windows(rows.reshape(M, -1, t, n * C), size, self.m)  # (M, TH, size, t, n*C)
+            np.matmul(self.matrix.T, down.swapaxes(2, 3), out=_down(spread, some))
+        return spread
+
+    def gather(self, tiles, x):
+        """Write matrix d matrix^T for every tile d, summed where tiles overlap, to x (M, C, H, W).
+
+        This is the transpose of spread, from tiles (t, t, M, TH, TW, C): first down, then across.
+        """
+        (t, _, M, TH, _, C), size, m = tiles.shape, len(self.matrix), self.m
+        if self.S == 1:
+            pixels = x.transpose(0, 2, 3, 1)                              # (M, H, W, C)
+        else:
+            pixels = scratch("blocks", (M, *self.covered, C), x.dtype)
+        H = pixels.shape[1]
+        for some, reach, band in self.to_pixels:
+            n = some.stop - some.start
+            products = scratch("overlapping", (M, TH, size, t, n * C), x.dtype)
+            np.matmul(self.matrix, _down(tiles, some), out=products.swapaxes(2, 3))
+            rows = products if size == m else _overlapped(products, m)
+            rows = rows.reshape(M, -1, t * n, C)[:, self.top:self.top + H]
+            np.matmul(band, rows, out=pixels[:, :, reach])
+        if self.S > 1:
+            _copy_pixels(pixels, self.S, self.pad, x)
+
+
+def _flat(band):
+    """Return (t, n, W) as (t*n, W), in memory of its own."""
+    return np.array(band.reshape(-1, band.shape[2]))
+
+
+def _down(tiles, some):
+    """Return some tiles of each row of (t, t, M, TH, TW, C) as (M, TH, t, t, n*C), a view.
+
+    The third t counts across, the last one down, so that a matrix on the left acts down.
+    """
+    t, _, M, TH, _, C = tiles.shape
+    return tiles[..., some, :].reshape(t, t, M, TH, -1).transpose(2, 3, 1, 0, 4)
+
+
+def _overlapped(tiles, m):
+    """Add up tiles of size pixels that are m pixels apart, in scratch memory.
+
+    (M, TH, size, ...) -> (M, TH - 1 + ceil(size / m), m, ...). The last rows may be in no tile. The
+    first m pixels of all tiles do not overlap, nor do the next m.
+    """
+    M, TH, size, *rest = tiles.shape
+    total = scratch("rows", (M, TH - 1 + ceil_div(size, m), m, *rest), tiles.dtype)
+    total[:, :TH], total[:, TH:] = tiles[:, :, :m], 0
+    for i in range(m, size, m):
+        some = tiles[:, :, i:i + m]
+        total[:, i // m:i // m + TH, :some.shape[2]] += some
+    return total
+
+
+def _windows(rows, size, step):
+    """Return all windows of `size` rows: (M, H, ...) -> (M, count, size, ...), a view.
+
+    It is what NumPy's sliding_window_view makes in 30 microseconds, in which other threads wait.
+    """
+    M, H, *rest = rows.shape
+    stride, *others = rows.strides[1:]
+    return np.ndarray((M, (H - size) // step + 1, size, *rest), rows.dtype, rows,
+                      strides=(rows.strides[0], step * stride, stride, *others))
+
+
+def _by_group(a, groups):
+    """Return (t, t, M, TH, TW, C) as (t, t, G, M*TH*TW, C/G), a view."""
+    t, _, M, TH, TW, C = a.shape
+    return a.reshape(t, t, M * TH * TW, groups, C // groups).swapaxes(2, 3)
+
+
 def _transformed_kernels(w, G, groups):
-    """Return G g G^T for every kernel g: (t*t, G, K/G, C/G).
+    """Return G g G^T for every kernel g: (t, t, G, K/G, C/G).
 
     The Kronecker product of G with itself does both directions in one matrix product.
     """
@@ -163,7 +285,7 @@ def _transformed_kernels(w, G, groups):
         np.matmul(GG, w[piece].T, out=U[:, piece])
 
     for_each(work, shares(K * CG, LEAST_SHARES))
-    return U.reshape(-1, groups, K // groups, CG)
+    return U.reshape(len(G), len(G), groups, K // groups, CG)
 
 
 def _kernels_gradient(dU, G, w_shape):
@@ -176,73 +298,6 @@ def _kernels_gradient(dU, G, w_shape):
 
     for_each(work, shares(K * CG, LEAST_SHARES))
     return dw.reshape(w_shape)
-
-
-def _transformed_images(x, B, S, pad, y_shape, m):
-    """Return B^T d B for every tile d of x (M, C, H, W): (t, t, M, TH, TW, C), in scratch memory.
-
-    The tiles are t x t pixels and m pixels apart, so they overlap. With a stride S above 1, pixels
-    are blocks, and C counts the pixels of all channels of a block.
-    """
-    TH, TW = ceil_div(y_shape[2], m), ceil_div(y_shape[3], m)
-    height, width = TH * m + len(B) - m, TW * m + len(B) - m
-    padded = _padded(x, pair(pad), height, width) if S == 1 else _blocks(x, S, pad, height, width)
-    return _spread(padded, B, m, "V")
-
-
-def _padded(x, pad, height, width):
-    """Return x (M, C, H, W) as (M, height, width, C), padded with zeros, in scratch memory.
-
-    Some maps at a time are copied: the processor fetches ahead from only a few places at once.
-    """
-    (M, C, H, W), (PH, PW) = x.shape, pad
-    padded = scratch("padded", (M, height, width, C), x.dtype)
-    padded[...] = 0
-    for some in shares(C, ceil_div(C, MAPS)):
-        padded[:, PH:PH + H, PW:PW + W, some] = x[:, some].transpose(0, 2, 3, 1)
-    return padded
-
-
-def _blocks(x, S, pad, height, width):
-    """Return the blocks of S x S pixels of x: (M, height, width, C*S*S), in scratch memory.
-
-    The S pixels of a row of a block are copied as one number of S times as many bytes.
-    """
-    (M, C, H, W), (PH, PW) = x.shape, pair(pad)
-    pixels = scratch("pixels", (M, C, height * S, width * S), x.dtype)
-    pixels[...] = 0
-    inside = pixels[:, :, PH:PH + H, PW:PW + W]
-    inside[...] = x[:, :, :inside.shape[2], :inside.shape[3]]  # the last ones may be in no window
-    blocks = scratch("padded", (M, height, width, C * S * S), x.dtype)
-    rows = pixels.view(f"V{S * x.itemsize}").reshape(M, C, height, S, width)
-    blocks.view(rows.dtype).reshape(M, height, width, C, S)[...] = rows.transpose(0, 2, 4, 1, 3)
-    return blocks
-
-
-def _copy_pixels(blocks, S, pad, x):
-    """Copy blocks (M, height, width, C*S*S) to the pixels of x (M, C, H, W), as _blocks found them.
-
-    Pixels of x that are in no block become 0.
-    """
-    (M, height, width, _), (_, C, H, W), (PH, PW) = blocks.shape, x.shape, pair(pad)
-    if S == 1:
-        return _copy_channels_first(blocks[:, PH:PH + H, PW:PW + W], x)
-    pixels = scratch("pixels", (M, C, height * S, width * S), x.dtype)
-    rows = pixels.view(f"V{S * x.itemsize}").reshape(M, C, height, S, width)
-    rows.transpose(0, 2, 4, 1, 3)[...] = blocks.view(rows.dtype).reshape(M, height, width, C, S)
-    inside = pixels[:, :, PH:PH + H, PW:PW + W]
-    x[...] = 0
-    x[:, :, :inside.shape[2], :inside.shape[3]] = inside
-
-
-def _copy_channels_first(a, x):
-    """Copy a (M, H, W, C) to x (M, C, H, W), a few rows at a time.
-
-    Adjacent numbers of a are channels. The first-level cache keeps 16 channels of a few rows until
-    they have all been copied.
-    """
-    for rows in shares(a.shape[1], ceil_div(a.shape[1], ROWS)):
-        x[:, :, rows] = a[:, rows].transpose(0, 3, 1, 2)
 
 
 def _kernels_of_blocks(w, S):
@@ -268,90 +323,34 @@ def _kernels_of_pixels(blocks, w_shape):
     return np.ascontiguousarray(pixels.reshape(K, CG, r * S, r * S)[:, :, :size, :size])
 
 
-def _spread(a, matrix, m, name):
-    """Return matrix^T d matrix for every window d of a (M, height, width, C), in scratch memory.
+def _blocks(x, S, pad, height, width):
+    """Return the blocks of S x S pixels of x: (M, height, width, C*S*S), in scratch memory.
 
-    The windows are m pixels apart. The result has the shape (t, t, M, TH, TW, C).
+    The S pixels of a row of a block are copied as one number of S times as many bytes.
     """
-    (M, height, width, C), (size, t) = a.shape, matrix.shape
-    TH, TW = (height - size) // m + 1, (width - size) // m + 1
-    rows = scratch("rows", (M, TH, t, width, C), a.dtype)
-    down = _windows(a.reshape(M, height, width * C), 1, size, m)          # (M, TH, size, width*C)
-    np.matmul(matrix.T, down, out=rows.reshape(M, TH, t, width * C))
-    spread = scratch(name, (t, t, M, TH, TW, C), a.dtype)
-    across = _windows(rows, 3, size, m)                                   # (M, TH, t, TW, size, C)
-    np.matmul(matrix.T, across, out=spread.transpose(2, 3, 0, 4, 1, 5))
-    return spread
+    (M, C, H, W), (PH, PW) = x.shape, pair(pad)
+    pixels = scratch("pixels", (M, C, height * S, width * S), x.dtype)
+    pixels[...] = 0
+    inside = pixels[:, :, PH:PH + H, PW:PW + W]
+    inside[...] = x[:, :, :inside.shape[2], :inside.shape[3]]  # the last ones may be in no window
+    blocks = scratch("blocks", (M, height, width, C * S * S), x.dtype)
+    rows = pixels.view(f"V{S * x.itemsize}").reshape(M, C, height, S, width)
+    blocks.view(rows.dtype).reshape(M, height, width, C, S)[...] = rows.transpose(0, 2, 4, 1, 3)
+    return blocks
 
 
-def _windows(a, axis, size, step):
-    """Return all windows along an axis, (..., length, ...) -> (..., count, size, ...), a view.
+def _copy_pixels(blocks, S, pad, x):
+    """Copy blocks (M, height, width, C*S*S) to the pixels of x (M, C, H, W), as _blocks found them.
 
-    It is what NumPy's sliding_window_view makes in 30 microseconds, in which other threads wait.
+    Pixels of x that are in no block become 0.
     """
-    count = (a.shape[axis] - size) // step + 1
-    shape = *a.shape[:axis], count, size, *a.shape[axis + 1:]
-    strides = *a.strides[:axis], step * a.strides[axis], *a.strides[axis:]
-    return np.ndarray(shape, a.dtype, a, strides=strides)
-
-
-def _gathered(products, A):
-    """Return A^T p A for every tile p, joined into images, in scratch memory.
-
-    (t, t, M, TH, TW, K) -> (M, TH*m, TW*m, K)
-    """
-    (t, _, M, TH, TW, K), m = products.shape, A.shape[1]
-    rows = _times(A.T, products.reshape(t, t * M * TH, TW * K)).reshape(m, t, M, TH, TW, K)
-    tiles = scratch("padded", (M, TH, m, TW, m, K), products.dtype)
-    np.matmul(A.T, rows.transpose(2, 3, 0, 4, 1, 5), out=tiles)           # (M, TH, m, TW, m, K)
-    return tiles.reshape(M, TH * m, TW * m, K)
-
-
-def _added_up(dV, B, m):
-    """Return B d B^T for every tile d, summed where tiles overlap, in scratch memory.
-
-    This is the transpose of _spread: (t, t, M, TH, TW, C) -> (M, height, width, C).
-    """
-    t, _, M, TH, TW, C = dV.shape
-    rows = _times(B, dV.reshape(t, t * M * TH, TW * C))
-    down = _overlapped(rows.reshape(t, t * M, TH, TW * C), m, "down")     # (t*M, height, TW*C)
-    height = down.shape[1]
-    columns = _times(B, down.reshape(t, M * height, TW * C))
-    added = _overlapped(columns.reshape(t, M * height, TW, C), m, "padded")
-    return added.reshape(M, height, -1, C)                                # (M, height, width, C)
-
-
-def _times(matrix, a):
-    """Return the product of a small matrix (s, t) and a (t, X, Y): (s, X, Y), in scratch memory.
-
-    OpenBLAS copies the factors of a large product into an order of its own. X small products, for
-    which it leaves that out, are faster.
-    """
-    product = scratch("rows", (len(matrix), *a.shape[1:]), a.dtype)
-    np.matmul(matrix, a.swapaxes(0, 1), out=product.swapaxes(0, 1))       # X times (s, Y)
-    return product
-
-
-def _overlapped(tiles, m, name):
-    """Add up tiles of t pixels that are m pixels apart, in scratch memory.
-
-    (t, A, tiles, B) -> (A, pixels, B): pixels is a multiple of m, and the last may belong to no
-    tile. The first m pixels of all tiles do not overlap, nor do the next m.
-    """
-    t, A, T, B = tiles.shape
-    total = scratch(name, (A, T - 1 + ceil_div(t, m), m, B), tiles.dtype)
-    pixels = tiles.transpose(1, 2, 0, 3)                                  # (A, tiles, t, B)
-    total[:, :T], total[:, T:] = pixels[:, :, :m], 0
-    for i in range(m, t, m):
-        some = pixels[:, :, i:i + m]                                      # (A, tiles, up to m, B)
-        total[:, i // m:i // m + T, :some.shape[2]] += some
-    return total.reshape(A, -1, B)
-
-
-def _by_group(a, groups):
-    """Return (t, t, M, TH, TW, C) as (t*t, G, M*TH*TW, C/G), a view."""
-    t, _, M, TH, TW, C = a.shape
-    return a.reshape(t * t, M * TH * TW, groups, C // groups).swapaxes(1, 2)
+    (M, height, width, _), (_, C, H, W), (PH, PW) = blocks.shape, x.shape, pair(pad)
+    pixels = scratch("pixels", (M, C, height * S, width * S), x.dtype)
+    rows = pixels.view(f"V{S * x.itemsize}").reshape(M, C, height, S, width)
+    rows.transpose(0, 2, 4, 1, 3)[...] = blocks.view(rows.dtype).reshape(M, height, width, C, S)
+    inside = pixels[:, :, PH:PH + H, PW:PW + W]
+    x[...] = 0
+    x[:, :, :inside.shape[2], :inside.shape[3]] = inside
 
 
 def _pieces(images, w, y_shape, groups, least=1):
