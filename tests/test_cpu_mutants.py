@@ -28,7 +28,8 @@ MUTANTS = [  # (file, name, (function, old text, new text))
     ("winograd", "tiles beside their places", ("_Tiling.__init__", "left:left + W]", ":W]")),
     ("winograd", "tiles below their places", ("_Tiling.spread", "self.top:self.top + H])", ":H])")),
     ("winograd", "rows above not cleared", ("_Tiling.spread", "rows[:, :self.top], rows", "rows[:, :0], rows")),
-    ("winograd", "rows below not cleared", ("_Tiling.spread", "rows[:, self.top + H:] = 0", "rows[:, len(rows[0]):] = 0")),
+    ("winograd", "rows below not cleared", ("_Tiling.spread", "rows[:, self.top + H:] = 0",
+                                            "rows[:, len(rows[0]):] = 0")),
     ("winograd", "the first tiles of every row", ("_Tiling.spread", "_down(spread, some)",
                                                   "_down(spread, slice(some.stop - some.start))")),
     ("winograd", "a tile that reaches in from the left is left out", (
