@@ -184,7 +184,7 @@ class Limit:
                 Conv2d: (x + params + y, y + x + 2 * params + need_dx * x),  # dy, x, w -> dx, dw
                 Linear: (x + params + y, y + x + 2 * params + x),
                 MaxPool: (x + y + y / 4, y + y / 4 + x),                     # argmax is a byte
-                LRN: (3 * x, 5 * x), LRNWithin: (3 * x, 5 * x),  # y, scale; dy, x, y, scale -> dx
+                LRN: (3 * x, 4 * x), LRNWithin: (3 * x, 4 * x),  # x -> y, scale; dy, x, scale -> dx
                 Dropout: (3 * x, 3 * x), ReLU: (2 * x, 3 * x),
             }.get(type(layer), (0, 0))
             rows[f"{layer.name} forward"] = {"macs": macs, "bytes": int(4 * forward)}

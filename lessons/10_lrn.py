@@ -261,23 +261,23 @@ figures.draw_explanation(seen)
 #
 # $$\frac{\partial y_j}{\partial x_c} = [j = c] \; s_j^{-\beta} - \beta \, x_j \, s_j^{-\beta - 1} \,
 # \frac{\partial s_j}{\partial x_c}
-# = [j = c] \; s_j^{-\beta} - 2 \alpha \beta \, x_c \, \frac{y_j}{s_j}$$
+# = [j = c] \; s_j^{-\beta} - 2 \alpha \beta \, x_c \, x_j \, s_j^{-\beta - 1}$$
 #
-# In the last step $x_j \, s_j^{-\beta}$ was replaced by $y_j$. Now the chain rule, a sum over all $j$ with $c \in
-# W(j)$:
+# Now the chain rule, a sum over all $j$ with $c \in W(j)$:
 #
 # $$\mathrm{d}x_c = \sum_j \mathrm{d}y_j \, \frac{\partial y_j}{\partial x_c}
-# = \mathrm{d}y_c \, s_c^{-\beta} - 2 \alpha \beta \, x_c \sum_{j \in W(c)} \frac{\mathrm{d}y_j \, y_j}{s_j}$$
+# = \mathrm{d}y_c \, s_c^{-\beta} - 2 \alpha \beta \, x_c \sum_{j \in W(c)} \mathrm{d}y_j \, x_j \, s_j^{-\beta - 1}$$
 #
 # For an odd $n$, $c \in W(j)$ exactly if $j \in W(c)$: being neighbours is mutual. So $j$ runs over the same channels
-# as in the forward pass. Here is the loop:
+# as in the forward pass. The layer saves $x$ and $s$ for this, but not $y$, because $y$ is $x \, s^{-\beta}$, and
+# computing it again is cheaper than keeping it. Here is the loop:
 
 # %%
 source = inspect.getsource(reference.lrn_backward)
 print(source[source.index("    dx = "):])
 
 # %% [markdown]
-# Channel 3 of the small example, by hand:
+# Channel 3 of the small example, by hand, with $y_j / s_j$ for $x_j \, s_j^{-\beta - 1}$:
 
 # %%
 x5, dy5 = np.array([1.0, 2, 0, 3, -1]), np.array([1.0, 0, 2, -1, 0])
@@ -303,8 +303,8 @@ figures.draw_explanation(seen)
 
 # %%
 dy = rng.standard_normal(fresh.shape).astype(np.float32)
-y, scale = ops.lrn_forward(fresh, n=5, k=2, alpha=1e-4, beta=0.75)
-whole = ops.lrn_backward(dy, fresh, y, scale, n=5, alpha=1e-4, beta=0.75)
+_, scale = ops.lrn_forward(fresh, n=5, k=2, alpha=1e-4, beta=0.75)
+whole = ops.lrn_backward(dy, fresh, scale, n=5, alpha=1e-4, beta=0.75)
 first = dy * scale**-0.75
 print(f"paper's alpha: the second term is {np.linalg.norm(whole - first) / np.linalg.norm(first):.1%} of the first")
 assert np.linalg.norm(whole - first) < 0.05 * np.linalg.norm(first)
@@ -317,7 +317,8 @@ assert report.ok, report
 # %% [markdown]
 # ## On whole arrays
 #
-# The sum over n neighbours takes n - 1 additions of arrays that are shifted by 1, 2, ... channels, up and down:
+# The sum over n neighbours takes n - 1 additions of arrays that are shifted by 1, 2, ... channels, up and down. In
+# `lrn_backward` the power is computed once: at first `dx` is dy * scale^-beta, so `dx * x` is dy * y.
 
 # %%
 print(inspect.getsource(ops.lrn_forward))
@@ -346,7 +347,7 @@ def lrn(x, n, k, alpha, beta):
 exercises.check_lrn(lrn)
 
 # %% [markdown]
-# **2.** Backward: `dy` and the result have the shape of `x`. You will need scale and y again.
+# **2.** Backward: `dy` and the result have the shape of `x`. You will need scale again.
 
 # %%
 import numpy as np

@@ -182,7 +182,7 @@ MiB = 2**20
 weights = 4 * total / MiB                                  # four bytes each
 for_one = (net.summary().training_bytes(1) - net.summary().training_bytes(0)) / MiB
 print(f"weights, gradients, velocities: {3 * weights:.0f} MiB; saved for backward: {128 * for_one:.0f} MiB")
-assert round(weights, 1) == 232.6 and 7.9 < for_one < 8.1
+assert round(weights, 1) == 232.6 and 6.1 < for_one < 6.3
 
 figures.draw_bars({"MiB, for a batch of 128": {"weights": weights, "gradients": weights, "velocities": weights,
                                                "saved for backward": 128 * for_one}})
@@ -202,11 +202,11 @@ everything_else = net.summary().training_bytes(128) / MiB
 print(f"columns: {128 * columns * 4 / MiB:,.0f} MiB; everything else: {everything_else:,.0f} MiB")
 assert columns == 4_405_179
 assert 2.1 < 128 * columns * 4 / GiB < 2.2
-assert 2 < net.summary().training_bytes(128) / GiB < 2.3   # this library's estimate, without them
+assert 1.9 < net.summary().training_bytes(128) / GiB < 2   # this library's estimate, without them
 assert net.summary().training_bytes(128) + 128 * columns * 4 > 3 * GiB
 
 # %% [markdown]
-# This library computes the columns again, a few pictures at a time, and needs a little more than 2 GiB. A GTX 580 has 3
+# This library computes the columns again, a few pictures at a time, and needs a little less than 2 GiB. A GTX 580 has 3
 # GB. The paper gives memory as the reason for two of them (section 3.2): 1.2 million pictures are enough to train
 # networks "which are too big to fit on one GPU". By our count this one would fit; what else the authors' program kept
 # in memory is not counted here. Speed was not the reason. Training on two GPUs took only "slightly less time" than

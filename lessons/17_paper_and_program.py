@@ -408,7 +408,7 @@ print(f"{100 * at_zero.mean():.1f} % of the windows are all 0; the gradients dif
 
 # %%
 scale1 = ops.lrn_forward(seen["relu1"], 5, 2, 1e-4, 0.75)[1]
-below = [ops.relu_backward(ops.lrn_backward(dx, seen["relu1"], x1, scale1, 5, 1e-4, 0.75), seen["relu1"])
+below = [ops.relu_backward(ops.lrn_backward(dx, seen["relu1"], scale1, 5, 1e-4, 0.75), seen["relu1"])
          for dx in (first, all_of_them)]
 tie_change = change(*below)
 print("below LRN and ReLU the gradients differ by less than 0.1 %:", tie_change < 1e-3)

@@ -74,11 +74,11 @@ OPS = {
     "lrn": Op(
         lambda rung, a, s: dict(zip(("y", "scale"), rung.lrn_forward(a["x"], **s))),
         lambda rung, dy, a, made, s: {
-            "x": rung.lrn_backward(dy, a["x"], made["y"], made["scale"], **without(s, "k"))}),
+            "x": rung.lrn_backward(dy, a["x"], made["scale"], **without(s, "k"))}),
     "lrn_within": Op(
         lambda rung, a, s: dict(zip(("y", "scale"), rung.lrn_within_forward(a["x"], **s))),
         lambda rung, dy, a, made, s: {
-            "x": rung.lrn_within_backward(dy, a["x"], made["y"], made["scale"], **without(s, "k"))}),
+            "x": rung.lrn_within_backward(dy, a["x"], made["scale"], **without(s, "k"))}),
     "relu": activation("relu"),
     "leaky_relu": activation("leaky_relu"),
     "tanh": activation("tanh"),

@@ -163,10 +163,10 @@ MISFITS = [
     ("lrn_forward", (a(3, 3), 5, 2, 1e-4, 0.75), AXES),
     ("lrn_forward", (a(1, 5, 2, 2), 3, 2, 1e-4, 0.75, 2),
      "lrn_forward: 5 channels of x (1, 5, 2, 2) cannot be divided into groups=2"),
-    ("lrn_backward", (a(1, 2, 2, 2), a(1, 4, 2, 2), a(1, 4, 2, 2), a(1, 4, 2, 2), 5, 1e-4, 0.75),
+    ("lrn_backward", (a(1, 2, 2, 2), a(1, 4, 2, 2), a(1, 4, 2, 2), 5, 1e-4, 0.75),
      "lrn_backward: dy must have shape (1, 4, 2, 2), dy has (1, 2, 2, 2)"),
     ("lrn_within_forward", (a(3, 3), 5, 2, 1e-4, 0.75), AXES),
-    ("lrn_within_backward", (a(1, 2, 2, 2), a(1, 4, 2, 2), a(1, 4, 2, 2), a(1, 4, 2, 2), 5, 1e-4, 0.75),
+    ("lrn_within_backward", (a(1, 2, 2, 2), a(1, 4, 2, 2), a(1, 4, 2, 2), 5, 1e-4, 0.75),
      "lrn_within_backward: dy must have shape (1, 4, 2, 2), dy has (1, 2, 2, 2)"),
     ("linear_forward", (a(2, 5), a(3, 4), a(3)), "linear_forward: w (3, 4) expects 4 inputs, x (2, 5) has 5"),
     ("linear_forward", (a(2, 4), a(3, 4), a(4)), "linear_forward: b must have shape (3,), b has (4,)"),
@@ -366,7 +366,7 @@ def test_an_empty_batch_is_a_batch(name):
         dx, dw, db = ops.conv2d_backward(y, x, w, stride, 1, 2)
         assert y.shape == (0, 2, OH, OW) and dx.shape == x.shape and not dw.any() and not db.any()
     y, scale = ops.lrn_forward(x, 3, 2.0, 1e-4, 0.75)
-    assert y.shape == ops.lrn_backward(x, x, y, scale, 3, 1e-4, 0.75).shape == x.shape
+    assert y.shape == ops.lrn_backward(x, x, scale, 3, 1e-4, 0.75).shape == x.shape
     y, argmax = ops.maxpool_forward(x, 3, 2)
     assert y.shape == (0, 4, 2, 2) and ops.maxpool_backward(y, argmax, x.shape, 3, 2).shape == x.shape
     assert ops.relu_backward(x, ops.relu_forward(x)).shape == x.shape

@@ -73,7 +73,7 @@ def everything(a, rung=cpu):
         rung.conv2d_forward(a["x"], a["wide"], a["b"], 1, 2, 1),
         *rung.conv2d_backward(a["dy"], a["x"], a["wide"], 1, 2, 1),
         *rung.conv2d_backward(a["dmany"], a["many"], a["few_kernels"], 1, 0, 1),
-        rung.lrn_backward(a["dy"][::-1], a["dy"], y, scale, 5, 0.1, 0.75, 2),
+        rung.lrn_backward(a["dy"][::-1], a["dy"], scale, 5, 0.1, 0.75, 2),
         rung.maxpool_backward(pooled, argmax, a["x"].shape, 3, 2),
         rung.avgpool_forward(a["x"], 3, 2, ceil=True), rung.avgpool_backward(pooled, a["x"].shape, 3, 2),
         rung.relu_forward(a["x"]), rung.relu_backward(a["x"][::-1], a["x"]), rung.tanh_forward(a["x"]),
@@ -541,7 +541,7 @@ def test_hundreds_of_steps_from_four_threads():
     def step():
         y = cpu.conv2d_forward(x, w, b, 2, 1, 2)
         scaled, scale = cpu.lrn_forward(y, 5, 2.0, 0.1, 0.75)
-        dy = cpu.lrn_backward(scaled, y, scaled, scale, 5, 0.1, 0.75)
+        dy = cpu.lrn_backward(scaled, y, scale, 5, 0.1, 0.75)
         return [scaled, *cpu.conv2d_backward(dy, x, w, 2, 1, 2)]
 
     parallel.set_thread_count(2)

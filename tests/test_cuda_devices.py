@@ -422,8 +422,8 @@ class BestFitPool:
 
 @pytest.mark.parametrize("recipe, images", [("paper", 64), ("paper", 512), ("code-2012", 128), ("owt", 128)])
 def test_the_estimate_is_what_the_pool_of_cupy_takes(stand_in, monkeypatch, recipe, images):
-    """A step at full size, of which only the arrays are made. For `paper` and 64, 128, 256 and 512 images the pool took
-    2.0, 2.5 to 2.8, 4.0 and 7.1 GiB on an H200; here it takes 1.8, 2.4, 4.0 and 7.1."""
+    """A step at full size, of which only the arrays are made. When LRN saved its output, too, the pool took 2.0, 2.5 to
+    2.8, 4.0 and 7.1 GiB on an H200 for `paper` and 64, 128, 256 and 512 images; here it took 1.8, 2.4, 4.0 and 7.1."""
     gc.collect()
     pool = BestFitPool()
     monkeypatch.setattr(stand_in.meter, "take", pool.take)

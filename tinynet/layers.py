@@ -254,7 +254,7 @@ class AvgPool(Layer):
 class LRN(Layer):
     """Local response normalisation across n channels. Windows stop at the borders of groups."""
 
-    saves = ("x", "y", "scale")
+    saves = ("x", "scale")
     shown = ("n", "k", "alpha", "beta", "groups")
 
     def __init__(self, name, n=5, k=2, alpha=1e-4, beta=0.75, groups=1):
@@ -270,12 +270,12 @@ class LRN(Layer):
     def forward(self, x):
         self.output_shape(x.shape)
         y, scale = self.ops.lrn_forward(x, self.n, self.k, self.alpha, self.beta, self.groups)
-        self.save_for_backward(x, y, scale)
+        self.save_for_backward(x, scale)
         return y
 
     def backward(self, dy):
-        x, y, scale = self.saved()
-        return self.ops.lrn_backward(dy, x, y, scale, self.n, self.alpha, self.beta, self.groups)
+        x, scale = self.saved()
+        return self.ops.lrn_backward(dy, x, scale, self.n, self.alpha, self.beta, self.groups)
 
 
 class LRNWithin(Layer):
@@ -284,7 +284,7 @@ class LRNWithin(Layer):
     The 2012 code has this layer; the paper does not mention it.
     """
 
-    saves = ("x", "y", "scale")
+    saves = ("x", "scale")
     shown = ("n", "k", "alpha", "beta")
 
     def __init__(self, name, n=5, k=1, alpha=0.001 / 25, beta=0.75):
@@ -299,12 +299,12 @@ class LRNWithin(Layer):
     def forward(self, x):
         self.output_shape(x.shape)
         y, scale = self.ops.lrn_within_forward(x, self.n, self.k, self.alpha, self.beta)
-        self.save_for_backward(x, y, scale)
+        self.save_for_backward(x, scale)
         return y
 
     def backward(self, dy):
-        x, y, scale = self.saved()
-        return self.ops.lrn_within_backward(dy, x, y, scale, self.n, self.alpha, self.beta)
+        x, scale = self.saved()
+        return self.ops.lrn_within_backward(dy, x, scale, self.n, self.alpha, self.beta)
 
 
 class ReLU(Layer):

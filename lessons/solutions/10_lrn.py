@@ -15,10 +15,9 @@ def lrn_gradient(dy, x, n, k, alpha, beta):
     C = len(x)
     windows = [slice(max(0, c - n // 2), c + n // 2 + 1) for c in range(C)]
     scale = np.stack([k + alpha * np.sum(x[window]**2, axis=0) for window in windows])
-    y = x / scale**beta
+    own = dy / scale**beta
     dx = np.empty_like(x)
     for c, window in enumerate(windows):
-        own = dy[c] / scale[c]**beta
-        others = 2 * alpha * beta * x[c] * np.sum(dy[window] * y[window] / scale[window], axis=0)
-        dx[c] = own - others
+        others = 2 * alpha * beta * x[c] * np.sum(own[window] * x[window] / scale[window], axis=0)
+        dx[c] = own[c] - others
     return dx

@@ -96,7 +96,7 @@
 # 作者的程序还有一层，论文没有提到：在第二个 LRN 之后，**每张特征图内部**再做一次归一化，窗口是 5 x 5 个像素。
 # 公式相同，只是窗口不同，k = 1，alpha = 0.001 / 25。有了它，激活值就不那么依赖图片在这一带的对比度：
 
-# %% [markdown] 58bf5c35
+# %% [markdown] 65e2c48d
 # ## 反向，一步一步来
 #
 # 哪些 $y$ 与 $x_c$ 有关？它自己的 $y_c$，分子和能量里都有它；还有每个邻居的 $y_j$，因为邻居的能量含有 $x_c^2$。
@@ -109,19 +109,19 @@
 #
 # $$\frac{\partial y_j}{\partial x_c} = [j = c] \; s_j^{-\beta} - \beta \, x_j \, s_j^{-\beta - 1} \,
 # \frac{\partial s_j}{\partial x_c}
-# = [j = c] \; s_j^{-\beta} - 2 \alpha \beta \, x_c \, \frac{y_j}{s_j}$$
+# = [j = c] \; s_j^{-\beta} - 2 \alpha \beta \, x_c \, x_j \, s_j^{-\beta - 1}$$
 #
-# 最后一步用 $y_j$ 换掉了 $x_j \, s_j^{-\beta}$。现在用链式法则，对满足 $c \in
-# W(j)$ 的所有 $j$ 求和：
+# 现在用链式法则，对满足 $c \in W(j)$ 的所有 $j$ 求和：
 #
 # $$\mathrm{d}x_c = \sum_j \mathrm{d}y_j \, \frac{\partial y_j}{\partial x_c}
-# = \mathrm{d}y_c \, s_c^{-\beta} - 2 \alpha \beta \, x_c \sum_{j \in W(c)} \frac{\mathrm{d}y_j \, y_j}{s_j}$$
+# = \mathrm{d}y_c \, s_c^{-\beta} - 2 \alpha \beta \, x_c \sum_{j \in W(c)} \mathrm{d}y_j \, x_j \, s_j^{-\beta - 1}$$
 #
 # $n$ 是奇数时，$c \in W(j)$ 恰好就是 $j \in W(c)$：做邻居是相互的。所以 $j$ 走过的通道，和前向传播里的一样。
-# 下面是这个循环：
+# 为了反向传播，这一层保存 $x$ 和 $s$，但不保存 $y$，因为 $y$ 就是 $x \, s^{-\beta}$，
+# 再算一遍比一直存着更划算。下面是这个循环：
 
-# %% [markdown] 2927c835
-# 动手算小例子的第 3 个通道：
+# %% [markdown] b6114e37
+# 动手算小例子的第 3 个通道，$x_j \, s_j^{-\beta - 1}$ 写成 $y_j / s_j$：
 
 # %% [markdown] 9acd813f
 # 程序漏掉第二项，照样能训练，只是梯度稍有错误。论文的 alpha 很小，这个错误很少有测试能发现。
@@ -130,10 +130,11 @@
 #
 # 所以检验梯度，要选 alpha 乘以能量与 k 差不多大的地方：
 
-# %% [markdown] a101c931
+# %% [markdown] 570f46c3
 # ## 对整个数组算
 #
-# 对 n 个邻居求和，要做 n - 1 次数组相加，数组向上、向下错开 1 个、2 个……通道：
+# 对 n 个邻居求和，要做 n - 1 次数组相加，数组向上、向下错开 1 个、2 个……通道。在 `lrn_backward` 里，
+# 幂只算一次：一开始 `dx` 是 dy * scale^-beta，所以 `dx * x` 就是 dy * y。
 
 # %% [markdown] 0c6dfe30
 # ## 练习
@@ -142,8 +143,8 @@
 #
 # **1.** 前向，一张图片的各个通道 `x` (C, H, W)。对通道写一层循环就够了。
 
-# %% [markdown] 7f9f46ba
-# **2.** 反向：`dy` 和结果的形状都和 `x` 相同。尺度和 y 要再算一遍。
+# %% [markdown] 0f0ba670
+# **2.** 反向：`dy` 和结果的形状都和 `x` 相同。尺度要再算一遍。
 
 # %% [markdown] 8edf49d2
 # ## 要记住的

@@ -2,8 +2,8 @@
 
 Why it is faster than `ops/lrn.py`:
 - A piece is some channels of one image. All intermediate results of a piece stay in the cache of
-  one core. The n // 2 channels on either side of it are read and squared twice; in return a piece
-  is one run of adjacent numbers in memory.
+  one core. The terms of the n // 2 channels on either side of it are computed twice; in return a
+  piece is one run of adjacent numbers in memory.
 - The terms of the sums have zeros where there are no more channels. So every shifted addition
   covers all channels. The sum of two neighbours is computed once for all windows that contain both,
   so a window of 5 takes 3 additions.
@@ -43,25 +43,27 @@ def lrn_forward(x, n, k, alpha, beta, groups=1):
     return y, scale
 
 
-def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
+def lrn_backward(dy, x, scale, n, alpha, beta, groups=1):
     """Compute ops.lrn_backward piece by piece on all cores.
 
     Memory   dx
     """
     lrn_shape("lrn_backward", x.shape, n, groups)
-    require_shapes("lrn_backward", x.shape, dy=dy, y=y, scale=scale)
+    require_shapes("lrn_backward", x.shape, dy=dy, scale=scale)
     dx = empty(x.shape, x.dtype)
-    dy, x, y, scale, dx_groups = (_by_group(a, groups) for a in (dy, x, y, scale, dx))
+    dy, x, scale, dx_groups = (_by_group(a, groups) for a in (dy, x, scale, dx))
 
     def work(piece):
         terms, inside, reach = _terms(x.shape, piece, n, x.dtype)
-        np.multiply(dy[reach], y[reach], out=inside)
-        inside /= scale[reach]
+        power = _power(scale[reach], beta)
+        own = np.divide(dy[reach], power, out=power)                      # of all channels in reach
+        np.divide(own, scale[reach], out=inside)
+        inside *= x[reach]
         cross = _window_sum(terms, n)                                     # (C, P)
         cross *= 2 * alpha * beta
         cross *= x[piece]
-        result = np.divide(dy[piece], _power(scale[piece], beta), out=dx_groups[piece])
-        result -= cross
+        start = piece[1].start - reach[1].start
+        np.subtract(own[start:start + len(cross)], cross, out=dx_groups[piece])
 
     for_each(work, _pieces(x, n))
     return dx
@@ -79,15 +81,14 @@ def lrn_within_forward(x, n, k, alpha, beta):
     return y, scale
 
 
-def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
+def lrn_within_backward(dy, x, scale, n, alpha, beta):
     """Call ops.lrn_within_backward for every image, on all cores."""
     lrn_shape("lrn_within_backward", x.shape, n)
-    require_shapes("lrn_within_backward", x.shape, dy=dy, y=y, scale=scale)
+    require_shapes("lrn_within_backward", x.shape, dy=dy, scale=scale)
     dx = empty(x.shape, x.dtype)
 
     def work(image):
-        dx[image] = ops.lrn_within_backward(dy[image], x[image], y[image], scale[image],
-                                            n, alpha, beta)
+        dx[image] = ops.lrn_within_backward(dy[image], x[image], scale[image], n, alpha, beta)
 
     for_each(work, [slice(image, image + 1) for image in range(x.shape[0])])
     return dx

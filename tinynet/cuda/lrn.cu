@@ -3,7 +3,7 @@
 //     N images  C channels  CG channels of a group  H W  |  HW pixels of a map
 //
 // Version 1  One thread per activation, the loops of reference/lrn.py. Every x is read by n
-//            threads (within a map by n * n); in backward as many compute the same quotient.
+//            threads (within a map by n * n); in backward as many compute the same power.
 // Version 2  Across channels a block takes PIXELS pixels of CHANNELS channels, within a map a
 //            square of SIDE x SIDE pixels. It computes the terms of all its windows, the squares
 //            or the quotients, once, and keeps them in shared memory. After a barrier each thread
@@ -42,7 +42,7 @@ extern "C" __global__ void lrn_forward_1(index_t total, const real* x, real* y, 
 }
 
 extern "C" __global__ void lrn_backward_1(index_t total, const real* dy, const real* x,
-                                          const real* y, const real* scale, real* dx,
+                                          const real* scale, real* dx,
                                           int C, int CG, int HW, int n, real alpha, real beta) {
     index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= total) return;
@@ -51,7 +51,7 @@ extern "C" __global__ void lrn_backward_1(index_t total, const real* dy, const r
     real cross = 0;
     for (int j = first; j <= last; ++j) {
         index_t neighbour = i + (index_t)(j - c) * HW;
-        cross += dy[neighbour] * y[neighbour] / scale[neighbour];
+        cross += dy[neighbour] * x[neighbour] / pow(scale[neighbour], beta + 1);
     }
     dx[i] = dy[i] * pow(scale[i], -beta) - 2 * alpha * beta * x[i] * cross;
 }
@@ -73,7 +73,7 @@ extern "C" __global__ void lrn_within_forward_1(index_t total, const real* x, re
 }
 
 extern "C" __global__ void lrn_within_backward_1(index_t total, const real* dy, const real* x,
-                                                 const real* y, const real* scale, real* dx,
+                                                 const real* scale, real* dx,
                                                  int H, int W, int n, real alpha, real beta) {
     index_t i = (index_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= total) return;
@@ -82,7 +82,7 @@ extern "C" __global__ void lrn_within_backward_1(index_t total, const real* dy, 
     for (int row = max(0, h - n / 2); row <= min(H - 1, h + n / 2); ++row)
         for (int column = max(0, w - n / 2); column <= min(W - 1, w + n / 2); ++column) {
             index_t neighbour = i + (row - h) * W + column - w;
-            cross += dy[neighbour] * y[neighbour] / scale[neighbour];
+            cross += dy[neighbour] * x[neighbour] / pow(scale[neighbour], beta + 1);
         }
     dx[i] = dy[i] * pow(scale[i], -beta) - 2 * alpha * beta * x[i] * cross;
 }
@@ -135,8 +135,8 @@ extern "C" __global__ void lrn_forward_2(const real* x, real* y, real* scale,
     }
 }
 
-extern "C" __global__ void lrn_backward_2(const real* dy, const real* x, const real* y,
-                                          const real* scale, real* dx,
+extern "C" __global__ void lrn_backward_2(const real* dy, const real* x, const real* scale,
+                                          real* dx,
                                           int C, int CG, int HW, int n, real alpha, real beta) {
     extern __shared__ real terms[];  // (CHANNELS + n - 1, PIXELS)
     Place at = place_of_block(C, HW);
@@ -145,7 +145,8 @@ extern "C" __global__ void lrn_backward_2(const real* dy, const real* x, const r
         int c = top + row;
         bool inside = 0 <= c && c < C && at.pixel < HW;
         index_t i = at.image + (index_t)c * HW + at.pixel;
-        terms[row * PIXELS + threadIdx.x] = inside ? dy[i] * y[i] / scale[i] : 0;
+        terms[row * PIXELS + threadIdx.x] =
+            inside ? dy[i] * power(scale[i], beta) * x[i] / scale[i] : 0;
     }
     __syncthreads();
     for (int c = at.channel + threadIdx.y; c < min(C, at.channel + CHANNELS); c += blockDim.y) {
@@ -198,8 +199,8 @@ extern "C" __global__ void lrn_within_forward_2(const real* x, real* y, real* sc
     y[i] = x[i] * power(s, beta);
 }
 
-extern "C" __global__ void lrn_within_backward_2(const real* dy, const real* x, const real* y,
-                                                 const real* scale, real* dx,
+extern "C" __global__ void lrn_within_backward_2(const real* dy, const real* x, const real* scale,
+                                                 real* dx,
                                                  int H, int W, int n, real alpha, real beta) {
     extern __shared__ real terms[];  // (SIDE + n - 1, SIDE + n - 1)
     Square at = square_of_block(H, W);
@@ -208,7 +209,7 @@ extern "C" __global__ void lrn_within_backward_2(const real* dy, const real* x, 
         int row = at.top - n / 2 + t / width, column = at.left - n / 2 + t % width;
         bool inside = 0 <= row && row < H && 0 <= column && column < W;
         index_t i = at.map + row * W + column;
-        terms[t] = inside ? dy[i] * y[i] / scale[i] : 0;
+        terms[t] = inside ? dy[i] * power(scale[i], beta) * x[i] / scale[i] : 0;
     }
     __syncthreads();
     if (at.h >= H || at.w >= W) return;
@@ -223,7 +224,8 @@ extern "C" __global__ void lrn_within_backward_2(const real* dy, const real* x, 
 // The walk of a thread: from channel `first` to `last`, which is not part of it, as `start` and
 // `end` of the group; the element of its pixel in channel 0. A walk has `steps` channels: short
 // walks mean many threads, whose reads overlap, but each walk reads the neighbours of its ends once
-// more. On an H200 8 was best for forward, which reads one array, and 32 for backward.
+// more. On an H200 8 was best for forward, which reads one array, and 32 for a backward that read
+// four.
 struct Walk { int first, last, start, end; index_t pixel; };
 
 __device__ Walk walk_of(index_t thread, int steps, int C, int CG, int HW) {
@@ -260,17 +262,20 @@ extern "C" __global__ void lrn_forward_3(index_t total, const real* __restrict__
     }
 }
 
-struct Neighbour { real term, dy, scale; };
+// What channel c adds to dx: `own` to its own, and `term` to the sums of its neighbours.
+struct Neighbour { real own, x, term; };
 
-__device__ Neighbour neighbour_at(const real* __restrict__ dy, const real* __restrict__ y,
-                                  const real* __restrict__ scale, int c, Walk walk, int HW) {
+__device__ Neighbour neighbour_at(const real* __restrict__ dy, const real* __restrict__ x,
+                                  const real* __restrict__ scale, int c, Walk walk, int HW,
+                                  real beta) {
     if (c < walk.start || c >= walk.end) return {0, 0, 0};
     index_t i = walk.pixel + (index_t)c * HW;
-    return {dy[i] * y[i] / scale[i], dy[i], scale[i]};
+    real s = scale[i], own = dy[i] * power(s, beta), value = x[i];
+    return {own, value, own * value / s};
 }
 
 extern "C" __global__ void lrn_backward_3(index_t total, const real* __restrict__ dy,
-                                          const real* __restrict__ x, const real* __restrict__ y,
+                                          const real* __restrict__ x,
                                           const real* __restrict__ scale, real* __restrict__ dx,
                                           int steps, int C, int CG, int HW,
                                           real alpha, real beta) {
@@ -279,14 +284,14 @@ extern "C" __global__ void lrn_backward_3(index_t total, const real* __restrict_
     Walk walk = walk_of(thread, steps, C, CG, HW);
     Neighbour window[WINDOW];
     for (int t = 1; t < WINDOW; ++t)
-        window[t] = neighbour_at(dy, y, scale, walk.first - HALF + t - 1, walk, HW);
+        window[t] = neighbour_at(dy, x, scale, walk.first - HALF + t - 1, walk, HW, beta);
     #pragma unroll 1  // fewer registers, more threads
     for (int c = walk.first; c < walk.last; ++c) {
         for (int t = 1; t < WINDOW; ++t) window[t - 1] = window[t];
-        window[WINDOW - 1] = neighbour_at(dy, y, scale, c + HALF, walk, HW);
+        window[WINDOW - 1] = neighbour_at(dy, x, scale, c + HALF, walk, HW, beta);
         real cross = 0;
         for (int t = 0; t < WINDOW; ++t) cross += window[t].term;
         index_t i = walk.pixel + (index_t)c * HW;
-        dx[i] = window[HALF].dy * power(window[HALF].scale, beta) - 2 * alpha * beta * x[i] * cross;
+        dx[i] = window[HALF].own - 2 * alpha * beta * window[HALF].x * cross;
     }
 }

@@ -18,12 +18,12 @@ def lrn_forward(x, n, k, alpha, beta, groups=1):
     return y, scale
 
 
-def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
+def lrn_backward(dy, x, scale, n, alpha, beta, groups=1):
     """Do what ops.lrn_backward does."""
     N, C, H, W = lrn_shape("lrn_backward", x.shape, n, groups)
-    dy, x, y, scale = _arrays("lrn_backward", dy, x, y, scale)
+    dy, x, scale = _arrays("lrn_backward", dy, x, scale)
     dx = new_like(x)
-    _across("lrn_backward", (dy, x, y, scale, dx), groups, n, float(alpha), float(beta))
+    _across("lrn_backward", (dy, x, scale, dx), groups, n, float(alpha), float(beta))
     return dx
 
 
@@ -36,18 +36,18 @@ def lrn_within_forward(x, n, k, alpha, beta):
     return y, scale
 
 
-def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
+def lrn_within_backward(dy, x, scale, n, alpha, beta):
     """Do what ops.lrn_within_backward does."""
     N, C, H, W = lrn_shape("lrn_within_backward", x.shape, n)
-    dy, x, y, scale = _arrays("lrn_within_backward", dy, x, y, scale)
+    dy, x, scale = _arrays("lrn_within_backward", dy, x, scale)
     dx = new_like(x)
-    _within("lrn_within_backward", n, dy, x, y, scale, dx, H, W, n, float(alpha), float(beta))
+    _within("lrn_within_backward", n, dy, x, scale, dx, H, W, n, float(alpha), float(beta))
     return dx
 
 
-def _arrays(where, dy, x, y, scale):
-    require_shapes(where, x.shape, dy=dy, y=y, scale=scale)
-    return require_arrays(where, dy=dy, x=x, y=y, scale=scale)
+def _arrays(where, dy, x, scale):
+    require_shapes(where, x.shape, dy=dy, scale=scale)
+    return require_arrays(where, dy=dy, x=x, scale=scale)
 
 
 def _across(kernel, arrays, groups, n, *settings):

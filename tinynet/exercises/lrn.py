@@ -90,8 +90,8 @@ def check_lrn(lrn):
 
 
 def _right_lrn_gradient(dy, x, n, k, alpha, beta):
-    y, scale = ops.lrn_forward(x[None], n, k, alpha, beta)
-    return ops.lrn_backward(dy[None], x[None], y, scale, n, alpha, beta)[0]
+    _, scale = ops.lrn_forward(x[None], n, k, alpha, beta)
+    return ops.lrn_backward(dy[None], x[None], scale, n, alpha, beta)[0]
 
 
 def _own(dy, x, n, k, alpha, beta):

@@ -23,16 +23,19 @@ def lrn_forward(x, n, k, alpha, beta, groups=1):
     return x * scale**-beta, scale
 
 
-def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
+def lrn_backward(dy, x, scale, n, alpha, beta, groups=1):
     """Compute the gradient of lrn_forward: x's effect on its own y minus that on its neighbours.
 
-    Args     dy, x, y, scale (N, C, H, W): y and scale as lrn_forward returned them
+    Args     dy, x, scale (N, C, H, W): scale as lrn_forward returned it. y is not needed: it is
+             x * scale^-beta, and computing it again is cheaper than keeping it
     Returns  dx (N, C, H, W)
     """
     lrn_shape("lrn_backward", x.shape, n, groups)
-    require_shapes("lrn_backward", x.shape, dy=dy, y=y, scale=scale)
-    cross = channel_window_sum(dy * y / scale, n, groups)                 # each x's neighbours
-    return dy * scale**-beta - 2 * alpha * beta * x * cross
+    require_shapes("lrn_backward", x.shape, dy=dy, scale=scale)
+    dx = dy * scale**-beta                                                # through its own y
+    cross = channel_window_sum(dx * x / scale, n, groups)                 # here dx * x is dy * y
+    dx -= 2 * alpha * beta * x * cross                                    # through its neighbours
+    return dx
 
 
 def lrn_within_forward(x, n, k, alpha, beta):
@@ -49,16 +52,18 @@ def lrn_within_forward(x, n, k, alpha, beta):
     return x * scale**-beta, scale
 
 
-def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
+def lrn_within_backward(dy, x, scale, n, alpha, beta):
     """Compute the gradient of lrn_within_forward: lrn_backward with the window inside the map.
 
-    Args     dy, x, y, scale (N, C, H, W)
+    Args     dy, x, scale (N, C, H, W)
     Returns  dx (N, C, H, W)
     """
     lrn_shape("lrn_within_backward", x.shape, n)
-    require_shapes("lrn_within_backward", x.shape, dy=dy, y=y, scale=scale)
-    cross = map_window_sum(dy * y / scale, n)                             # (N, C, H, W)
-    return dy * scale**-beta - 2 * alpha * beta * x * cross
+    require_shapes("lrn_within_backward", x.shape, dy=dy, scale=scale)
+    dx = dy * scale**-beta                                                # (N, C, H, W)
+    cross = map_window_sum(dx * x / scale, n)                             # (N, C, H, W)
+    dx -= 2 * alpha * beta * x * cross
+    return dx
 
 
 def channel_window_sum(a, n, groups):

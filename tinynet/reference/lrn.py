@@ -31,16 +31,17 @@ def lrn_forward(x, n, k, alpha, beta, groups=1):
     return y, scale
 
 
-def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
+def lrn_backward(dy, x, scale, n, alpha, beta, groups=1):
     """Compute the effect of x on its own y minus its effect on each y whose energy contains it.
 
-    Formula  dx_c = dy_c / scale_c^beta - 2 * alpha * beta * x_c * sum_j dy_j * y_j / scale_j,
+    Formula  dx_c = dy_c / scale_c^beta
+                    - 2 * alpha * beta * x_c * sum_j dy_j * x_j / scale_j^(beta + 1),
              j as in lrn_forward
-    Args     dy, x, y, scale (N, C, H, W): y and scale as lrn_forward returned them
+    Args     dy, x, scale (N, C, H, W): scale as lrn_forward returned it
     Returns  dx (N, C, H, W)
     """
     N, C, H, W = lrn_shape("lrn_backward", x.shape, n, groups)
-    require_shapes("lrn_backward", x.shape, dy=dy, y=y, scale=scale)
+    require_shapes("lrn_backward", x.shape, dy=dy, scale=scale)
     require_small("lrn_backward", N * C * H * W * n)
     dx = np.empty(x.shape, x.dtype)
     for image in range(N):
@@ -50,7 +51,8 @@ def lrn_backward(dy, x, y, scale, n, alpha, beta, groups=1):
                 for w in range(W):
                     cross = 0
                     for j in range(first, last + 1):
-                        cross += dy[image, j, h, w] * y[image, j, h, w] / scale[image, j, h, w]
+                        power = scale[image, j, h, w] ** (beta + 1)
+                        cross += dy[image, j, h, w] * x[image, j, h, w] / power
                     own = dy[image, c, h, w] / scale[image, c, h, w] ** beta
                     dx[image, c, h, w] = own - 2 * alpha * beta * x[image, c, h, w] * cross
     return dx
@@ -85,16 +87,16 @@ def lrn_within_forward(x, n, k, alpha, beta):
     return y, scale
 
 
-def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
+def lrn_within_backward(dy, x, scale, n, alpha, beta):
     """Do what lrn_backward does, with the window inside the map.
 
     Formula  dx_h,w = dy_h,w / scale_h,w^beta
-                      - 2 * alpha * beta * x_h,w * sum_i,j dy_i,j * y_i,j / scale_i,j
-    Args     dy, x, y, scale (N, C, H, W)
+                      - 2 * alpha * beta * x_h,w * sum_i,j dy_i,j * x_i,j / scale_i,j^(beta + 1)
+    Args     dy, x, scale (N, C, H, W)
     Returns  dx (N, C, H, W)
     """
     N, C, H, W = lrn_shape("lrn_within_backward", x.shape, n)
-    require_shapes("lrn_within_backward", x.shape, dy=dy, y=y, scale=scale)
+    require_shapes("lrn_within_backward", x.shape, dy=dy, scale=scale)
     require_small("lrn_within_backward", N * C * H * W * n * n)
     dx = np.empty(x.shape, x.dtype)
     for image in range(N):
@@ -106,7 +108,8 @@ def lrn_within_backward(dy, x, y, scale, n, alpha, beta):
                     cross = 0
                     for i in range(top, bottom + 1):
                         for j in range(left, right + 1):
-                            cross += dy[image, c, i, j] * y[image, c, i, j] / scale[image, c, i, j]
+                            power = scale[image, c, i, j] ** (beta + 1)
+                            cross += dy[image, c, i, j] * x[image, c, i, j] / power
                     own = dy[image, c, h, w] / scale[image, c, h, w] ** beta
                     dx[image, c, h, w] = own - 2 * alpha * beta * x[image, c, h, w] * cross
     return dx
