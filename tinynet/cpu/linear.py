@@ -19,14 +19,13 @@ import functools
 import numpy as np
 
 from tinynet.cpu.memory import empty, scratch
-from tinynet.cpu.parallel import for_each, shares, sum_in_order
+from tinynet.cpu.parallel import SMALL_PRODUCT, divisor, for_each, shares, sum_in_order
 from tinynet.shapes import ceil_div, linear_shape, require_shape
 
 UNITS = 256          # of a piece
 FEW_IMAGES = 32      # at most
 FEW_UNITS = 128      # of a piece in backward with few images
 TILE_UNITS = 32      # output units of a tile with few images, about
-SMALL_PRODUCT = 1_000_000  # multiplications; OpenBLAS has this limit
 LEAST_RESULTS = 512  # of a call: up to 500, NumPy does not let other threads run meanwhile
 
 
@@ -109,14 +108,8 @@ def _tile_size(shape, N):
     units, IN = shape
     if N == 0 or N > FEW_IMAGES:
         return shape
-    K = _divisor(IN, SMALL_PRODUCT // (N * TILE_UNITS))
-    return _divisor(units, SMALL_PRODUCT // (N * K)), K
-
-
-def _divisor(count, most):
-    """Return the largest divisor of count up to `most`; count itself if all of them are tiny."""
-    largest = max(d for d in range(1, max(1, min(most, count)) + 1) if count % d == 0)
-    return largest if 4 * largest >= min(most, count) else count
+    K = divisor(IN, SMALL_PRODUCT // (N * TILE_UNITS))
+    return divisor(units, SMALL_PRODUCT // (N * K)), K
 
 
 def _pieces(units, most):

@@ -39,6 +39,7 @@ MOST_SHARES = 32  # parts of a sum: more take more memory, fewer leave cores idl
 ALONE_BYTES = 1 << 18   # of an array of a piece, with one thread
 SHARED_BYTES = 1 << 20  # of an array of a piece, with several threads
 SWITCH_SECONDS = 1e-6   # that a thread waits for the interpreter lock before it demands it
+SMALL_PRODUCT = 1_000_000  # multiplications up to which OpenBLAS does not copy the factors
 
 
 # --------------------------------------------------------------------------------- sharing out work
@@ -114,6 +115,13 @@ def shares(count, most=MOST_SHARES):
 def chunks(count, bytes_each, limit):
     """Cut range(count) into slices of at most `limit` bytes, but of at least one item."""
     return shares(count, ceil_div(count, max(1, limit // max(1, bytes_each))))
+
+
+def divisor(count, most):
+    """Return the largest divisor of count up to `most`; count itself if all of them are tiny."""
+    most = max(1, min(most, count))
+    largest = next(d for d in range(most, 0, -1) if count % d == 0)
+    return largest if 8 * largest >= most else count
 
 
 def piece_bytes():

@@ -47,7 +47,15 @@ import math
 import numpy as np
 
 from tinynet.cpu.memory import empty, scratch
-from tinynet.cpu.parallel import MOST_SHARES, chunks, for_each, shares, sum_in_order
+from tinynet.cpu.parallel import (
+    MOST_SHARES,
+    SMALL_PRODUCT,
+    chunks,
+    divisor,
+    for_each,
+    shares,
+    sum_in_order,
+)
 from tinynet.shapes import ceil_div, pair
 
 TILES = {3: 3, 5: 3}   # kernel size: outputs of a tile, down and across
@@ -59,6 +67,7 @@ LEAST_SHARES = 8       # threads wait for each other
 PIECE_BYTES = 1 << 23  # of B^T d B of a piece, at most
 LEAST_PIECES = 2       # and shares, so that a second core has work
 BAND_TILES = 10        # of a row that one product transforms
+SMALL_KERNELS = 10_000  # times channels of a group: up to here, small products are faster
 POINTS = (0, 1, -1, 2, -2, 0.5, -0.5)
 ONE = POINTS.index(1)  # at this point, the value of a polynomial is the sum of its coefficients
 
@@ -102,14 +111,15 @@ def forward(x, w, b, stride, pad, groups, y_shape):
     w = _kernels_of_blocks(w, S)
     m, r = TILES[w.shape[2]], w.shape[2]
     A, G, B = matrices(m, r, x.dtype)
-    U = _transformed_kernels(w, G, groups)                                # (t, t, G, K/G, C/G)
+    by_group = _kernels_by_group(w, groups)                               # (G, K/G, C/G, r*r)
+    U = _transformed_kernels(by_group.swapaxes(1, 2), G)                  # (t, t, G, C/G, K/G)
     inputs, outputs = _Tiling(x.shape, y_shape, m, B, S, pad), _Tiling(y_shape, y_shape, m, A.T)
     y = empty(y_shape, x.dtype)
 
     def work(images):
         V = inputs.spread(x[images], "V")                                 # (t, t, M, TH, TW, C)
         products = scratch("products", (*V.shape[:5], K), x.dtype)        # (t, t, M, TH, TW, K)
-        np.matmul(_by_group(V, groups), U.swapaxes(3, 4), out=_by_group(products, groups))
+        _multiply(V, U, products)
         products[ONE, ONE] += b  # adds b to all outputs of a tile: row ONE of A is all ones
         outputs.gather(products, y[images])
 
@@ -123,7 +133,7 @@ def backward(dy, x, w, stride, pad, groups, need_dx):
     w = _kernels_of_blocks(w, S)
     m, r = TILES[w.shape[2]], w.shape[2]
     A, G, B = matrices(m, r, x.dtype)
-    U = _transformed_kernels(w, G, groups)                                # (t, t, G, K/G, C/G)
+    U = _transformed_kernels(_kernels_by_group(w, groups), G)             # (t, t, G, K/G, C/G)
     inputs, outputs = _Tiling(x.shape, dy.shape, m, B, S, pad), _Tiling(dy.shape, dy.shape, m, A.T)
     dx = empty(x.shape, x.dtype) if need_dx else None
 
@@ -133,15 +143,14 @@ def backward(dy, x, w, stride, pad, groups, need_dx):
             V = inputs.spread(x[images], "V")                             # (t, t, M, TH, TW, C)
             dproducts = outputs.spread(dy[images], "products")            # (t, t, M, TH, TW, K)
             db += dproducts[ONE, ONE].reshape(-1, K).sum(axis=0)
-            dproducts_by_group, V_by_group = _by_group(dproducts, groups), _by_group(V, groups)
             first = images.start == share.start
             product = dU if first else scratch("dU", U.shape, x.dtype)    # (t, t, G, K/G, C/G)
-            np.matmul(dproducts_by_group.swapaxes(3, 4), V_by_group, out=product)
+            np.matmul(_by_group(dproducts, groups).swapaxes(4, 5), _by_group(V, groups),
+                      out=product[:, :, :, None])
             if not first:
                 dU += product
             if need_dx:
-                # V is no longer needed: its memory takes the gradient with respect to V.
-                np.matmul(dproducts_by_group, U, out=V_by_group)          # (t, t, G, M*TH*TW, C/G)
+                _multiply(dproducts, U, V)  # V is no longer needed: its memory takes its gradient
                 inputs.gather(V, dx[images])
         return [dU, db]
 
@@ -266,26 +275,44 @@ def _windows(rows, size, step):
                       strides=(rows.strides[0], step * stride, stride, *others))
 
 
-def _by_group(a, groups):
-    """Return (t, t, M, TH, TW, C) as (t, t, G, M*TH*TW, C/G), a view."""
+def _multiply(tiles, U, out):
+    """Multiply tiles (t, t, M, TH, TW, X) by U (t, t, G, X/G, Y/G), into out (t, t, M, TH, TW, Y).
+
+    With a small U, some tiles at a time are a small product.
+    """
+    (groups, X, Y), parts = U.shape[2:], 1
+    if X * Y <= SMALL_KERNELS:
+        count = math.prod(tiles.shape[2:5])
+        parts = count // divisor(count, SMALL_PRODUCT // (X * Y))
+    np.matmul(_by_group(tiles, groups, parts), U[:, :, :, None], out=_by_group(out, groups, parts))
+
+
+def _by_group(a, groups, parts=1):
+    """Return (t, t, M, TH, TW, C) as (t, t, G, parts, M*TH*TW/parts, C/G), a view."""
     t, _, M, TH, TW, C = a.shape
-    return a.reshape(t, t, M * TH * TW, groups, C // groups).swapaxes(2, 3)
+    by_pixel = a.reshape(t, t, parts, M * TH * TW // parts, groups, C // groups)
+    return by_pixel.transpose(0, 1, 4, 2, 3, 5)
 
 
-def _transformed_kernels(w, G, groups):
-    """Return G g G^T for every kernel g: (t, t, G, K/G, C/G).
+def _kernels_by_group(w, groups):
+    """Return w (K, C/G, r, r) as (G, K/G, C/G, r*r), a view."""
+    K, CG, r, _ = w.shape
+    return w.reshape(groups, K // groups, CG, r * r)
+
+
+def _transformed_kernels(w, G):
+    """Return G g G^T for every kernel g of w (groups, X, Y, r*r): (t, t, groups, X, Y).
 
     The Kronecker product of G with itself does both directions in one matrix product.
     """
-    K, CG, r, _ = w.shape
-    U, w = empty((len(G) ** 2, K * CG), w.dtype), w.reshape(K * CG, r * r)
-    GG = np.kron(G, G)                                                    # (t*t, r*r)
+    groups, X, Y, _ = w.shape
+    U, GG = empty((len(G) ** 2, groups, X, Y), w.dtype), np.kron(G, G)    # GG (t*t, r*r)
 
     def work(piece):
-        np.matmul(GG, w[piece].T, out=U[:, piece])
+        np.matmul(GG, w[:, piece].swapaxes(2, 3), out=U[:, :, piece].transpose(1, 2, 0, 3))
 
-    for_each(work, shares(K * CG, LEAST_SHARES))
-    return U.reshape(len(G), len(G), groups, K // groups, CG)
+    for_each(work, shares(X, LEAST_SHARES))
+    return U.reshape(len(G), len(G), groups, X, Y)
 
 
 def _kernels_gradient(dU, G, w_shape):
