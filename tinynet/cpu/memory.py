@@ -52,8 +52,9 @@ def empty(shape, dtype):
 class _Store:
     """One long range of addresses. Pages that were never touched take no memory.
 
-    An array takes the smallest free piece that is large enough, and the rest of the piece stays
-    free. Free pieces that touch become one.
+    An array takes the first free piece that is large enough, and the rest of the piece stays free.
+    Free pieces that touch become one. The smallest piece that is large enough would leave smaller
+    gaps, but more of them: a step of AlexNet with 128 images would touch 5 % more memory.
 
     unit     the size of a piece is a multiple of it
     free     (start, stop) of the free pieces in their order; the last one has no end
@@ -77,8 +78,7 @@ class _Store:
                 self.memory, first = _reserve(self.unit)
                 self.free, self.touched = [(first, math.inf)], first
             self.collect()
-            _, i = min((stop - start, i) for i, (start, stop) in enumerate(self.free)
-                       if stop - start >= size)
+            i = next(i for i, (start, stop) in enumerate(self.free) if stop - start >= size)
             start, stop = self.free[i]
             if start + size > len(self.memory):
                 raise MemoryError(f"no {size:,} bytes for a result, beside {self.used_bytes:,} in "
