@@ -20,9 +20,11 @@ import math
 import numpy as np
 
 from tinynet.cpu.memory import empty, scratch
-from tinynet.cpu.parallel import chunks, for_each, piece_bytes
+from tinynet.cpu.parallel import for_each, piece_bytes, shares, thread_count
 from tinynet.ops.pool import argmax_dtype, first_positions, window_counts
-from tinynet.shapes import pair, pool_shape, require_shape
+from tinynet.shapes import ceil_div, pair, pool_shape, require_shape
+
+LARGER = 4  # times as large as pieces of other ops, with several threads
 
 
 def maxpool_forward(x, size, stride, pad=0, ceil=False):
@@ -193,4 +195,12 @@ def _maps(a):
 
 
 def _pieces(maps):
-    return chunks(len(maps), maps[:1].nbytes, piece_bytes())
+    """Cut maps (M, H, W) into slices.
+
+    Operations on bytes take little time. So, with several threads, pieces are larger than those of
+    other ops, as long as each thread gets two of them.
+    """
+    count, threads = ceil_div(maps.nbytes, piece_bytes()), thread_count()
+    if threads > 1:
+        count = max(ceil_div(count, LARGER), min(count, 2 * threads))
+    return shares(len(maps), count)
