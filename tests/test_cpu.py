@@ -598,13 +598,15 @@ def test_the_store_takes_no_more_than_was_once_in_use_and_what_is_allowed(allowe
 
 
 def test_the_place_of_arrays_that_died_side_by_side_is_used_again(monkeypatch):
-    """Two of 3 pages make room for one of 6; a smaller array takes the smaller of two free places."""
+    """Two of 3 pages make room for one of 6; a smaller array takes the first of two free places."""
     monkeypatch.setattr(memory, "_stores", (memory._Store(memory.SMALLEST), memory._Store(memory.PAGE)))
     a, b, c, d, e = (memory.empty((pages, memory.PAGE), "uint8") for pages in (3, 3, 1, 2, 1))
     first, between = a.ctypes.data, d.ctypes.data
     del a, b, d
+    assert memory.empty((2, memory.PAGE), "uint8").ctypes.data == first
+    whole = memory.empty((6, memory.PAGE), "uint8")
+    assert whole.ctypes.data == first
     assert memory.empty((2, memory.PAGE), "uint8").ctypes.data == between
-    assert memory.empty((6, memory.PAGE), "uint8").ctypes.data == first
     assert first % memory.PAGE == 0
     del c, e
 
