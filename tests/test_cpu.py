@@ -27,6 +27,7 @@ def make_pieces_small(monkeypatch):
     monkeypatch.setattr(parallel, "ALONE_BYTES", 1 << 15)
     monkeypatch.setattr(parallel, "SHARED_BYTES", 1 << 16)
     monkeypatch.setattr(winograd, "BAND_TILES", 4)
+    monkeypatch.setattr(winograd, "SMALL_PRODUCT", 1 << 17)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +52,7 @@ def arrays(seed=0, dtype="float32"):
               "dy": (9, 64, 27, 27), "dy_strided": (9, 64, 13, 13),
               "rows": (70, 900), "units": (600, 900), "b600": (600,), "drows": (70, 600),
               "few": (16, 3600), "long_units": (600, 3600),
-              "picture": (1, 3, 300, 300), "first": (8, 3, 11, 11),
+              "picture": (1, 3, 300, 300), "first": (32, 3, 11, 11),
               "many": (70, 2, 7, 7), "few_kernels": (4, 2, 3, 3), "dmany": (70, 4, 5, 5)}  # several images in a share
     return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
 
@@ -61,11 +62,12 @@ def everything(a, rung=cpu):
     y, scale = rung.lrn_forward(a["dy"], 5, 2.0, 0.1, 0.75, 2)
     pooled, argmax = rung.maxpool_forward(a["x"], 3, 2)
     w, v = rung.sgd_step(a["units"], a["units"][::-1].copy(), a["units"] * 2, 0.1, 0.9, 0.01)
-    picture = rung.conv2d_forward(a["picture"], a["first"], a["b"][:8], 4, 0, 1)
-    corner = rung.conv2d_forward(a["picture"][:, :, :40, :40], a["first"], a["b"][:8], 4, 0, 1)
+    picture = rung.conv2d_forward(a["picture"], a["first"], a["b"][:32], 4, 0, 1)
+    corner = rung.conv2d_forward(a["picture"][:, :, :40, :40], a["first"], a["b"][:32], 4, 0, 1)
     return [
         corner, y, scale, pooled, argmax, w, v, picture,
         *rung.conv2d_backward(picture, a["picture"], a["first"], 4, 0, 1, need_dx=False)[1:],
+        *rung.conv2d_backward(a["dy"][:, :32, :3, :3], a["x"][:, :3, :22, :22], a["first"], 4, 0, 1),
         rung.conv2d_forward(a["x"], a["strided"], a["b"], 2, 1, 2),
         *rung.conv2d_backward(a["dy_strided"], a["x"], a["strided"], 2, 1, 2),
         rung.conv2d_forward(a["x"], a["w"], a["b"], 1, 1, 1),
@@ -700,7 +702,8 @@ def test_rounding_of_winograd(r, pad, bounds):
         assert np.linalg.norm(result - exact) <= bound * np.linalg.norm(exact)
 
 
-@pytest.mark.parametrize("r, pad, size", [(3, 0, (7, 9)), (3, (2, 1), (13, 6)), (5, 1, (9, 10)), (5, (0, 2), (5, 8))])
+@pytest.mark.parametrize("r, pad, size", [(3, 0, (7, 9)), (3, (2, 1), (13, 6)), (3, (1, 17), (5, 1)),
+                                          (5, 1, (9, 10)), (5, (0, 2), (5, 8))])
 @pytest.mark.parametrize("need_dx", [True, False])
 def test_winograd_at_odd_sizes(r, pad, size, need_dx):
     rng = np.random.default_rng(0)

@@ -25,7 +25,7 @@ MUTANTS = [  # (file, name, (function, old text, new text))
     ("conv", "dw of the last image", ("_kernels_gradient", "in products:", "in products[-1:]:")),
     ("conv", "= for += where windows overlap", ("_input_gradient", "pixels += row", "pixels[...] = row")),
     ("conv", "dx of the first group for all", ("_input_gradient", "matmul(kernels[group].T", "matmul(kernels[0].T")),
-    ("winograd", "tiles beside their places", ("_Tiling.__init__", "left:left + W]", ":W]")),
+    ("winograd", "tiles beside their places", ("_band", "* m - left", "* m")),
     ("winograd", "tiles below their places", ("_Tiling.spread", "self.top:self.top + H])", ":H])")),
     ("winograd", "rows above not cleared", ("_Tiling.spread", "rows[:, :self.top], rows", "rows[:, :0], rows")),
     ("winograd", "rows below not cleared", ("_Tiling.spread", "rows[:, self.top + H:] = 0",
@@ -36,6 +36,9 @@ MUTANTS = [  # (file, name, (function, old text, new text))
         "_Tiling.__init__", "slice(max(0, first), min(TW, last + 1))",
         "slice(max(0, pixels.start // m), min(TW, last + 1))")),
     ("winograd", "rows of dx from the first", ("_Tiling.gather", "[:, self.top:self.top + H]", "[:, :H]")),
+    ("winograd", "products of other parts", ("_multiply", "_by_group(tiles, groups, parts)",
+                                             "_by_group(tiles, groups, parts)[:, :, :, ::-1]")),
+    ("winograd", "pixels in no block not cleared", ("_copy_pixels", "x[...] = 0", "x[...] = 1")),
     ("winograd", "no bias", ("forward", "+= b", "+= 0 * b")),
     ("winograd", "db of the last piece", ("backward", "db += ", "db[...] = ")),
     ("winograd", "dU of the last piece", ("backward", "dU += product", "dU[...] = product")),
@@ -95,7 +98,7 @@ def mutant_rung(file, edits):
     """cpu with one file edited."""
     module = mutated(file, edits, cpu)
     if file == "winograd":
-        module.BAND_TILES = 4
+        module.BAND_TILES, module.SMALL_PRODUCT = 4, 1 << 17
         conv = mutated("conv", (), cpu)
         conv.winograd, module = module, conv
     return types.SimpleNamespace(**{name: getattr(module, name, getattr(cpu, name)) for name in cpu.__all__})

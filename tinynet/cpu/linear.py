@@ -104,7 +104,10 @@ def _output_tiles(dy, tiles):
 
 @functools.cache
 def _tile_size(shape, N):
-    """Return U and K, divisors of (units, IN), with N*U*K at most SMALL_PRODUCT if N is small."""
+    """Return U and K, divisors of (units, IN), with N*U*K at most SMALL_PRODUCT if N is small.
+
+    Sizes without such divisors are not cut.
+    """
     units, IN = shape
     if N == 0 or N > FEW_IMAGES:
         return shape

@@ -52,9 +52,9 @@ def empty(shape, dtype):
 class _Store:
     """One long range of addresses. Pages that were never touched take no memory.
 
-    An array takes the first free piece that is large enough, and the rest of the piece stays free.
-    Free pieces that touch become one. The smallest piece that is large enough would leave smaller
-    gaps, but more of them: a step of AlexNet with 128 images would touch 5 % more memory.
+    An array takes the first free piece that is large enough (first fit), and the rest of the piece
+    stays free. Free pieces that touch become one. The smallest such piece (best fit) leaves smaller
+    gaps, but more of them: a step of AlexNet with 128 images then touches 5 % more memory.
 
     unit     the size of a piece is a multiple of it
     free     (start, stop) of the free pieces in their order; the last one has no end

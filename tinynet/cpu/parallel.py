@@ -118,7 +118,7 @@ def chunks(count, bytes_each, limit):
 
 
 def divisor(count, most):
-    """Return the largest divisor of count up to `most`; count itself if all of them are tiny."""
+    """Return the largest divisor of count up to `most`; count itself if that is below most / 8."""
     most = max(1, min(most, count))
     largest = next(d for d in range(most, 0, -1) if count % d == 0)
     return largest if 8 * largest >= most else count

@@ -36,9 +36,9 @@ against float64 (tests/test_cpu.py checks such bounds):
     4 x 4 tiles of a 3x3 kernel      3e-6      4e-6       4e-6       2.3
     3 x 3 tiles of a 5x5 kernel      3e-6      4e-6       4e-6       5.4
 
-An inf or NaN in x spreads over its whole tile and the tiles on its left and right. To compute all
-layers without Winograd's method, set TILES = {}; to compute only 5x5 kernels without it, remove the
-key 5.
+An inf or NaN spreads over all tiles that one product transforms: up to BAND_TILES tiles of a row,
+and twice as many where it lies in two of these bands. To compute all layers without Winograd's
+method, set TILES = {}; to compute only 5x5 kernels without it, remove the key 5.
 """
 
 import functools
@@ -67,7 +67,7 @@ LEAST_SHARES = 8       # threads wait for each other
 PIECE_BYTES = 1 << 23  # of B^T d B of a piece, at most
 LEAST_PIECES = 2       # and shares, so that a second core has work
 BAND_TILES = 10        # of a row that one product transforms
-SMALL_KERNELS = 10_000  # times channels of a group: up to here, small products are faster
+SMALL_KERNELS = 10_000  # kernels times channels of a group; up to here small products are faster
 POINTS = (0, 1, -1, 2, -2, 0.5, -0.5)
 ONE = POINTS.index(1)  # at this point, the value of a polynomial is the sum of its coefficients
 
@@ -161,7 +161,7 @@ def backward(dy, x, w, stride, pad, groups, need_dx):
 
 
 class _Tiling:
-    """How images are cut into tiles of size x size pixels, m pixels apart, and put together again.
+    """Cut images into tiles of size x size pixels, m pixels apart, and put them together again.
 
     Across, one product transforms the tiles of a row: the matrix is repeated in a band. With more
     than BAND_TILES tiles, it would have too many zeros. OpenBLAS takes transposed factors, so the
@@ -175,23 +175,22 @@ class _Tiling:
     """
 
     def __init__(self, x_shape, y_shape, m, matrix, S=1, pad=0):
-        (size, t), (TH, TW) = matrix.shape, (ceil_div(length, m) for length in y_shape[2:])
+        size, (TH, TW) = len(matrix), (ceil_div(length, m) for length in y_shape[2:])
         self.matrix, self.m, self.tiles, self.S, self.pad = matrix, m, (TH, TW), S, pad
         self.covered = (TH - 1) * m + size, (TW - 1) * m + size  # by all tiles: height and width
-        (_, W), (self.top, left) = (x_shape[2:], pair(pad)) if S == 1 else (self.covered, (0, 0))
-        band = np.zeros((t, TW, max(left + W, self.covered[1])), matrix.dtype)
-        for tile in range(TW):
-            band[:, tile, tile * m:tile * m + size] = matrix.T
-        band = band[:, :, left:left + W]
+        if S == 1:
+            W, (self.top, left) = x_shape[3], pair(pad)
+        else:
+            W, self.top, left = self.covered[1], 0, 0  # _blocks adds the padding
         self.to_tiles, self.to_pixels = [], []  # (tiles, pixels, the matrix from one to the other)
         for tiles in shares(TW, ceil_div(TW, BAND_TILES)):
             first, last = max(0, tiles.start * m - left), (tiles.stop - 1) * m + size - left
-            pixels = slice(first, min(W, max(first, last)))
-            self.to_tiles.append((tiles, pixels, _flat(band[:, tiles, pixels])))
+            pixels = slice(first, max(first, min(W, last)))
+            self.to_tiles.append((tiles, pixels, _band(matrix, m, left, tiles, pixels)))
         for pixels in shares(W, ceil_div(W, BAND_TILES * m)):
             first, last = (pixels.start + left - size) // m + 1, (pixels.stop - 1 + left) // m
             tiles = slice(max(0, first), min(TW, last + 1))
-            self.to_pixels.append((tiles, pixels, _flat(band[:, tiles, pixels]).T))
+            self.to_pixels.append((tiles, pixels, _band(matrix, m, left, tiles, pixels).T))
 
     def spread(self, x, name):
         """Return matrix^T d matrix for every tile d of x (M, C, H, W): (t, t, M, TH, TW, C).
@@ -235,15 +234,26 @@ class _Tiling:
             _copy_pixels(pixels, self.S, self.pad, x)
 
 
-def _flat(band):
-    """Return (t, n, W) as (t*n, W), in memory of its own."""
-    return np.array(band.reshape(-1, band.shape[2]))
+def _band(matrix, m, left, tiles, pixels):
+    """Return matrix^T for each of these tiles of a row, at the place of its pixels: (t*n, pixels).
+
+    Tile 0 begins `left` pixels before pixel 0. What lies outside these pixels is left out.
+    """
+    (size, t), n, W = matrix.shape, tiles.stop - tiles.start, pixels.stop - pixels.start
+    band = np.zeros((t, n, W), matrix.dtype)
+    for i in range(n):
+        first = (tiles.start + i) * m - left - pixels.start
+        inside = slice(max(0, first), max(0, first + size))
+        rows = matrix[max(0, -first):max(0, W - first)]
+        band[:, i, inside] = rows.T
+    return band.reshape(t * n, W)
 
 
 def _down(tiles, some):
     """Return some tiles of each row of (t, t, M, TH, TW, C) as (M, TH, t, t, n*C), a view.
 
-    The third t counts across, the last one down, so that a matrix on the left acts down.
+    In the result the first t counts across and the second one down, so that a matrix on the left
+    acts down.
     """
     t, _, M, TH, _, C = tiles.shape
     return tiles[..., some, :].reshape(t, t, M, TH, -1).transpose(2, 3, 1, 0, 4)
@@ -278,7 +288,8 @@ def _windows(rows, size, step):
 def _multiply(tiles, U, out):
     """Multiply tiles (t, t, M, TH, TW, X) by U (t, t, G, X/G, Y/G), into out (t, t, M, TH, TW, Y).
 
-    With a small U, some tiles at a time are a small product.
+    If U is small, the tiles are cut into parts, so that OpenBLAS need not copy the factors of any
+    product.
     """
     (groups, X, Y), parts = U.shape[2:], 1
     if X * Y <= SMALL_KERNELS:
