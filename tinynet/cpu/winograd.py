@@ -150,7 +150,7 @@ def backward(dy, x, w, stride, pad, groups, need_dx):
             if not first:
                 dU += product
             if need_dx:
-                _multiply(dproducts, U, V)  # V is no longer needed: its memory takes its gradient
+                _multiply(dproducts, U, V)  # dV; V itself is no longer needed
                 inputs.gather(V, dx[images])
         return [dU, db]
 
